@@ -1,0 +1,124 @@
+"""The command line: `python -m chatcore --help`. What goes wrong is one sentence and exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from chatcore import commands
+from chatcore.accounts import ROLES
+from chatcore.errors import ChatcoreError
+
+_EXAMPLES: Final = """examples:
+  python -m chatcore users add ada --role admin          asks for a password
+  echo "$PASSWORD" | python -m chatcore users add ada    takes it from standard input
+  python -m chatcore keys add ada                        prints a new API key of ada's
+  python -m chatcore demo-data --days 90                 fills the usage page; --remove takes it away
+  python -m chatcore doctor                              says what a start would stumble over
+
+It reads the same CHATCORE_ variables and config file as the app, and may run beside it.
+A secret that is printed is the last line of standard output, alone."""
+
+Run = Callable[[argparse.Namespace], int | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0; 1 when `doctor` found a fault; 2 when the command failed."""
+    chosen = parser().parse_args(arguments)
+    try:
+        result: int | None = chosen.run(chosen)
+    except ChatcoreError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return result or 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their help."""
+    top = argparse.ArgumentParser(
+        prog="python -m chatcore",
+        description="Run a Chatcore instance from the shell.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups = top.add_subparsers(required=True, metavar="COMMAND")
+    _users(_group(groups, "users", "people who can sign in"))
+    _tenants(_group(groups, "tenants", "teams that share an instance and see nothing of each other"))
+    _keys(_group(groups, "keys", "API keys for programs"))
+    _database(_group(groups, "db", "the database's schema"))
+    demo = _command(groups, "demo-data", commands.demo_data, "fill the usage page with made-up calls, marked as such")
+    demo.add_argument("--days", type=_positive, default=90, help="how far back they go (default: 90)")
+    demo.add_argument("--rows", type=_positive, default=20_000, help="how many calls (default: 20000)")
+    demo.add_argument("--tenant", help="whose (default: the oldest tenant; with --remove: everybody's)")
+    demo.add_argument("--remove", action="store_true", help="take all made-up calls and people away again")
+    copy = _command(groups, "backup", commands.backup, "copy the SQLite database while the app runs")
+    copy.add_argument("file", nargs="?", type=Path, help="where to (default: a dated file below data/backups)")
+    _command(groups, "doctor", commands.doctor, "say what a start would stumble over; exit code 1 when it would")
+    return top
+
+
+def _users(group: Any) -> None:
+    add = _command(group, "add", commands.users_add, "make an account; the password is asked for, or read from stdin")
+    add.add_argument("name", metavar="NAME", help="the username: a to z, digits and . _ @ + -")
+    add.add_argument("--role", choices=ROLES, help="default: member, and operator for the first person of an instance")
+    add.add_argument("--tenant", help="the tenant's name (default: the oldest)")
+    add.add_argument("--tier", default="free", help="the tier of limits (default: free)")
+    add.add_argument("--full-name", help="the name that is shown (default: the username)")
+    listed = _command(group, "list", commands.users_list, "who there is, and who was last seen when")
+    listed.add_argument("--tenant", help="only this tenant's")
+    _named(group, "passwd", commands.users_passwd, "set a password and sign the person out everywhere")
+    role = _named(group, "role", commands.users_role, "give a person another role")
+    role.add_argument("role", choices=ROLES)
+    _named(group, "disable", commands.users_disable, "shut a person out at once; what they wrote stays")
+    _named(group, "enable", commands.users_enable, "let a disabled person in again")
+    _named(group, "session", commands.users_session, "print a browser-session cookie value, for load tests and support")
+
+
+def _tenants(group: Any) -> None:
+    _named(group, "add", commands.tenants_add, "make a tenant")
+    _command(group, "list", commands.tenants_list, "which there are")
+
+
+def _keys(group: Any) -> None:
+    add = _named(group, "add", commands.keys_add, "make a key of the person NAME and print it")
+    add.add_argument("--user", help="the person, where NAME is to be the key's own name")
+    listed = _command(group, "list", commands.keys_list, "which there are, without the keys themselves")
+    listed.add_argument("--user", help="only this person's")
+    revoke = _command(group, "revoke", commands.keys_revoke, "end a key at once")
+    revoke.add_argument("id", metavar="ID", help="as `keys list` shows it")
+
+
+def _database(group: Any) -> None:
+    _command(group, "upgrade", commands.db_upgrade, "apply the migrations that are missing; a start does it too")
+    down = _command(group, "downgrade", commands.db_downgrade, "take migrations back, with what only they could hold")
+    down.add_argument("revision", nargs="?", default="-1", help="default: -1, one step; base: everything")
+    _command(group, "check", commands.db_check, "exit code 0 when the schema is this version's")
+
+
+def _group(parent: Any, name: str, words: str) -> Any:
+    made = parent.add_parser(name, help=words, description=words.capitalize() + ".")
+    return made.add_subparsers(required=True, metavar="COMMAND")
+
+
+def _command(parent: Any, name: str, run: Run, words: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = parent.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+    made.set_defaults(run=run)
+    return made
+
+
+def _named(parent: Any, name: str, run: Run, words: str) -> argparse.ArgumentParser:
+    made = _command(parent, name, run, words)
+    made.add_argument("name", metavar="NAME")
+    return made
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What only whoever has a shell on the server does: the command line's part of this package."""
+
+from sqlalchemy import func, select
+
+from chatcore.accounts import people, setup
+from chatcore.accounts.passwords import hash_password
+from chatcore.accounts.people import Person
+from chatcore.accounts.principal import Principal
+from chatcore.accounts.setup import NewTenantHook, TenantInfo
+from chatcore.accounts.validation import clean_password, normal_username
+from chatcore.db import Database
+from chatcore.db.tables import Tenant, User
+from chatcore.errors import NotFound
+
+
+class Console:
+    """Acts of the command line. They are audited like a person's, without a user id."""
+
+    def __init__(self, db: Database, on_new_tenant: NewTenantHook | None = None) -> None:
+        """`on_new_tenant`: as for `Accounts`."""
+        self._db = db
+        self._on_new_tenant = on_new_tenant
+
+    def prepare(self) -> None:
+        """Make the default tenant where there is none; unlike a start of the app it makes no setup code."""
+        self._db.write(lambda session: setup.ensure_tenant(session, self._on_new_tenant))
+
+    def operator(self, tenant: str | None = None) -> Principal:
+        """An operator of the named tenant, the default one for None. Raises `NotFound`."""
+        return people.command_line(self._db.read(lambda session: setup.tenant_named(session, tenant)))
+
+    def add_user(
+        self, username: str, password: str, *, name: str, role: str | None, tenant: str | None, tier: str
+    ) -> Person:
+        """A new person who can sign in at once. `role` None: operator for the first of the instance, else member.
+
+        Raises `InvalidInput`, `Conflict` for a taken username, `NotFound` for an unknown tenant.
+        """
+        who, hashed = self.operator(tenant), hash_password(clean_password(password))
+        wanted = role or ("member" if self._db.read(setup.has_people) else "operator")
+        self._db.write(lambda session: people.add(session, who, username, name, wanted, tier, hashed))
+        return self.find(username)
+
+    def find(self, username: str) -> Person:
+        """A person of any tenant. Raises `NotFound`."""
+        for person in self.everyone():
+            if person.username == normal_username(username):
+                return person
+        raise NotFound(f"There is no person called {username}; `users list` shows them.")
+
+    def everyone(self, tenant: str | None = None) -> list[Person]:
+        """All people, or those of one tenant. Raises `NotFound` for an unknown tenant."""
+        who = self.operator(tenant)
+        listed = people.everyone if tenant is None else people.listed
+        return self._db.read(lambda session: listed(session, who))
+
+    def set_password(self, username: str, password: str) -> None:
+        """Set a password and sign the person out everywhere. Raises `NotFound`, `InvalidInput`."""
+        person, hashed = self.find(username), hash_password(clean_password(password))
+        who = self.operator(person.tenant)
+        self._db.write(lambda session: people.set_password(session, who, person.id, hashed))
+
+    def set_disabled(self, username: str, disabled: bool) -> None:
+        """Raises `NotFound`, `Conflict` for the last admin or operator."""
+        person = self.find(username)
+        who = self.operator(person.tenant)
+        self._db.write(lambda session: people.set_disabled(session, who, person.id, disabled))
+
+    def set_role(self, username: str, role: str) -> None:
+        """Raises `NotFound`, `InvalidInput`, `Conflict` for the last admin or operator."""
+        person = self.find(username)
+        who = self.operator(person.tenant)
+        self._db.write(lambda session: people.set_role(session, who, person.id, role))
+
+    def tenants(self) -> list[TenantInfo]:
+        """All tenants, the oldest first."""
+        counted = (
+            select(Tenant.id, Tenant.name, func.count(User.id))
+            .outerjoin(User, (User.tenant_id == Tenant.id) & User.is_demo.is_(False))
+            .group_by(Tenant.id, Tenant.name)
+            .order_by(Tenant.id)
+        )
+        return self._db.read(lambda session: [TenantInfo(*row) for row in session.execute(counted)])
+
+    def add_tenant(self, name: str) -> str:
+        """The new tenant's id. Raises `InvalidInput`, `Conflict` for a taken name."""
+        return self._db.write(lambda session: setup.add_tenant(session, name, self._on_new_tenant))

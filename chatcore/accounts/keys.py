@@ -1,0 +1,105 @@
+"""API keys: `ck_` and a random token, shown once. SQL holds the sha256 and the first characters."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from chatcore.accounts import audit, codes
+from chatcore.accounts.principal import Principal
+from chatcore.accounts.sessions import as_principal
+from chatcore.accounts.validation import clean_name
+from chatcore.db.tables import ApiKey, User, utcnow
+from chatcore.errors import NotFound, Unauthorized
+from chatcore.ids import new_id
+
+PREFIX: Final = "ck_"
+_VISIBLE: Final = len(PREFIX) + 6
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """A key as its owner sees it: never the key itself."""
+
+    id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+def create(session: Session, who: Principal, name: str) -> tuple[KeyInfo, str]:
+    """A new key of this person: what may be shown again, and the key, which may not. Raises `InvalidInput`."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    info = KeyInfo(new_id("key"), clean_name(name, "A key's name"), key[:_VISIBLE], utcnow(), None, None)
+    session.execute(
+        insert(ApiKey).values(
+            id=info.id,
+            tenant_id=who.tenant_id,
+            user_id=who.user_id,
+            name=info.name,
+            prefix=info.prefix,
+            key_sha256=codes.sha256(key),
+            scopes=[],
+            created_at=info.created_at,
+        )
+    )
+    audit.record(session, who, "key.create", info.id, prefix=info.prefix)
+    return info, key
+
+
+def listed(session: Session, who: Principal) -> list[KeyInfo]:
+    """This person's keys, the newest first, revoked ones too."""
+    rows = session.execute(
+        select(ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.last_used_at, ApiKey.revoked_at)
+        .where(ApiKey.tenant_id == who.tenant_id, ApiKey.user_id == who.user_id)
+        .order_by(ApiKey.id.desc())
+    )
+    return [KeyInfo(*row) for row in rows]
+
+
+def revoke(session: Session, who: Principal, key_id: str) -> None:
+    """End a key of this person. Raises `NotFound` when it is not theirs or has ended."""
+    ended = session.execute(
+        update(ApiKey)
+        .where(
+            ApiKey.id == key_id,
+            ApiKey.tenant_id == who.tenant_id,
+            ApiKey.user_id == who.user_id,
+            ApiKey.revoked_at.is_(None),
+        )
+        .values(revoked_at=utcnow())
+        .returning(ApiKey.id)
+    ).one_or_none()
+    if ended is None:
+        raise NotFound("There is no such key, or it was revoked already.")
+    audit.record(session, who, "key.revoke", key_id)
+
+
+def principal(session: Session, key: str) -> tuple[Principal, str, datetime | None]:
+    """Whose key it is, the key's id, and when it was last used.
+
+    Raises `Unauthorized` when it is wrong, revoked, expired, or its person is disabled.
+    """
+    row = session.execute(
+        select(User, ApiKey.id.label("key_id"), ApiKey.last_used_at)
+        .join(ApiKey, ApiKey.user_id == User.id)
+        .where(
+            ApiKey.key_sha256 == codes.sha256(key),
+            ApiKey.revoked_at.is_(None),
+            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > utcnow()),
+            User.disabled_at.is_(None),
+        )
+    ).one_or_none()
+    if row is None:
+        raise Unauthorized("This API key is wrong, expired or revoked.")
+    return as_principal(row.User), row.key_id, row.last_used_at
+
+
+def used(session: Session, key_id: str) -> None:
+    """Note that the key is used now."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=utcnow()))

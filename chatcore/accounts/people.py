@@ -1,0 +1,224 @@
+"""The people of a tenant, and what an admin may do with them.
+
+An admin acts in their own tenant and never on operators; nobody changes their own role or disables themself; a tenant
+keeps one working admin and the instance one working operator. The acting person's role is read again inside the
+transaction, and such acts run one at a time, so two admins cannot remove each other at the same moment.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from chatcore.accounts import audit, codes, sessions
+from chatcore.accounts.locks import serialize
+from chatcore.accounts.principal import Principal, Role
+from chatcore.accounts.validation import clean_name, clean_role, clean_tier, clean_username
+from chatcore.db.tables import BrowserSession, Tenant, User, utcnow
+from chatcore.errors import Conflict, Forbidden, NotFound
+from chatcore.ids import new_id
+
+Status = Literal["active", "invited", "disabled"]
+COMMAND_LINE: Final = "command line"
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person as an admin sees them. `last_seen_at` is None for someone who never signed in."""
+
+    id: str
+    tenant: str
+    username: str
+    name: str
+    role: Role
+    tier: str
+    status: Status
+    created_at: datetime
+    last_seen_at: datetime | None
+
+
+def listed(session: Session, who: Principal) -> list[Person]:
+    """The people of the principal's own tenant, by username. Raises `Forbidden` for a member."""
+    require_admin(who)
+    return [_person(row) for row in session.execute(_people().where(User.tenant_id == who.tenant_id))]
+
+
+def everyone(session: Session, who: Principal) -> list[Person]:
+    """The people of all tenants, by tenant and username. Raises `Forbidden` for anyone but an operator."""
+    if not who.is_operator:
+        raise Forbidden("Only an operator sees the people of all tenants.")
+    return [_person(row) for row in session.execute(_people())]
+
+
+def add(
+    session: Session, who: Principal, username: str, name: str, role: str, tier: str, password_hash: str | None
+) -> str:
+    """A new person in the principal's tenant: their id. Raises `InvalidInput`, `Conflict` for a taken name."""
+    wanted = clean_role(role)
+    _actor(session, who)
+    _may_handle(who, wanted)
+    user_id = create(session, who.tenant_id, username, name, wanted, tier, password_hash)
+    audit.record(session, who, "user.create" if password_hash else "user.invite", user_id, role=wanted)
+    return user_id
+
+
+def create(
+    session: Session, tenant_id: str, username: str, name: str, role: Role, tier: str, password_hash: str | None
+) -> str:
+    """Insert the row, checked. Raises `InvalidInput`, `Conflict` for a taken name."""
+    user_id, username = new_id("usr"), clean_username(username)
+    values = {"id": user_id, "tenant_id": tenant_id, "username": username, "name": clean_name(name), "role": role}
+    try:
+        with session.begin_nested():
+            session.execute(insert(User).values(**values, tier=clean_tier(tier), password_hash=password_hash))
+    except IntegrityError as error:
+        raise Conflict(f"The username {username} is taken; choose another.") from error
+    return user_id
+
+
+def set_role(session: Session, who: Principal, user_id: str, role: str) -> None:
+    """Give a person another role. Raises `NotFound`, `Forbidden`, `Conflict`, `InvalidInput`."""
+    wanted = clean_role(role)
+    person = _target(session, who, user_id, "You cannot change your own role; ask another admin.")
+    _may_handle(who, wanted)
+    if person.role == wanted:
+        return
+    session.execute(update(User).where(User.id == user_id).values(role=wanted))
+    _refuse_headless(session, person)
+    audit.record(session, who, "user.role", user_id, before=person.role, after=wanted)
+
+
+def set_disabled(session: Session, who: Principal, user_id: str, disabled: bool) -> None:
+    """Shut a person out, everywhere and at once, or let them in again. Raises `NotFound`, `Forbidden`, `Conflict`."""
+    person = _target(session, who, user_id, "You cannot disable your own account; ask another admin.")
+    if (person.disabled_at is not None) == disabled:
+        return
+    session.execute(update(User).where(User.id == user_id).values(disabled_at=utcnow() if disabled else None))
+    if disabled:
+        _refuse_headless(session, person)
+        sessions.revoke_all(session, user_id)
+        codes.void(session, "invite", user_id)
+        codes.void(session, "reset", user_id)
+    audit.record(session, who, "user.disable" if disabled else "user.enable", user_id)
+
+
+def link(session: Session, who: Principal, user_id: str) -> codes.Link:
+    """A one-time link to choose a new password, or to join for someone who has not yet. The older one ends.
+
+    Raises `NotFound`, `Forbidden`, and `Conflict` for a disabled person.
+    """
+    person = _target(session, who, user_id, None)
+    if person.disabled_at is not None:
+        raise Conflict("This account is disabled; enable it first.")
+    kind: codes.LinkKind = "reset" if person.password_hash else "invite"
+    code, expires_at = codes.issue(session, kind, user_id)
+    audit.record(session, who, f"user.{kind}_link", user_id)
+    return codes.Link(kind, code, expires_at)
+
+
+def set_password(session: Session, who: Principal, user_id: str, password_hash: str) -> None:
+    """Set a person's password for them and sign them out everywhere. Raises `NotFound`, `Forbidden`."""
+    if not who.is_operator:
+        raise Forbidden("Only an operator sets another person's password.")
+    _target(session, who, user_id, None)
+    store_password(session, user_id, password_hash)
+    audit.record(session, who, "password.set", user_id)
+
+
+def store_password(session: Session, user_id: str, password_hash: str, *, keep: str | None = None) -> None:
+    """A new password ends every session but `keep`, and every link that could set another."""
+    session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+    sessions.revoke_all(session, user_id, but=keep)
+    codes.void(session, "reset", user_id)
+    codes.void(session, "invite", user_id)
+
+
+def require_admin(who: Principal) -> None:
+    """Raises `Forbidden` for a member."""
+    if not who.is_admin:
+        raise Forbidden("Only an admin can do this.")
+
+
+def command_line(tenant_id: str) -> Principal:
+    """Whoever has a shell on the server: an operator who is no row of `users`."""
+    return Principal("", tenant_id, COMMAND_LINE, "Command line", "operator")
+
+
+def _actor(session: Session, who: Principal) -> None:
+    """The principal was read when the run began; what counts is their role now."""
+    require_admin(who)
+    serialize(session, "roles")
+    if not who.user_id and who.username == COMMAND_LINE:
+        return
+    now = session.execute(select(User.role, User.disabled_at).where(User.id == who.user_id)).one_or_none()
+    if now is None or now.disabled_at is not None or now.role != who.role:
+        raise Forbidden("Your role has changed. Reload the page.")
+
+
+def _target(session: Session, who: Principal, user_id: str, own_refusal: str | None) -> User:
+    _actor(session, who)
+    person = session.scalar(
+        select(User).where(User.id == user_id, User.tenant_id == who.tenant_id, User.is_demo.is_(False))
+    )
+    if person is None:
+        raise NotFound("There is no such person.")
+    if own_refusal and person.id == who.user_id:
+        raise Conflict(own_refusal)
+    _may_handle(who, clean_role(person.role))
+    session.expunge(person)  # it keeps saying what was, while the row changes
+    return person
+
+
+def _may_handle(who: Principal, role: Role) -> None:
+    if role == "operator" and not who.is_operator:
+        raise Forbidden("Only an operator can make or change operators.")
+
+
+def _refuse_headless(session: Session, was: User) -> None:
+    working = (User.disabled_at.is_(None), User.password_hash.is_not(None), User.is_demo.is_(False))
+    if was.disabled_at is not None or was.password_hash is None:
+        return
+    operators = select(func.count()).select_from(User).where(*working, User.role == "operator")
+    if was.role == "operator" and not session.scalar(operators):
+        raise Conflict("This is the last operator of the instance; make another one first.")
+    admins = (
+        select(func.count())
+        .select_from(User)
+        .where(*working, User.role.in_(("admin", "operator")), User.tenant_id == was.tenant_id)
+    )
+    if was.role != "member" and not session.scalar(admins):
+        raise Conflict("This is the last admin; make another one first.")
+
+
+def _people() -> Select[Any]:
+    seen = (
+        select(BrowserSession.user_id, func.max(BrowserSession.last_seen_at).label("last_seen_at"))
+        .group_by(BrowserSession.user_id)
+        .subquery()
+    )
+    return (
+        select(User, Tenant.name.label("tenant"), seen.c.last_seen_at)
+        .join(Tenant, Tenant.id == User.tenant_id)
+        .outerjoin(seen, seen.c.user_id == User.id)
+        .where(User.is_demo.is_(False))
+        .order_by(Tenant.name, User.username)
+    )
+
+
+def _person(row: Any) -> Person:
+    user: User = row.User
+    status: Status = "disabled" if user.disabled_at else "active" if user.password_hash else "invited"
+    return Person(
+        id=user.id,
+        tenant=row.tenant,
+        username=user.username,
+        name=user.name,
+        role=clean_role(user.role),
+        tier=user.tier,
+        status=status,
+        created_at=user.created_at,
+        last_seen_at=row.last_seen_at,
+    )

@@ -1,0 +1,18 @@
+"""All HTTP routes of ours, in one list for `st.App(routes=…)`."""
+
+from starlette.routing import Route
+
+from chatcore.api import session
+from chatcore.api.health import health, ready
+from chatcore.api.parts import Parts
+
+
+def routes(core: Parts, base_path: str = "") -> list[Route]:
+    """`base_path`: Streamlit's `server.baseUrlPath`; every route stands under it."""
+    base = f"/{base_path.strip('/')}" if base_path.strip("/") else ""
+    return [
+        Route(f"{base}/session/enter", session.enter(core, base), methods=["GET"]),
+        Route(f"{base}/session/leave", session.leave(core, base), methods=["GET", "POST"]),
+        Route(f"{base}/api/health", health, methods=["GET"]),
+        Route(f"{base}/api/ready", ready(core), methods=["GET"]),
+    ]

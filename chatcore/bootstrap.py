@@ -1,0 +1,94 @@
+"""Settings to Core: the one place where the parts meet."""
+
+import logging
+import sys
+import threading
+from dataclasses import dataclass
+from typing import NoReturn
+
+from chatcore import agents
+from chatcore.accounts import Accounts
+from chatcore.agents import Agents
+from chatcore.config import Settings, load_settings
+from chatcore.conversations import Conversations
+from chatcore.db import Database, upgrade
+from chatcore.errors import ConfigError
+from chatcore.gateway import Gateway
+from chatcore.turns import Turns
+from chatcore.usage import Usage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Core:
+    """The parts of one process. `start` brings it to life, `close` ends it with its words kept."""
+
+    settings: Settings
+    db: Database
+    accounts: Accounts
+    agents: Agents
+    conversations: Conversations
+    usage: Usage
+    gateway: Gateway
+    turns: Turns
+    setup_code: str | None = None
+
+    def start(self) -> None:
+        """Start the turn engine; the gateway goes on warming behind."""
+        self.turns.engine.start()
+
+    def close(self) -> None:
+        """Drain the running turns for the configured time, then close everything."""
+        self.turns.engine.drain(self.settings.drain_seconds)
+        self.db.close()
+
+
+_core: Core | None = None
+_lock = threading.Lock()
+
+
+def open_core(settings: Settings | None = None) -> Core:
+    """Connect, migrate, and put the parts together; starts no engine.
+
+    Raises `ConfigError` with one sentence that names what is wrong.
+    """
+    settings = settings or load_settings()
+    for name in settings.unknown_settings:
+        log.warning("%s is not a setting of Chatcore and has no effect; is it mistyped?", name)
+    db = Database(settings.database_url)
+    upgrade(db)
+    accounts = Accounts(db, settings, on_new_tenant=agents.seed)
+    setup_code = accounts.ensure_ready()
+    gateway = Gateway(settings)
+    turns = Turns(db, gateway, settings.own)
+    return Core(settings, db, accounts, Agents(db), Conversations(db), Usage(db), gateway, turns, setup_code)
+
+
+def open_or_exit() -> Core:
+    """`open_core` for the launcher: a wrong setting ends the process with its sentence, and becomes `core()`."""
+    try:
+        opened = open_core()
+    except ConfigError as error:
+        _stop(error)
+    opened.gateway.spawn()
+    use(opened)
+    return opened
+
+
+def use(core: Core | None) -> None:
+    """Make `core` the process-wide instance."""
+    global _core
+    with _lock:
+        _core = core
+
+
+def core() -> Core:
+    """The process-wide instance that the launcher opened."""
+    assert _core is not None, "no Core is open: the launcher app.py opens it"
+    return _core
+
+
+def _stop(error: ConfigError) -> NoReturn:
+    sys.stderr.write(f"Chatcore cannot start. {error}\n")
+    sys.exit(2)

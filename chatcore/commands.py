@@ -1,0 +1,245 @@
+"""What the commands of `python -m chatcore` do. Each takes the parsed arguments and speaks on standard output.
+
+Passwords come from a terminal, or from the first line of standard input. A secret that is printed is the last line,
+alone, so that a script can take it.
+"""
+
+import getpass
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from chatcore import agents, maintenance
+from chatcore.accounts import Accounts, Console
+from chatcore.config import Settings, load_settings
+from chatcore.db import Database, check, downgrade, upgrade
+from chatcore.errors import InvalidInput, NotFound
+
+
+@dataclass(frozen=True)
+class Shell:
+    """What a command works with: no engine, no gateway."""
+
+    settings: Settings
+    db: Database
+    accounts: Accounts
+    console: Console
+
+
+@contextmanager
+def shell() -> Iterator[Shell]:
+    """Settings and an up-to-date database; makes the default tenant, and no setup code."""
+    settings = load_settings()
+    db = Database(settings.database_url)
+    try:
+        upgrade(db)
+        console = Console(db, agents.seed)
+        console.prepare()
+        yield Shell(settings, db, Accounts(db, settings, agents.seed), console)
+    finally:
+        db.close()
+
+
+@contextmanager
+def bare_database() -> Iterator[Database]:
+    """The database as it is."""
+    db = Database(load_settings().database_url)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+# ---- users
+
+
+def users_add(chosen: Namespace) -> None:
+    with shell() as core:
+        password = ask_password(f"Password for {chosen.name}: ")
+        person = core.console.add_user(
+            chosen.name,
+            password,
+            name=chosen.full_name or chosen.name,
+            role=chosen.role,
+            tenant=chosen.tenant,
+            tier=chosen.tier,
+        )
+    say(f"{person.username} can sign in now, as {person.role} of {person.tenant}.")
+
+
+def users_list(chosen: Namespace) -> None:
+    with shell() as core:
+        people = core.console.everyone(chosen.tenant)
+    rows = [(p.username, p.name, p.role, p.tier, p.status, p.tenant, _when(p.last_seen_at)) for p in people]
+    show(("USERNAME", "NAME", "ROLE", "TIER", "STATUS", "TENANT", "LAST SEEN"), rows)
+
+
+def users_passwd(chosen: Namespace) -> None:
+    with shell() as core:
+        core.console.find(chosen.name)
+        core.console.set_password(chosen.name, ask_password(f"New password for {chosen.name}: "))
+    say(f"The password of {chosen.name} is set, and their browsers are signed out.")
+
+
+def users_role(chosen: Namespace) -> None:
+    with shell() as core:
+        core.console.set_role(chosen.name, chosen.role)
+    say(f"{chosen.name} is {chosen.role} now.")
+
+
+def users_disable(chosen: Namespace) -> None:
+    with shell() as core:
+        core.console.set_disabled(chosen.name, True)
+    say(f"{chosen.name} is shut out: browsers are signed out and API keys refused.")
+
+
+def users_enable(chosen: Namespace) -> None:
+    with shell() as core:
+        core.console.set_disabled(chosen.name, False)
+    say(f"{chosen.name} can sign in again.")
+
+
+def users_session(chosen: Namespace) -> None:
+    with shell() as core:
+        token = core.accounts.new_session_token(chosen.name)
+    say(f"The value of a chatcore_session cookie for {chosen.name}:")
+    say(token)
+
+
+# ---- tenants and keys
+
+
+def tenants_add(chosen: Namespace) -> None:
+    with shell() as core:
+        core.console.add_tenant(chosen.name)
+    say(f"The tenant {chosen.name} is there. Add its first admin: users add NAME --role admin --tenant {chosen.name!r}")
+
+
+def tenants_list(chosen: Namespace) -> None:
+    with shell() as core:
+        tenants = core.console.tenants()
+    show(("ID", "NAME", "PEOPLE"), [(one.id, one.name, str(one.people)) for one in tenants])
+
+
+def keys_add(chosen: Namespace) -> None:
+    with shell() as core:
+        owner = core.accounts.system_principal(chosen.user or chosen.name)
+        info, key = core.accounts.create_key(owner, chosen.name if chosen.user else "command line")
+    say(f"The key {info.id} of {owner.username}. It is shown only now:")
+    say(key)
+
+
+def keys_list(chosen: Namespace) -> None:
+    with shell() as core:
+        owners = [chosen.user] if chosen.user else [p.username for p in core.console.everyone() if p.status == "active"]
+        found = [(name, key) for name in owners for key in core.accounts.keys(core.accounts.system_principal(name))]
+    rows = [
+        (
+            k.id,
+            owner,
+            k.name,
+            f"{k.prefix}…",
+            _when(k.created_at),
+            _when(k.last_used_at),
+            "revoked" if k.revoked_at else "",
+        )
+        for owner, k in found
+    ]
+    show(("ID", "USER", "NAME", "KEY", "MADE", "LAST USED", ""), rows)
+
+
+def keys_revoke(chosen: Namespace) -> None:
+    with shell() as core:
+        for person in core.console.everyone():
+            if person.status == "active" and _revoked(core, person.username, chosen.id):
+                say(f"The key {chosen.id} of {person.username} is revoked.")
+                return
+    raise NotFound("There is no such key, or it was revoked already; `keys list` shows them.")
+
+
+def _revoked(core: Shell, username: str, key_id: str) -> bool:
+    try:
+        core.accounts.revoke_key(core.accounts.system_principal(username), key_id)
+    except NotFound:
+        return False
+    return True
+
+
+# ---- the database
+
+
+def db_upgrade(chosen: Namespace) -> None:
+    with bare_database() as db:
+        upgrade(db)
+    say("The database has this version's schema.")
+
+
+def db_downgrade(chosen: Namespace) -> None:
+    with bare_database() as db:
+        downgrade(db, chosen.revision)
+    say(f"The database is at revision {chosen.revision} now.")
+
+
+def db_check(chosen: Namespace) -> None:
+    with bare_database() as db:
+        check(db)
+    say("The database answers and has this version's schema.")
+
+
+def demo_data(chosen: Namespace) -> None:
+    from chatcore.usage import demo_data as demo
+
+    with shell() as core:
+        tenant_id = core.console.operator(chosen.tenant).tenant_id
+        if chosen.remove:
+            say(f"Removed {demo.remove(core.db, tenant_id if chosen.tenant else None):,} made-up calls.")
+            return
+        made = demo.make(core.db, tenant_id, chosen.days, chosen.rows)
+    say(f"Made {made.rows:,} calls of {made.people} made-up people. Take them away again: demo-data --remove")
+
+
+def backup(chosen: Namespace) -> None:
+    target = maintenance.backup(load_settings(), chosen.file)
+    say(f"The database is copied to {target}. Keep the file secret_key of the data folder with it.")
+
+
+def doctor(chosen: Namespace) -> int:
+    faults = 0
+    for finding in maintenance.examine(load_settings()):
+        mark = {True: "ok  ", False: "FAIL", None: "note"}[finding.fine]
+        faults += finding.fine is False
+        say(f"{mark}  {finding.what + ':':15}{finding.words}")
+    return 1 if faults else 0
+
+
+# ---- talking
+
+
+def ask_password(prompt: str) -> str:
+    """Twice at a terminal; else the first line of standard input. Raises `InvalidInput`."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first = getpass.getpass(prompt)
+    if getpass.getpass("Once more: ") != first:
+        raise InvalidInput("The two passwords differ.")
+    return first
+
+
+def say(line: str) -> None:
+    """One line of standard output."""
+    sys.stdout.write(line + "\n")
+
+
+def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with columns as wide as they need to be."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _when(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "never"

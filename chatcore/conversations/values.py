@@ -1,0 +1,105 @@
+"""What the conversations package hands out: frozen values, no rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from chatcore.db import tables
+
+Role = Literal["user", "assistant", "system", "tool"]
+MessageStatus = Literal["complete", "streaming", "stopped", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message. `parts` is empty where the message is just its `content`. Times are milliseconds."""
+
+    id: str
+    parent_id: str | None
+    role: str
+    content: str
+    status: str
+    created_at: datetime
+    parts: tuple[Mapping[str, Any], ...] = ()
+    turn_id: str | None = None
+    agent_id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_nano_usd: int | None = None
+    ttft_ms: int | None = None
+    latency_ms: int | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation. `settings` holds the temperature and max tokens that its person chose."""
+
+    id: str
+    title: str
+    agent_id: str | None
+    model: str | None
+    head_message_id: str | None
+    message_count: int
+    last_message_at: datetime
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConversationSummary:
+    """A line of the list of recent conversations. `running`: a turn is being answered in it."""
+
+    id: str
+    title: str
+    last_message_at: datetime
+    running: bool
+
+
+@dataclass(frozen=True)
+class Window:
+    """The newest messages of the branch that ends at the head, oldest first; `earlier` says whether there are more."""
+
+    messages: tuple[Message, ...]
+    earlier: bool
+
+
+def message_value(row: Any) -> Message:
+    """The value of a `messages` row."""
+    return Message(
+        id=row.id,
+        parent_id=row.parent_id,
+        role=row.role,
+        content=row.content,
+        status=row.status,
+        created_at=row.created_at,
+        parts=tuple(row.parts or ()),
+        turn_id=row.turn_id,
+        agent_id=row.agent_id,
+        model=row.model,
+        provider=row.provider,
+        finish_reason=row.finish_reason,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        cost_nano_usd=row.cost_nano_usd,
+        ttft_ms=row.ttft_ms,
+        latency_ms=row.latency_ms,
+        meta=row.meta or {},
+    )
+
+
+def conversation_value(row: tables.Conversation) -> Conversation:
+    """The value of a `conversations` row."""
+    return Conversation(
+        id=row.id,
+        title=row.title,
+        agent_id=row.agent_id,
+        model=row.model,
+        head_message_id=row.head_message_id,
+        message_count=row.message_count,
+        last_message_at=row.last_message_at,
+        settings=row.settings or {},
+    )

@@ -1,0 +1,140 @@
+"""One database, SQLite or PostgreSQL, behind two verbs: `read` and `write`.
+
+SQLite takes one writer at a time, and a transaction that reads first and writes later fails at once when another
+wrote in between, whatever the busy timeout says. So every write of this process runs on one thread, in the order of
+asking, inside `BEGIN IMMEDIATE`; other processes are waited for by the busy timeout. PostgreSQL writes run on a few
+threads. Reads run in the caller's thread and never wait for writes (WAL).
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Result, create_engine, event, text
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from chatcore.errors import DatabaseError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_BUSY_TIMEOUT_MS: Final = 15_000
+_WRITE_TRIES: Final = 5
+_POSTGRES_WRITERS: Final = 4
+_RETRYABLE_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
+
+
+def changed_rows(result: Result[Any]) -> int:
+    """How many rows an UPDATE or DELETE touched."""
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+class Database:
+    """A connection pool and the writer queue. Safe to use from any thread; close it when done."""
+
+    def __init__(self, url: URL) -> None:
+        """`url`: as `config.database_url` returns it. Connects lazily; `ping` tells whether it answers."""
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        writers = 1 if self.is_sqlite else _POSTGRES_WRITERS
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-writer")
+        self._readers = ThreadPoolExecutor(8, thread_name_prefix="db-reader")
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a session that is rolled back at its end, in this thread."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            return work(session)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in one transaction, on the writer queue, and wait for its commit.
+
+        `work` may be run again when the database was busy or a deadlock was broken, so it must have no effect
+        but on the session. Its exceptions roll back and are raised here.
+        """
+        return self.submit(work).result()
+
+    def submit(self, work: Callable[[Session], T]) -> "Future[T]":
+        """Like `write`, without waiting."""
+        return self._writers.submit(self._transact, work)
+
+    async def awrite(self, work: Callable[[Session], T]) -> T:
+        """`write` for coroutines: the loop goes on meanwhile."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    async def aread(self, work: Callable[[Session], T]) -> T:
+        """`read` for coroutines: the loop goes on meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read, work)
+
+    def ping(self) -> None:
+        """Raises `DatabaseError` when the database does not answer."""
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except (DBAPIError, OSError) as error:
+            where = "the SQLite file" if self.is_sqlite else f"PostgreSQL at {self.url.host or 'the local socket'}"
+            raise DatabaseError(f"The database does not answer: {where}. Check CHATCORE_DATABASE_URL.") from error
+
+    def close(self) -> None:
+        """Finish the writes that were asked for, then close every connection."""
+        self._writers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+
+    def _transact(self, work: Callable[[Session], T]) -> T:
+        for attempt in range(1, _WRITE_TRIES + 1):
+            try:
+                with Session(self.engine, expire_on_commit=False) as session:
+                    if self.is_sqlite:
+                        session.connection(execution_options={"chatcore_write": True})
+                    result = work(session)
+                    session.commit()
+                    return result
+            except DBAPIError as error:
+                if attempt == _WRITE_TRIES or not _is_passing(error):
+                    raise
+                log.warning("database busy, write tried again", extra={"attempt": attempt})
+                time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    if isinstance(error, OperationalError) and "locked" in str(error.orig):
+        return True
+    return getattr(error.orig, "sqlstate", None) in _RETRYABLE_SQLSTATES
+
+
+def _postgres_engine(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_size=10,
+        max_overflow=20,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 10, "options": "-c timezone=utc"},
+    )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url, pool_size=10, max_overflow=40, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("chatcore_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

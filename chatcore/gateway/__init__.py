@@ -1,0 +1,159 @@
+"""The gateway: the catalog of models, and calls to them that end, whatever happens, with an `AttemptResult`."""
+
+import logging
+import threading
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatcore.config import Settings, worker_environment
+from chatcore.errors import ProviderError
+from chatcore.gateway import failures, ollama
+from chatcore.gateway.catalog import Catalog, Model
+from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
+from chatcore.gateway.process import Delta, RemoteCall, WorkerProcess
+from chatcore.gateway.protocol import AttemptOutcome, CallEnd, CallSpec, Usage
+
+__all__ = ["Attempt", "AttemptResult", "Catalog", "CompletionRequest", "Delta", "Gateway", "Model", "Prices", "Usage"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` follows the turn's log lines."""
+
+    model: Model
+    messages: list[dict[str, Any]]
+    trace_id: str
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """A finished attempt. Times are milliseconds from the call's start; an unknown cost is None.
+
+    `error` is set unless the outcome is `ok` or `stopped`.
+    """
+
+    outcome: AttemptOutcome
+    error: ProviderError | None
+    finish_reason: str | None
+    usage: Usage
+    price_source: str
+    cost_nano_usd: int | None
+    ttft_ms: int | None
+    latency_ms: int
+    unit_prices: Mapping[str, str] = field(default_factory=dict)
+
+
+class Attempt:
+    """One call to one model. Iterate it for batches of deltas; afterwards `result` is there."""
+
+    def __init__(self, request: CompletionRequest, worker: WorkerProcess) -> None:
+        model = request.model
+        self.request = request
+        self.trimmed = 0
+        self._call: RemoteCall = worker.call(_spec(request), self._notice)
+        self._prices = model.prices
+
+    def __aiter__(self) -> AsyncIterator[list[Delta]]:
+        return self._call.__aiter__()
+
+    def cancel(self) -> None:
+        """Close the provider's connection. The attempt then ends as `stopped`."""
+        self._call.cancel()
+
+    @property
+    def result(self) -> AttemptResult:
+        """How it ended. Only after the iteration has."""
+        end = self._call.end
+        assert end is not None, "the attempt has not ended"
+        return self._result(end)
+
+    def _notice(self, notice: dict[str, Any]) -> None:
+        self.trimmed = int(notice.get("trimmed", 0))
+
+    def _result(self, end: CallEnd) -> AttemptResult:
+        model, error = self.request.model, None
+        if end.failure is not None:
+            error = failures.to_error(
+                end.failure, model.display_name, model.between_words_timeout, model.first_word_timeout
+            )
+            log.warning(
+                "attempt failed",
+                extra={"trace_id": self.request.trace_id, "model": model.name, "detail": end.failure.detail},
+            )
+        usage, prices = end.usage, self._prices
+        tokens = Tokens(usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning)
+        return AttemptResult(
+            outcome=end.outcome,
+            error=error,
+            finish_reason=end.finish_reason,
+            usage=usage,
+            price_source=prices.source,
+            cost_nano_usd=cost_nano_usd(tokens, prices),
+            ttft_ms=end.ttft_ms,
+            latency_ms=end.latency_ms,
+            unit_prices=prices.at(usage.prompt),
+        )
+
+
+class Gateway:
+    """The catalog and the worker. `start` and `attempt` belong to the engine's loop; `spawn` is for an early start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.catalog = Catalog(settings)
+        self._settings = settings
+        self._worker = WorkerProcess(worker_environment(settings))
+        self._stopped = threading.Event()
+
+    @property
+    def warm(self) -> bool:
+        """Whether the worker has imported litellm and takes calls at once."""
+        return self._worker.ready
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process id, for measurements."""
+        return self._worker.pid
+
+    def spawn(self) -> None:
+        """Start the worker's process, and the search for a local Ollama; returns at once. Twice is once."""
+        if self._worker.pid is not None:
+            return
+        self._worker.spawn()
+        if self._settings.own.ollama:
+            ollama.watch(self.catalog, self._settings.environment, self._stopped)
+
+    async def start(self) -> None:
+        """Listen to the worker."""
+        await self._worker.start()
+
+    async def close(self) -> None:
+        """End the worker."""
+        self._stopped.set()
+        await self._worker.close()
+
+    def attempt(self, request: CompletionRequest) -> Attempt:
+        """Begin a call. Never raises: a failure is in the attempt's result."""
+        return Attempt(request, self._worker)
+
+
+def _spec(request: CompletionRequest) -> CallSpec:
+    model = request.model
+    arguments = dict(model.arguments)
+    if request.temperature is not None:
+        arguments["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        arguments["max_tokens"] = request.max_tokens
+    return CallSpec(
+        target=model.target,
+        messages=request.messages,
+        arguments=arguments,
+        first_word_timeout=model.first_word_timeout,
+        between_words_timeout=model.between_words_timeout,
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+    )

@@ -1,0 +1,229 @@
+"""The registry of models: what the configuration lists, what is known of each, and whether it can be called now."""
+
+import importlib.util
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from chatcore.config import ENV_REFERENCE, ModelEntry, Settings
+from chatcore.errors import ModelUnavailable
+from chatcore.gateway.demo import DEMO_MODELS, DemoModel
+from chatcore.gateway.prices import Prices, prices_from
+
+# The variable each provider's key is read from, as litellm documents them. A provider that is not listed here
+# (a cloud's own credentials, a local server) is taken to be available.
+KEY_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "xai": ("XAI_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "cohere": ("COHERE_API_KEY",),
+    "cohere_chat": ("COHERE_API_KEY",),
+    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+    "perplexity": ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
+    "fireworks_ai": ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
+    "cerebras": ("CEREBRAS_API_KEY",),
+    "azure": ("AZURE_API_KEY",),
+    "huggingface": ("HUGGINGFACE_API_KEY", "HF_TOKEN"),
+    "nvidia_nim": ("NVIDIA_NIM_API_KEY",),
+    "replicate": ("REPLICATE_API_KEY", "REPLICATE_API_TOKEN"),
+}
+_UNPREFIXED: Final = {"gpt": "openai", "chatgpt": "openai", "o": "openai", "claude": "anthropic"}
+# Keys of litellm_params that steer the proxy or the registry and are not arguments of a call.
+_NOT_ARGUMENTS: Final = frozenset(
+    {"model", "api_key", "rpm", "tpm", "weight", "order", "tags", "max_budget", "budget_duration", "timeout",
+     "stream_timeout", "max_retries", "num_retries", "cooldown_time", "use_in_pass_through", "litellm_credential_name"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of the catalog. `name` is the registry's name; `target` is what litellm is asked for.
+
+    `missing`: the variables of which one must be set before it can be called, empty when it can.
+    `arguments`: more arguments of the call, secrets included, so they stay out of the repr. Times are seconds.
+    """
+
+    name: str
+    display_name: str
+    provider: str
+    target: str
+    prices: Prices
+    description: str = ""
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    vision: bool = False
+    tools: bool = False
+    reasoning: bool = False
+    demo: bool = False
+    missing: tuple[str, ...] = ()
+    first_word_timeout: float = 30.0
+    between_words_timeout: float = 45.0
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def available(self) -> bool:
+        """Whether a call can be tried."""
+        return not self.missing
+
+    @property
+    def why_not(self) -> str:
+        """A sentence that says what is missing, empty when it is available."""
+        return f"Set {' or '.join(self.missing)} to use {self.display_name}." if self.missing else ""
+
+
+class Catalog:
+    """The models in the order of the configuration; the demo models after them, a local Ollama's last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._found: tuple[Model, ...] = ()
+        entries: dict[str, Model] = {}
+        for entry in settings.file.model_list:
+            # Several deployments may share a name; the first stands until failover between them exists.
+            entries.setdefault(entry.model_name, _configured(entry, settings))
+        show_demo = settings.own.demo_models
+        if show_demo == "auto":
+            show_demo = not any(model.available for model in entries.values())
+        if show_demo:
+            entries |= {demo.name: _demo(demo) for demo in DEMO_MODELS}
+        self._entries = entries
+
+    def models(self) -> list[Model]:
+        """Every entry, available or not."""
+        with self._lock:
+            return [*self._entries.values(), *(model for model in self._found if model.name not in self._entries)]
+
+    def get(self, name: str) -> Model:
+        """The entry called `name`. Raises `ModelUnavailable` when there is none or its key is missing."""
+        model = self.find(name)
+        if model is None:
+            raise ModelUnavailable("This model is no longer in the configuration. Choose another one.")
+        if not model.available:
+            raise ModelUnavailable(model.why_not)
+        return model
+
+    def find(self, name: str | None) -> Model | None:
+        """The entry called `name`, available or not, or None."""
+        return next((model for model in self.models() if model.name == name), None)
+
+    @property
+    def default(self) -> Model | None:
+        """`chatcore.default_model`, else the first that is available, else None."""
+        wanted = self.find(self._settings.own.default_model)
+        if wanted and wanted.available:
+            return wanted
+        return next((model for model in self.models() if model.available), None)
+
+    def set_found(self, models: tuple[Model, ...]) -> None:
+        """Replace what discovery found (a local Ollama's models)."""
+        with self._lock:
+            self._found = models
+
+
+def provider_of(target: str) -> str:
+    """The provider in a litellm model string: `gemini/…` → gemini, `gpt-5` → openai."""
+    if "/" in target:
+        return target.split("/", 1)[0]
+    family = re.match(r"[a-z]+", target.lower())
+    return _UNPREFIXED.get(family[0], family[0]) if family else "unknown"
+
+
+def _configured(entry: ModelEntry, settings: Settings) -> Model:
+    params, facts = entry.litellm_params, entry.model_info
+    extra = dict(params.model_extra or {})
+    provider = str(extra.get("custom_llm_provider") or provider_of(params.model))
+    table = _table_entry(params.model)
+    secret_arguments, missing = _arguments(entry, provider, settings.environment)
+    known = {**table, **{k: v for k, v in facts.model_dump().items() if v is not None}, **(facts.model_extra or {})}
+    own = settings.own
+    return Model(
+        name=entry.model_name,
+        display_name=facts.display_name or entry.model_name,
+        provider=provider,
+        target=params.model,
+        prices=_prices(entry, table),
+        description=facts.description or "",
+        context_window=known.get("max_input_tokens"),
+        max_output_tokens=known.get("max_output_tokens"),
+        vision=bool(known.get("supports_vision")),
+        tools=bool(known.get("supports_function_calling")),
+        reasoning=bool(known.get("supports_reasoning")),
+        missing=missing,
+        first_word_timeout=facts.first_word_timeout or params.stream_timeout or params.timeout or own.first_word_timeout,
+        between_words_timeout=facts.between_words_timeout or own.between_words_timeout,
+        arguments=secret_arguments,
+    )
+
+
+def _prices(entry: ModelEntry, table: Mapping[str, Any]) -> Prices:
+    for values in (entry.model_info, entry.litellm_params):
+        if found := prices_from(values.model_dump(), "config"):
+            return found
+    return prices_from(table, "litellm") or Prices()
+
+
+def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The call's further arguments with `os.environ/NAME` resolved, and the variables that are missing."""
+    given = entry.litellm_params.model_dump(exclude_none=True)
+    missing: list[str] = []
+    arguments: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, str) and value.startswith(ENV_REFERENCE):
+            variable = value.removeprefix(ENV_REFERENCE)
+            value = env.get(variable)
+            if not value:
+                missing.append(variable)
+                continue
+        if (name not in _NOT_ARGUMENTS or name == "api_key") and "cost_per_" not in name:
+            arguments[name] = value
+    variables = KEY_VARIABLES.get(provider, ())
+    if "api_key" not in given and variables and not any(env.get(name) for name in variables):
+        if "api_base" in arguments:
+            arguments["api_key"] = "not-needed"  # a server of one's own; the client library insists on some key
+        else:
+            missing.extend(variables)
+    return arguments, tuple(missing)
+
+
+def _demo(demo: DemoModel) -> Model:
+    unit = {"prompt": demo.input_usd_per_token, "completion": demo.output_usd_per_token}
+    return Model(
+        name=demo.name,
+        display_name=demo.display_name,
+        provider="demo",
+        target=f"chatcore-demo/{demo.name.removeprefix('demo/')}",
+        prices=Prices("demo", unit),
+        description=demo.description,
+        context_window=demo.context_window,
+        reasoning=demo.supports_reasoning,
+        tools=True,
+        demo=True,
+    )
+
+
+def _table_entry(target: str) -> Mapping[str, Any]:
+    table = _litellm_table()
+    return table.get(target) or table.get(target.split("/", 1)[-1]) or {}
+
+
+@cache
+def _litellm_table() -> Mapping[str, Mapping[str, Any]]:
+    """litellm's table of prices and windows, read from its file: importing litellm takes seconds and 100 MB."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return {}
+    path = Path(spec.origin).with_name("model_prices_and_context_window_backup.json")
+    table: dict[str, dict[str, Any]] = json.loads(path.read_bytes(), parse_float=Decimal)
+    return table

@@ -1,0 +1,127 @@
+"""From what litellm raises to a `Failure` on the wire, and from there to our error tree and a sentence."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chatcore import errors
+from chatcore.gateway.protocol import AttemptOutcome, Failure
+
+_BY_STATUS: Final[Mapping[int, str]] = {
+    401: "bad_key",
+    403: "bad_key",
+    404: "model_unavailable",
+    408: "timeout",
+    413: "context_too_long",
+    429: "rate_limited",
+    504: "timeout",
+}
+_OUTCOMES: Final[Mapping[str, AttemptOutcome]] = {
+    "rate_limited": "rate_limited",
+    "timeout": "timeout",
+    "truncated": "truncated",
+}
+_KEY_LIKE: Final = re.compile(r"(?i)(bearer\s+|(?:sk|pk|ck|gsk|xai|key|AIza)[-_])[\w\-.*]{6,}|[A-Za-z0-9_\-]{32,}")
+_CONTEXT_WORDS: Final = re.compile(r"(?i)context[ _](length|window)|maximum context|too many tokens|prompt is too long")
+_CONTENT_WORDS: Final = re.compile(r"(?i)content[ _](policy|filter|management)|safety|responsible ai")
+MAX_DETAIL: Final = 400
+
+
+def verdict(finish_reason: str | None, *, anything: bool) -> tuple[AttemptOutcome, Failure | None]:
+    """How a stream that ended by itself is to be judged. Without a finish reason it was cut."""
+    if finish_reason is None:
+        return "truncated", Failure(code="truncated")
+    if finish_reason == "content_filter":
+        return "error", Failure(code="refused_content")
+    if not anything and finish_reason == "stop":
+        return "error", Failure(code="empty_reply")
+    return "ok", None
+
+
+def silence(said_something: bool) -> Failure:
+    """No first word, or no next word, in time."""
+    return Failure(code="timeout", detail="between words" if said_something else "first word")
+
+
+def classify(error: BaseException, secrets: list[str]) -> tuple[AttemptOutcome, Failure]:
+    """Sort what a call raised. `secrets` are taken out of the detail, with whatever else looks like a key."""
+    error = _unwrap(error)
+    code = _code(error)
+    detail = redact(f"{type(error).__name__}: {error}", secrets)
+    return _OUTCOMES.get(code, "error"), Failure(code=code, retry_after=_retry_after(error), detail=detail)
+
+
+def redact(text: str, secrets: list[str]) -> str:
+    """`text` without the given secrets and without anything that looks like a key, cut to a loggable length."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, "[redacted]")
+    return _KEY_LIKE.sub("[redacted]", text)[:MAX_DETAIL]
+
+
+def to_error(failure: Failure, model_name: str, between_words: float, first_word: float) -> errors.ProviderError:
+    """The error of our tree, with its sentence."""
+    match failure.code:
+        case "rate_limited":
+            wait = f"Try again in {round(failure.retry_after)} seconds." if failure.retry_after else "Try again shortly."
+            return errors.RateLimited(f"{model_name} is receiving too many requests. {wait}", failure.retry_after)
+        case "bad_key":
+            return errors.BadKey(f"The provider refused the key for {model_name}. An administrator needs to check it.")
+        case "context_too_long":
+            return errors.ContextTooLong(
+                f"This conversation is too long for {model_name}. Start a new chat or choose a model with a larger window."
+            )
+        case "refused_content":
+            return errors.RefusedContent(f"The provider of {model_name} declined to answer this. Try rephrasing it.")
+        case "model_unavailable":
+            return errors.ModelUnavailable(f"The provider does not know {model_name}. Choose another model.")
+        case "timeout":
+            waited = between_words if failure.detail == "between words" else first_word
+            return errors.ProviderTimeout(f"{model_name} sent nothing for {waited:g} seconds. Try again.")
+        case "truncated":
+            return errors.Truncated(f"The connection to {model_name} ended in mid-reply. What it said is kept; try again.")
+        case "empty_reply":
+            return errors.ProviderDown(f"{model_name} answered with nothing at all. Try again or choose another model.")
+        case "bad_request":
+            return errors.ProviderError(
+                f"{model_name} did not accept this request. Check temperature and length, or choose another model."
+            )
+        case _:
+            return errors.ProviderDown(f"{model_name} cannot be reached right now. Try again or choose another model.")
+
+
+def _unwrap(error: BaseException) -> BaseException:
+    for _ in range(5):
+        inner = getattr(error, "original_exception", None)
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
+    return error
+
+
+def _code(error: BaseException) -> str:
+    name, text = type(error).__name__, str(error)
+    if name == "ContextWindowExceededError" or _CONTEXT_WORDS.search(text):
+        return "context_too_long"
+    if name == "ContentPolicyViolationError":
+        return "refused_content"
+    if name in ("Timeout", "APITimeoutError", "ReadTimeout"):
+        return "timeout"
+    if name in ("RemoteProtocolError", "ReadError", "IncompleteRead"):
+        return "truncated"
+    status = getattr(error, "status_code", None)
+    if status == 400 and _CONTENT_WORDS.search(text):
+        return "refused_content"
+    if isinstance(status, int):
+        return _BY_STATUS.get(status, "bad_request" if status in (400, 422) else "provider_down")
+    return "provider_down"
+
+
+def _retry_after(error: BaseException) -> float | None:
+    headers: Any = getattr(error, "litellm_response_headers", None) or getattr(
+        getattr(error, "response", None), "headers", None
+    )
+    try:
+        return max(0.0, float(headers["retry-after"])) if headers else None
+    except (KeyError, TypeError, ValueError):
+        return None

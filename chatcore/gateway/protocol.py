@@ -1,0 +1,78 @@
+"""What the page's process and the gateway worker say to each other over a socket pair.
+
+A frame is four bytes of length (big endian) and a JSON object. To the worker: `call`, `cancel`. From it, each with
+the call's number `id`: `deltas`, `notice`, and one `end`. `ready` comes once, when litellm is imported.
+"""
+
+import asyncio
+import json
+import struct
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+DeltaKind = Literal["text", "reasoning", "tool_call"]
+AttemptOutcome = Literal["ok", "stopped", "error", "timeout", "rate_limited", "truncated"]
+
+_LENGTH: Final = struct.Struct(">I")
+MAX_FRAME: Final = 64 * 2**20
+
+
+class CallSpec(BaseModel):
+    """One call to a model, complete: the worker knows nothing of catalogs. Times are seconds."""
+
+    target: str
+    messages: list[dict[str, Any]]
+    arguments: dict[str, Any]
+    first_word_timeout: float
+    between_words_timeout: float
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Usage(BaseModel):
+    """Tokens of a call; `source` says whether the provider counted them, we estimated them, or there are none."""
+
+    source: Literal["provider", "estimated", "none"] = "none"
+    prompt: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    completion: int = 0
+    reasoning: int = 0
+
+
+class Failure(BaseModel):
+    """`code`: the `code` of the error class it becomes. `detail`: the provider's text, redacted, for the log."""
+
+    code: str
+    retry_after: float | None = None
+    detail: str = ""
+
+
+class CallEnd(BaseModel):
+    """How a call ended. Times are whole milliseconds from the call's start."""
+
+    outcome: AttemptOutcome
+    failure: Failure | None = None
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    ttft_ms: int | None = None
+    latency_ms: int = 0
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """The frame of a message. Lone surrogates survive, as JSON escapes."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return _LENGTH.pack(len(body)) + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """The next message, None when the other side has gone."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > MAX_FRAME:
+            return None
+        message: dict[str, Any] = json.loads(await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    return message

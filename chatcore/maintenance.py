@@ -1,0 +1,119 @@
+"""`backup` and `doctor`: what whoever runs an instance asks of it."""
+
+import os
+import shlex
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import exists, select
+
+from chatcore.config import Settings
+from chatcore.db import Database, check
+from chatcore.db.tables import User, utcnow
+from chatcore.errors import ChatcoreError, Conflict, DatabaseError, InvalidInput
+from chatcore.gateway.catalog import Catalog
+
+_OLDEST_PYTHON: Final = (3, 11)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor looked at. `fine` is None for what is worth knowing and no fault."""
+
+    what: str
+    fine: bool | None
+    words: str
+
+
+def backup(settings: Settings, target: Path | None = None) -> Path:
+    """Copy the SQLite file as of one moment, while the app runs. Returns where the copy is.
+
+    `target`: the file to write; a dated one below `data/backups` where None. Raises `InvalidInput` when it exists or
+    cannot be written, `Conflict` on PostgreSQL, which has its own tool.
+    """
+    url = settings.database_url
+    if url.get_backend_name() != "sqlite":
+        plain = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+        raise Conflict(
+            f"PostgreSQL is backed up with its own tool: pg_dump --format=custom --file=chatcore.dump "
+            f"{shlex.quote(plain)}"
+        )
+    source = Path(url.database or "")
+    if not source.is_file():
+        raise DatabaseError("There is no database yet, so there is nothing to back up.")
+    target = target or settings.data_dir / "backups" / f"chatcore-{utcnow():%Y%m%d-%H%M%S}.db"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # VACUUM INTO takes an empty file
+        connection = sqlite3.connect(source, timeout=30)
+        try:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        finally:
+            connection.close()
+    except FileExistsError as error:
+        raise InvalidInput(f"{target} exists already; a backup never overwrites a file.") from error
+    except (OSError, sqlite3.Error) as error:
+        raise InvalidInput(f"{target} could not be written: {error}.") from error
+    return target
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything a start needs, in the order in which a start needs it."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info >= _OLDEST_PYTHON, f"{version}, 3.11 or newer is needed")
+    yield Finding("config", None, str(settings.config_path) if settings.config_path else "no config.yaml: defaults")
+    for name in settings.unknown_settings:
+        yield Finding("config", False, f"{name} is no setting of Chatcore and has no effect; is it mistyped?")
+    yield _data_folder(settings)
+    yield _secret(settings)
+    yield from _database(settings)
+    yield from _models(settings)
+
+
+def _data_folder(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    fine = os.access(folder, os.W_OK) if folder.is_dir() else os.access(folder.parent, os.W_OK)
+    return Finding("data folder", fine, f"{folder} {'can' if fine else 'cannot'} be written")
+
+
+def _secret(settings: Settings) -> Finding:
+    if settings.environment.get("CHATCORE_SECRET_KEY"):
+        return Finding("secret key", True, "from CHATCORE_SECRET_KEY")
+    mode = (settings.data_dir / "secret_key").stat().st_mode & 0o777
+    words = (
+        "in the data folder, readable by its owner only" if not mode & 0o077 else f"its file has mode {mode:o}, not 600"
+    )
+    return Finding("secret key", not mode & 0o077, words)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    where = settings.database_url.render_as_string(hide_password=True)
+    database = Database(settings.database_url)
+    try:
+        database.ping()
+        yield Finding("database", True, where)
+        check(database)
+        yield Finding("migrations", True, "the schema is this version's")
+        anybody = database.read(lambda session: session.scalar(select(exists().where(User.is_demo.is_(False)))))
+        yield Finding("first account", None, "there" if anybody else "none yet: the start prints a link to make it")
+    except DatabaseError as error:
+        yield Finding("database", False, str(error))
+    finally:
+        database.close()
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    try:
+        models = Catalog(settings).models()
+    except ChatcoreError as error:
+        yield Finding("models", False, str(error))
+        return
+    for model in models:
+        if not model.available:
+            yield Finding("models", None, f"{model.name}: {model.why_not}")
+    usable = sum(model.available for model in models)
+    yield Finding("models", usable > 0, f"{usable} of {len(models)} can be used")

@@ -1,0 +1,198 @@
+"""The turn engine: one asyncio loop on its own thread that runs every turn of this process."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.orm import Session
+
+from chatcore.db import Database
+from chatcore.gateway import Attempt, Gateway
+from chatcore.turns import recovery, replies, store
+from chatcore.turns.journal import Entry, Journal
+from chatcore.turns.live import LiveTurn
+from chatcore.turns.owner import Owner
+from chatcore.turns.values import Begun, TurnEnd, TurnStatus
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_KEEP_FINISHED: Final = 60.0  # seconds a finished turn stays for followers that come late
+_HOUSEKEEPING_EVERY: Final = 5.0
+_STORE_WITHIN: Final = 5.0  # seconds that interrupted turns have to be stored when the process ends
+
+
+class TurnEngine:
+    """Runs turns that `Turns` has written. All methods may be called from any thread."""
+
+    def __init__(
+        self, db: Database, gateway: Gateway, next_turn: Callable[[Session, TurnEnd], tuple[Begun, str] | None]
+    ) -> None:
+        """`next_turn`: called in the transaction of a turn's end; the queued question that follows it, begun."""
+        self.owner = Owner.this()
+        self.draining = False
+        self._db = db
+        self._gateway = gateway
+        self._next_turn = next_turn
+        self._live: dict[str, LiveTurn] = {}
+        self._stops: dict[str, Callable[[], None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._journal: Journal | None = None
+        self._interrupt = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the loop turns and new questions are taken."""
+        return self._thread is not None and self._thread.is_alive() and not self.draining
+
+    @property
+    def active(self) -> int:
+        """How many turns run here now."""
+        return sum(not live.finished for live in list(self._live.values()))
+
+    def start(self) -> None:
+        """Recover what dead processes left, then start the loop. Returns when turns can be taken."""
+        self._gateway.spawn()
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), name="turns", daemon=True)
+        self._thread.start()
+        started.result()
+
+    def drain(self, seconds: float) -> None:
+        """Take no new turns, give the running ones `seconds` to end, interrupt the rest with their words kept."""
+        self.draining = True
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            return
+        self._submit(self._drain(seconds)).result()
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(10)
+
+    def run(self, begun: Begun, tenant_id: str) -> LiveTurn:
+        """Run a turn that was just written; returns its live buffer."""
+        live = self._register(begun)
+        self._submit(self._run(begun, live, tenant_id))
+        return live
+
+    def live(self, turn_id: str) -> LiveTurn | None:
+        """The buffer of a turn that this process runs, or ended a moment ago."""
+        return self._live.get(turn_id)
+
+    def stop(self, turn_id: str) -> None:
+        """Stop a turn at once if this process runs it."""
+        stop = self._stops.get(turn_id)
+        if stop is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(stop)
+
+    def _register(self, begun: Begun) -> LiveTurn:
+        live = self._live[begun.turn_id] = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id)
+        return live
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        assert self._loop is not None, "the engine was not started"
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _main(self, started: "Future[None]") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._journal = Journal(self._db, self._after_end)
+        try:
+            await self._db.awrite(lambda session: recovery.recover(session, self.owner))
+            await self._gateway.start()
+        except BaseException as error:
+            started.set_exception(error)
+            raise
+        tasks = [asyncio.create_task(self._journal.run()), asyncio.create_task(self._housekeeping())]
+        started.set_result(None)
+        await self._stopped.wait()
+        for task in tasks:
+            task.cancel()
+        await self._gateway.close()
+
+    async def _run(self, begun: Begun, live: LiveTurn, tenant_id: str) -> None:
+        assert self._journal is not None
+        stop_asked = asyncio.Event()
+        self._stops[begun.turn_id] = stop_asked.set
+        entry = Entry(live, begun, tenant_id, on_stop=stop_asked.set)
+        self._journal.add(entry)
+        try:
+            end = await self._answer(begun, live, stop_asked)
+        except Exception as error:
+            log.exception("a turn failed in our own code", extra={"turn_id": begun.turn_id})
+            end = replies.defect(begun, live, error)
+        finally:
+            self._stops.pop(begun.turn_id, None)
+        await self._journal.end(entry, end)
+
+    async def _answer(self, begun: Begun, live: LiveTurn, stop_asked: asyncio.Event) -> TurnEnd:
+        request = await self._db.aread(lambda session: replies.request(session, begun))
+        reply = replies.Reply(begun, live)
+        if stop_asked.is_set():
+            return reply.end_unsent()
+        attempt = self._gateway.attempt(request)
+        stopper = asyncio.create_task(self._cancel_when(stop_asked, attempt))
+        try:
+            async for batch in attempt:
+                reply.take(batch)
+        finally:
+            stopper.cancel()
+        live.close_text()
+        status: TurnStatus | None = "interrupted" if self._interrupt and attempt.result.outcome == "stopped" else None
+        return reply.end(attempt.result, attempt.trimmed, status)
+
+    @staticmethod
+    async def _cancel_when(stop_asked: asyncio.Event, attempt: Attempt) -> None:
+        await stop_asked.wait()
+        attempt.cancel()
+
+    def _after_end(self, session: Session, end: TurnEnd) -> Callable[[], None] | None:
+        """In the transaction of a turn's end: begin the question that waits behind it."""
+        if self.draining:
+            return None
+        following = self._next_turn(session, end)
+        if following is None:
+            return None
+        begun, tenant_id = following
+
+        def go() -> None:
+            live = self._register(begun)
+            asyncio.get_running_loop().create_task(self._run(begun, live, tenant_id))
+
+        return go
+
+    async def _housekeeping(self) -> None:
+        """Forget finished turns, drop old chunks, and recover the turns of hosts that went silent."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_EVERY)
+            old = time.monotonic() - _KEEP_FINISHED
+            for turn_id in [key for key, live in self._live.items() if live.finished and live.finished_at < old]:
+                del self._live[turn_id]
+            try:
+                await self._db.awrite(store.purge_chunks)
+                await self._db.awrite(lambda session: recovery.recover(session, self.owner))
+            except Exception as error:  # noqa: BLE001 - the database may be away; the next round tries again
+                log.error("housekeeping failed", extra={"error": type(error).__name__})
+
+    async def _drain(self, seconds: float) -> None:
+        assert self._journal is not None
+        if await self._ends_within(seconds):
+            return
+        self._interrupt = True
+        for stop in list(self._stops.values()):
+            stop()
+        if not await self._ends_within(_STORE_WITHIN):
+            log.error("some turns could not be stored before the end; the next start recovers their words")
+
+    async def _ends_within(self, seconds: float) -> bool:
+        assert self._journal is not None
+        try:
+            await asyncio.wait_for(self._journal.idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+

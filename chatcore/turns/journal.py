@@ -1,0 +1,148 @@
+"""The group commit: one writer for the words and the ends of all turns that this process runs.
+
+Five times a second, and at once when a turn ends, one transaction writes every new word, a sign of life, and the ends,
+and reads who asked to stop. When that transaction fails, each turn is written by itself, so that one bad turn does
+not spoil the others; what still fails is tried again with growing pauses, each failure logged.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from chatcore.db import Database
+from chatcore.turns import store
+from chatcore.turns.live import LiveTurn
+from chatcore.turns.values import Begun, TurnEnd
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 0.2  # seconds; with the gateway's joining this keeps a killed reply's loss below half a second
+_HEARTBEAT_EVERY: Final = 2.0
+_MAX_PAUSE: Final = 10.0
+
+
+@dataclass
+class Entry:
+    """One turn in the journal. `end` is there once it has ended and waits to be stored."""
+
+    live: LiveTurn
+    begun: Begun
+    tenant_id: str
+    on_stop: Callable[[], None]
+    end: TurnEnd | None = None
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
+    failures: int = 0
+    not_before: float = 0.0
+
+
+class Journal:
+    """Belongs to the engine's loop. `after_end` runs inside the transaction that stores a turn's end."""
+
+    def __init__(self, db: Database, after_end: Callable[[Session, TurnEnd], Callable[[], None] | None]) -> None:
+        self._db = db
+        self._after_end = after_end
+        self._entries: dict[str, Entry] = {}
+        self.idle = asyncio.Event()  # nothing runs and nothing waits to be stored
+        self.idle.set()
+        self._wake = asyncio.Event()
+        self._last_beat = 0.0
+
+    def add(self, entry: Entry) -> None:
+        """Begin to write a turn."""
+        self._entries[entry.live.turn_id] = entry
+        self.idle.clear()
+
+    async def end(self, entry: Entry, end: TurnEnd) -> None:
+        """Store a turn's end; returns when it is in the database."""
+        entry.end = end
+        self._wake.set()
+        await entry.stored.wait()
+
+    async def run(self) -> None:
+        """Write for ever; cancel it when `idle`."""
+        while True:
+            try:
+                await asyncio.wait_for(self._wake.wait(), TICK)
+            except TimeoutError:
+                pass  # the tick
+            self._wake.clear()
+            now = time.monotonic()
+            due = [entry for entry in self._entries.values() if entry.not_before <= now]
+            if due:
+                await self._write(due)
+
+    async def _write(self, entries: list[Entry]) -> None:
+        try:
+            await self._commit(entries)
+        except SQLAlchemyError as error:
+            facts = {"error": type(error).__name__, "turns": len(entries)}
+            log.error("group commit failed, writing turn by turn", extra=facts)
+            for entry in entries:
+                await self._write_alone(entry)
+
+    async def _write_alone(self, entry: Entry) -> None:
+        try:
+            await self._commit([entry])
+        except SQLAlchemyError as error:
+            entry.failures += 1
+            pause = min(0.25 * 2**entry.failures, _MAX_PAUSE)
+            entry.not_before = time.monotonic() + pause
+            log.error(
+                "a turn could not be stored, trying again",
+                extra={
+                    "turn_id": entry.live.turn_id,
+                    "try": entry.failures,
+                    "pause_s": pause,
+                    "error": type(error).__name__,
+                },
+            )
+
+    async def _commit(self, entries: list[Entry]) -> None:
+        now = time.monotonic()
+        beat = now - self._last_beat >= _HEARTBEAT_EVERY
+        marks = {entry.live.turn_id: len(entry.live.deltas) for entry in entries}
+        ended = [entry for entry in entries if entry.end is not None]
+        chunks = [
+            (entry.live.turn_id, entry.live.next_seq + number, delta)
+            for entry in entries
+            for number, delta in enumerate(entry.live.unflushed())
+        ]
+        tenants = {entry.live.turn_id: entry.tenant_id for entry in entries}
+        afterwards: list[Callable[[], None]] = []
+
+        def work(session: Session) -> list[str]:
+            afterwards.clear()
+            store.add_chunks(session, tenants, chunks)
+            if beat:
+                store.heartbeat(session, list(marks))
+            for entry in ended:
+                assert entry.end is not None
+                store.finish(session, entry.end)
+                if then := self._after_end(session, entry.end):
+                    afterwards.append(then)
+            return store.stop_requested(session, list(marks))
+
+        stops = await self._db.awrite(work)
+        if beat:
+            self._last_beat = now
+        for turn_id, seq, _ in chunks:
+            self._entries[turn_id].live.next_seq = seq + 1
+        for entry in entries:
+            entry.live.flushed = marks[entry.live.turn_id]
+            entry.failures = 0
+            if entry.live.turn_id in stops and entry.end is None:
+                entry.on_stop()
+        for then in afterwards:
+            then()
+        for entry in ended:
+            del self._entries[entry.live.turn_id]
+            entry.live.finish()
+            entry.stored.set()
+        if not self._entries:
+            self.idle.set()

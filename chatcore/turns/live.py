@@ -1,0 +1,105 @@
+"""The live buffer: the words of a turn that this process runs, for any number of followers.
+
+The engine's loop appends, followers on other threads read. The list only grows, so a follower's place in it is a
+number and every word is seen once, in order.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from chatcore.conversations.text import Cleaner
+from chatcore.gateway import Delta
+
+
+Pace = Callable[[int], float]
+"""From the characters handed out so far to the seconds until the next batch."""
+
+
+class LiveTurn:
+    """A running turn as its followers see it. `finished` is set after its end was stored, never before."""
+
+    def __init__(self, turn_id: str, conversation_id: str, message_id: str) -> None:
+        self.turn_id = turn_id
+        self.conversation_id = conversation_id
+        self.message_id = message_id
+        self.deltas: list[Delta] = []
+        self.finished = False
+        self.finished_at = 0.0
+        self.flushed = 0  # how many deltas are in the chunks table
+        self.next_seq = 0  # the next chunk's number
+        self._cleaners = {"text": Cleaner(), "reasoning": Cleaner()}
+        self._news = threading.Condition()
+
+    def append(self, batch: list[Delta]) -> None:
+        """Add words as the model says them, cleaned."""
+        cleaned = []
+        for delta in batch:
+            cleaner = self._cleaners.get(delta.kind)
+            text = cleaner.feed(delta.text) if cleaner else delta.text
+            if text:
+                cleaned.append(Delta(delta.kind, text))
+        self._add(cleaned)
+
+    def close_text(self) -> None:
+        """Add what the cleaners held back: nothing more will come."""
+        held = [Delta(kind, cleaner.finish()) for kind, cleaner in self._cleaners.items()]  # type: ignore[arg-type]
+        self._add([delta for delta in held if delta.text])
+
+    def finish(self) -> None:
+        """Tell the followers that the turn has ended and is stored."""
+        self.finished_at = time.monotonic()
+        with self._news:
+            self.finished = True
+            self._news.notify_all()
+
+    def text(self, kind: str = "text") -> str:
+        """Everything of one kind said so far."""
+        return "".join(delta.text for delta in self.deltas if delta.kind == kind)
+
+    def unflushed(self) -> list[Delta]:
+        """The deltas that are not in the chunks table, neighbours of one kind joined."""
+        return join(self.deltas[self.flushed :])
+
+    def follow(self, pace: Pace) -> Iterator[list[Delta]]:
+        """Batches of new deltas; `pace` says how many seconds apart. An empty batch is a sign of life.
+
+        The first words come at once. Ends when the turn has finished and everything was handed out.
+        """
+        seen = characters = 0
+        while True:
+            with self._news:
+                if len(self.deltas) == seen and not self.finished:
+                    self._news.wait(0.25)
+            finished = self.finished  # read before the deltas: what came before the end is then among them
+            end = len(self.deltas)
+            batch = join(self.deltas[seen:end])
+            yield batch
+            seen, characters = end, characters + sum(len(delta.text) for delta in batch)
+            if finished and len(self.deltas) == seen:
+                return
+            if not finished and end:
+                time.sleep(pace(characters))
+
+    def _add(self, deltas: list[Delta]) -> None:
+        if deltas:
+            with self._news:
+                self.deltas.extend(deltas)
+                self._news.notify_all()
+
+
+def join(deltas: list[Delta]) -> list[Delta]:
+    """The same words with neighbours of one kind joined. Tool calls stay apart: each is a whole."""
+    joined: list[Delta] = []
+    pieces: list[str] = []
+    for delta in deltas:
+        if pieces and joined[-1].kind == delta.kind and delta.kind != "tool_call":
+            pieces.append(delta.text)
+            continue
+        if pieces:
+            joined[-1] = Delta(joined[-1].kind, "".join(pieces))
+        joined.append(delta)
+        pieces = [delta.text]
+    if pieces:
+        joined[-1] = Delta(joined[-1].kind, "".join(pieces))
+    return joined

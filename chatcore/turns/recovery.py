@@ -1,0 +1,95 @@
+"""Settling what a dead process left: the words that were written stay, as an interrupted reply."""
+
+import logging
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from chatcore.conversations import store as conversation_store
+from chatcore.db import changed_rows
+from chatcore.db.tables import Turn as TurnRow
+from chatcore.db.tables import TurnChunk as ChunkRow
+from chatcore.db.tables import UsageMetric, utcnow
+from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
+from chatcore.turns.owner import Owner
+from chatcore.usage import ledger
+
+log = logging.getLogger(__name__)
+
+STALE_AFTER: Final = timedelta(seconds=30)
+_CHARACTERS_A_TOKEN: Final = 4  # the usual rule of thumb for English; these rows are marked `estimated`
+
+
+def recover(session: Session, this: Owner) -> int:
+    """Interrupt the turns of dead processes of this host, and of hosts whose heartbeat is stale. Returns how many."""
+    rows = session.scalars(select(TurnRow).where(TurnRow.status == "running")).all()
+    recovered = 0
+    for row in rows:
+        owner = Owner(row.owner_host, row.owner_pid, row.owner_started)
+        stale = owner.host != this.host and row.heartbeat_at < utcnow() - STALE_AFTER
+        if owner != this and (stale or owner.is_dead()):
+            recovered += _interrupt(session, row)
+    if recovered:
+        log.warning("interrupted turns recovered", extra={"turns": recovered})
+    return recovered
+
+
+def _interrupt(session: Session, turn: TurnRow) -> int:
+    changed = session.execute(
+        update(TurnRow)
+        .where(TurnRow.id == turn.id, TurnRow.status == "running")
+        .values(status="interrupted", finished_at=utcnow())
+        .execution_options(synchronize_session=False)
+    )
+    if changed_rows(changed) == 0:
+        return 0
+    text, reasoning = _words(session, turn.id)
+    parts: list[dict[str, Any]] = []
+    if reasoning:
+        parts = [{"type": "reasoning", "text": reasoning, "duration_ms": None}]
+        parts += [{"type": "text", "text": text}] if text else []
+    row = session.scalar(select(UsageMetric).where(UsageMetric.turn_id == turn.id, UsageMetric.outcome == "running"))
+    settled = _settle(session, turn, row, text, reasoning) if row else None
+    conversation_store.finish_message(
+        session, turn.conversation_id, turn.message_id, text,
+        parts=parts, status="interrupted",
+        prompt_tokens=settled.prompt_tokens if settled else None,
+        completion_tokens=settled.completion_tokens if settled else None,
+        total_tokens=settled.prompt_tokens + settled.completion_tokens if settled else None,
+        cost_nano_usd=settled.cost_nano_usd if settled else None,
+    )  # fmt: skip
+    return 1
+
+
+def _words(session: Session, turn_id: str) -> tuple[str, str]:
+    statement = select(ChunkRow.kind, ChunkRow.text).where(ChunkRow.turn_id == turn_id)
+    rows = session.execute(statement.order_by(ChunkRow.seq))
+    said: dict[str, list[str]] = {"text": [], "reasoning": []}
+    for row in rows:
+        said.setdefault(row.kind, []).append(row.text)
+    return "".join(said["text"]), "".join(said["reasoning"])
+
+
+def _settle(session: Session, turn: TurnRow, row: UsageMetric, text: str, reasoning: str) -> ledger.Settlement:
+    window = conversation_store.branch(session, turn.conversation_id, turn.message_id, 2000)
+    sent = sum(len(message.content) for message in window.messages if message.id != turn.message_id)
+    tokens = Tokens(
+        prompt=sent // _CHARACTERS_A_TOKEN,
+        completion=(len(text) + len(reasoning)) // _CHARACTERS_A_TOKEN,
+        reasoning=len(reasoning) // _CHARACTERS_A_TOKEN,
+    )
+    prices = Prices(row.price_source, row.unit_prices)  # type: ignore[arg-type]
+    settlement = ledger.Settlement(
+        outcome="interrupted",
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        reasoning_tokens=tokens.reasoning,
+        usage_source="estimated",
+        price_source=row.price_source,
+        unit_prices=row.unit_prices,
+        cost_nano_usd=cost_nano_usd(tokens, prices),
+    )
+    ledger.settle_call(session, row.id, settlement)
+    return settlement

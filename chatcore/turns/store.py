@@ -1,0 +1,233 @@
+"""The SQL of turns: beginning, chunks, stop requests, ends. Functions work inside the caller's transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from chatcore import agents, errors
+from chatcore.accounts.principal import Principal
+from chatcore.conversations import Conversation, store
+from chatcore.db import changed_rows
+from chatcore.db.tables import QueuedMessage as QueuedRow
+from chatcore.db.tables import Turn as TurnRow
+from chatcore.db.tables import TurnChunk as ChunkRow
+from chatcore.db.tables import utcnow
+from chatcore.gateway import CompletionRequest, Delta, Model
+from chatcore.ids import new_id
+from chatcore.turns.owner import Owner
+from chatcore.turns.values import ActiveTurn, Begun, TurnEnd, TurnSettings
+from chatcore.usage import ledger
+
+_CHUNKS_KEPT = timedelta(seconds=60)
+
+
+def begin(
+    session: Session,
+    principal: Principal,
+    owner: Owner,
+    conversation: Conversation,
+    parent_id: str,
+    model: Model,
+    agent_id: str | None,
+    settings: TurnSettings,
+    *,
+    added: int,
+    continuing: bool = False,
+) -> Begun:
+    """Write the empty reply under `parent_id`, the turn and its ledger row. `added`: messages written with it."""
+    agent = agents.find(session, principal, agent_id)
+    defaults = TurnSettings.from_dict(agent.parameters if agent else {})
+    turn_id, message_id, trace_id = new_id("turn"), new_id("msg"), new_id("trace")
+    store.add_message(
+        session, principal, conversation.id,
+        id=message_id, parent_id=parent_id, role="assistant", content="", parts=[], status="streaming", turn_id=turn_id,
+        agent_id=agent.id if agent else None, model=model.name, provider=model.provider, meta={"trace_id": trace_id},
+    )  # fmt: skip
+    session.execute(
+        insert(TurnRow).values(
+            id=turn_id, tenant_id=principal.tenant_id, user_id=principal.user_id, conversation_id=conversation.id,
+            message_id=message_id, status="running", owner_host=owner.host, owner_pid=owner.pid,
+            owner_started=owner.started,
+        )
+    )  # fmt: skip
+    ledger_id = ledger.open_call(
+        session,
+        ledger.NewCall(
+            tenant_id=principal.tenant_id, user_id=principal.user_id, provider=model.provider, model=model.name,
+            provider_model=model.target, trace_id=trace_id, tier=principal.tier, conversation_id=conversation.id,
+            message_id=message_id, turn_id=turn_id, agent_id=agent.id if agent else None,
+            price_source=model.prices.source, unit_prices=model.prices.unit or {},
+        ),
+    )  # fmt: skip
+    chosen = {"model": model.name, "agent_id": agent.id if agent else None, "settings": settings.as_dict()}
+    store.advance(session, conversation.id, message_id, added + 1, **chosen)
+    request = CompletionRequest(
+        model=model,
+        messages=[],
+        trace_id=trace_id,
+        temperature=settings.temperature if settings.temperature is not None else defaults.temperature,
+        max_tokens=settings.max_tokens or defaults.max_tokens,
+    )
+    system_prompt = agent.system_prompt if agent else ""
+    return Begun(turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing)
+
+
+def running(session: Session, conversation_id: str) -> ActiveTurn | None:
+    """The turn that runs in a conversation."""
+    row = session.scalar(
+        select(TurnRow).where(TurnRow.conversation_id == conversation_id, TurnRow.status == "running").limit(1)
+    )
+    return ActiveTurn(row.id, row.conversation_id, row.message_id, row.stop_requested_at is not None) if row else None
+
+
+def owned_turn(session: Session, principal: Principal, turn_id: str) -> TurnRow:
+    """The turn, if it belongs to a conversation of the principal's. Raises `NotFound`."""
+    row = session.scalar(
+        select(TurnRow).where(
+            TurnRow.id == turn_id, TurnRow.tenant_id == principal.tenant_id, TurnRow.user_id == principal.user_id
+        )
+    )
+    if row is None:
+        raise errors.NotFound("This turn does not exist, or it is not yours.")
+    return row
+
+
+def add_chunks(session: Session, tenant_ids: Mapping[str, str], chunks: Iterable[tuple[str, int, Delta]]) -> None:
+    """Write words of running turns: (turn, number, delta) each."""
+    rows = [
+        {"turn_id": turn_id, "seq": seq, "tenant_id": tenant_ids[turn_id], "kind": delta.kind, "text": delta.text}
+        for turn_id, seq, delta in chunks
+    ]
+    if rows:
+        session.execute(insert(ChunkRow), rows)
+
+
+def chunks_after(session: Session, turn_id: str, seq: int) -> tuple[list[tuple[int, Delta]], bool]:
+    """The chunks numbered above `seq`, and whether the turn still runs. The status is read first: words written
+    before the end are then among the chunks."""
+    status = session.scalar(select(TurnRow.status).where(TurnRow.id == turn_id))
+    rows = session.execute(
+        select(ChunkRow.seq, ChunkRow.kind, ChunkRow.text)
+        .where(ChunkRow.turn_id == turn_id, ChunkRow.seq > seq)
+        .order_by(ChunkRow.seq)
+    )
+    return [(row.seq, Delta(row.kind, row.text)) for row in rows], status == "running"
+
+
+def heartbeat(session: Session, turn_ids: Sequence[str]) -> None:
+    """Say that this process still runs them."""
+    session.execute(
+        update(TurnRow)
+        .where(TurnRow.id.in_(turn_ids))
+        .values(heartbeat_at=utcnow())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def stop_requested(session: Session, turn_ids: Sequence[str]) -> list[str]:
+    """Those of the turns that somebody asked to stop."""
+    statement = select(TurnRow.id).where(TurnRow.id.in_(turn_ids), TurnRow.stop_requested_at.is_not(None))
+    return list(session.scalars(statement))
+
+
+def request_stop(session: Session, turn_id: str) -> None:
+    """Leave word for the process that runs it."""
+    session.execute(
+        update(TurnRow)
+        .where(TurnRow.id == turn_id, TurnRow.status == "running", TurnRow.stop_requested_at.is_(None))
+        .values(stop_requested_at=utcnow())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def finish(session: Session, end: TurnEnd) -> None:
+    """Write a turn's end: the reply, its ledger row, the turn's status. Twice is once."""
+    begun, result, usage = end.begun, end.result, end.result.usage
+    changed = session.execute(
+        update(TurnRow)
+        .where(TurnRow.id == begun.turn_id, TurnRow.status == "running")
+        .values(status=end.status, finished_at=utcnow())
+        .execution_options(synchronize_session=False)
+    )
+    if changed_rows(changed) == 0:
+        return
+    known = usage.source != "none"
+    store.finish_message(
+        session, begun.conversation_id, begun.message_id, end.content,
+        parts=end.parts, status=end.status, finish_reason=result.finish_reason,
+        prompt_tokens=usage.prompt if known else None, completion_tokens=usage.completion if known else None,
+        total_tokens=usage.prompt + usage.completion if known else None, cost_nano_usd=result.cost_nano_usd,
+        ttft_ms=result.ttft_ms, latency_ms=result.latency_ms, meta=end.meta,
+    )  # fmt: skip
+    ledger.settle_call(session, begun.ledger_id, settlement(end))
+
+
+def settlement(end: TurnEnd) -> ledger.Settlement:
+    """The ledger's view of an attempt."""
+    result, usage = end.result, end.result.usage
+    outcome: ledger.Outcome = "interrupted" if end.status == "interrupted" else result.outcome
+    return ledger.Settlement(
+        outcome=outcome,
+        error_type=result.error.code if result.error else None,
+        prompt_tokens=usage.prompt,
+        cached_tokens=usage.cached,
+        completion_tokens=usage.completion,
+        reasoning_tokens=usage.reasoning,
+        usage_source=usage.source,
+        price_source=result.price_source,
+        unit_prices=result.unit_prices,
+        cost_nano_usd=result.cost_nano_usd,
+        ttft_ms=result.ttft_ms,
+        latency_ms=result.latency_ms,
+    )
+
+
+def enqueue(
+    session: Session,
+    principal: Principal,
+    conversation_id: str,
+    text: str,
+    model: str,
+    agent_id: str | None,
+    settings: TurnSettings,
+) -> str:
+    """Put a question behind the running turn; returns its id."""
+    queued_id = new_id("queued")
+    session.execute(
+        insert(QueuedRow).values(
+            id=queued_id, tenant_id=principal.tenant_id, user_id=principal.user_id, conversation_id=conversation_id,
+            content=text, model=model, agent_id=agent_id, settings=asdict(settings),
+        )
+    )  # fmt: skip
+    return queued_id
+
+
+def queued(session: Session, principal: Principal, conversation_id: str) -> list[QueuedRow]:
+    """What waits in a conversation, in the order of asking."""
+    statement = select(QueuedRow).where(
+        QueuedRow.conversation_id == conversation_id,
+        QueuedRow.user_id == principal.user_id,
+        QueuedRow.tenant_id == principal.tenant_id,
+    )
+    return list(session.scalars(statement.order_by(QueuedRow.id)))
+
+
+def take_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str | None = None) -> Any:
+    """Take a question out of the queue: the one named, else the oldest. None when there is none."""
+    rows = [row for row in queued(session, principal, conversation_id) if queued_id in (None, row.id)]
+    if not rows:
+        return None
+    session.execute(delete(QueuedRow).where(QueuedRow.id == rows[0].id).execution_options(synchronize_session=False))
+    return rows[0]
+
+
+def purge_chunks(session: Session) -> None:
+    """Remove the chunks of turns that ended more than a minute ago: their words are in the messages."""
+    ended = exists().where(
+        TurnRow.id == ChunkRow.turn_id, TurnRow.status != "running", TurnRow.finished_at < utcnow() - _CHUNKS_KEPT
+    )
+    session.execute(delete(ChunkRow).where(ended).execution_options(synchronize_session=False))

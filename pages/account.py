@@ -1,0 +1,81 @@
+"""One's own account: name, password, and where one is signed in."""
+
+import streamlit as st
+
+from chatcore.accounts import Principal, SessionInfo
+from chatcore.bootstrap import core
+from chatcore.errors import ChatcoreError
+from pages.ui import session
+from pages.ui.text import ago, device, plain
+
+
+def name_form(principal: Principal) -> None:
+    st.subheader("Name")
+    with st.form("name", border=False):
+        name = st.text_input("Name", value=principal.name, max_chars=100, autocomplete="name")
+        if st.form_submit_button("Save name"):
+            try:
+                core().accounts.rename(principal, name)
+            except ChatcoreError as error:
+                st.error(str(error))
+            else:
+                st.session_state["account_note"] = "Your name is saved."
+                st.rerun()
+
+
+def password_form(principal: Principal) -> None:
+    st.subheader("Password")
+    st.caption("Changing it signs you out in all other browsers.")
+    with st.form("password", border=False, clear_on_submit=True):
+        old = st.text_input("Current password", type="password", autocomplete="current-password")
+        new = st.text_input("New password", type="password", autocomplete="new-password", help="At least 8 characters.")
+        again = st.text_input("New password again", type="password", autocomplete="new-password")
+        if not st.form_submit_button("Change password"):
+            return
+    if new != again:
+        st.error("The two new passwords differ.")
+        return
+    try:
+        core().accounts.change_password(principal, old, new, session.address())
+    except ChatcoreError as error:
+        st.error(str(error))
+    else:
+        st.session_state["account_note"] = "Your password is changed. Other browsers are signed out."
+        st.rerun()
+
+
+def browser_row(principal: Principal, one: SessionInfo) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(width="stretch", gap=None):
+            st.text(device(one.user_agent))
+            where = f"{one.address} · " if one.address else ""
+            st.caption(plain(where + ("this browser" if one.is_current else f"last seen {ago(one.last_seen_at)}")))
+        if not one.is_current and st.button("Sign out", key=f"revoke-{one.id}"):
+            core().accounts.revoke_session(principal, one.id)
+            st.rerun()
+
+
+def browsers(principal: Principal) -> None:
+    st.subheader("Where you are signed in")
+    with st.container(border=True):
+        for one in core().accounts.sessions(principal):
+            browser_row(principal, one)
+    if st.button("Sign out everywhere", icon=":material/logout:", help="In this browser too."):
+        core().accounts.sign_out_everywhere(principal, keep_current=False)
+        session.sign_out()
+        st.stop()
+
+
+def page() -> None:
+    principal = session.require_principal()
+    st.title("Account")
+    st.caption(f"{plain(principal.username)} · {principal.role}")
+    note = st.session_state.pop("account_note", None)
+    if note:
+        st.success(note, icon=":material/check:")
+    name_form(principal)
+    password_form(principal)
+    browsers(principal)
+
+
+page()

@@ -1,0 +1,174 @@
+"""The chat page's part of the sidebar: a new chat, model, agent, settings, recent conversations."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.agents import Agent
+from chatcore.bootstrap import core
+from chatcore.conversations import RECENT, Conversation, ConversationSummary
+from chatcore.db.tables import utcnow
+from chatcore.gateway import Model
+from chatcore.turns import TurnSettings
+from pages.ui.text import plain
+
+_PLACE: Final = "chat_place"  # which conversation the widgets below were last set for
+
+
+def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> None:
+    """All of it. What is chosen is read with `model_name`, `agent_id` and `settings`."""
+    _preselect(conversation, agents)
+    with st.sidebar:
+        st.button(
+            "New chat", key="new_chat", icon=":material/edit_square:", width="stretch", on_click=open_conversation, args=(None,)
+        )
+        _draw_model(principal, conversation)
+        labels = {agent.id: agent.name for agent in agents}
+        st.selectbox(
+            "Agent", list(labels), key="agent", format_func=lambda key: labels.get(key, key),
+            on_change=_remember, args=(principal, conversation),
+            help=next((agent.description for agent in agents if agent.id == st.session_state.get("agent")), None),
+        )  # fmt: skip
+        _draw_settings(principal, conversation)
+        _draw_recent(principal, conversation)
+
+
+def model_name() -> str:
+    """The registry's name of the chosen model, empty where there is none."""
+    return st.session_state.get("model") or ""
+
+
+def agent_id() -> str | None:
+    """The chosen agent's id."""
+    return st.session_state.get("agent")
+
+
+def settings() -> TurnSettings:
+    """Temperature and max tokens, None where the agent or the model decides."""
+    temperature = st.session_state.get("temperature") if st.session_state.get("own_temperature") else None
+    return TurnSettings(temperature, st.session_state.get("max_tokens"))
+
+
+def open_conversation(conversation_id: str | None) -> None:
+    """Show another conversation, a new one for None."""
+    st.query_params.clear()
+    if conversation_id:
+        st.query_params["c"] = conversation_id
+    st.session_state.pop("shown", None)
+
+
+def _preselect(conversation: Conversation | None, agents: list[Agent]) -> None:
+    """Set the widgets when another conversation is shown: from it, else from the link, else as they were."""
+    place = conversation.id if conversation else f"new {st.query_params.get('model')} {st.query_params.get('agent')}"
+    catalog = core().gateway.catalog
+    known = {model.name for model in catalog.models()}
+    if st.session_state.get(_PLACE) != place:
+        st.session_state[_PLACE] = place
+        wanted = conversation.model if conversation else st.query_params.get("model")
+        if wanted in known:
+            st.session_state["model"] = wanted
+        wanted_agent = conversation.agent_id if conversation else _agent_by_slug(agents, st.query_params.get("agent"))
+        if wanted_agent in {agent.id for agent in agents}:
+            st.session_state["agent"] = wanted_agent
+        if conversation:
+            _set_settings(TurnSettings.from_dict(conversation.settings))
+    if st.session_state.get("model") not in known and catalog.default:
+        st.session_state["model"] = catalog.default.name
+    if agents and st.session_state.get("agent") not in {agent.id for agent in agents}:
+        st.session_state["agent"] = agents[0].id
+
+
+def _agent_by_slug(agents: list[Agent], wanted: str | None) -> str | None:
+    for agent in agents:
+        if wanted and wanted.lower() in (agent.slug, agent.id, agent.name.lower()):
+            return agent.id
+    return None
+
+
+def _set_settings(chosen: TurnSettings) -> None:
+    st.session_state["own_temperature"] = chosen.temperature is not None
+    if chosen.temperature is not None:
+        st.session_state["temperature"] = chosen.temperature
+    st.session_state["max_tokens"] = chosen.max_tokens
+
+
+def _draw_model(principal: Principal, conversation: Conversation | None) -> None:
+    models = {model.name: model for model in core().gateway.catalog.models()}
+    st.selectbox(
+        "Model", list(models), key="model", format_func=lambda name: _label(models[name]) if name in models else name,
+        on_change=_remember, args=(principal, conversation), placeholder="No model is configured",
+    )  # fmt: skip
+    chosen = models.get(model_name())
+    if chosen and not chosen.available:
+        st.caption(f":material/key_off: {plain(chosen.why_not)}")
+    elif chosen and chosen.demo:
+        st.caption("A demo without a network: its replies are made up.")
+    if conversation and conversation.model and conversation.model not in models:
+        st.caption(f"{plain(conversation.model)} is no longer configured; the next reply comes from the model above.")
+
+
+def _label(model: Model) -> str:
+    return model.display_name if model.available else f"{model.display_name} – needs {model.missing[0]}"
+
+
+def _draw_settings(principal: Principal, conversation: Conversation | None) -> None:
+    with st.expander("Settings", type="compact"):
+        remember: dict[str, Any] = {"on_change": _remember, "args": (principal, conversation)}
+        own = st.toggle("Set the temperature", key="own_temperature", help="Else the agent or the model decides.", **remember)
+        if own:
+            st.session_state.setdefault("temperature", 0.7)
+            st.slider("Temperature", 0.0, 2.0, step=0.1, key="temperature", help="Low is steady, high is varied.", **remember)
+        st.number_input(
+            "Most tokens in a reply", min_value=1, max_value=1_000_000, value=None, step=100, key="max_tokens",
+            placeholder="The model's own limit", **remember,
+        )  # fmt: skip
+
+
+def _remember(principal: Principal, conversation: Conversation | None) -> None:
+    if conversation:
+        chosen = settings().as_dict()
+        core().conversations.remember(principal, conversation.id, model_name(), agent_id(), chosen)
+
+
+def _draw_recent(principal: Principal, conversation: Conversation | None) -> None:
+    shown = st.session_state.get("recent_shown", RECENT)
+    recent = core().conversations.recent(principal, shown + 1)
+    if not recent:
+        return
+    with st.container(key="recent", gap=None):
+        heading = ""
+        for summary in recent[:shown]:
+            if (day := _day(summary)) != heading:
+                heading = day
+                st.caption(day)
+            current = conversation is not None and summary.id == conversation.id
+            st.button(
+                plain(summary.title),
+                key=f"open-{summary.id}",
+                type="tertiary" if not current else "secondary",
+                icon=":material/progress_activity:" if summary.running else None,
+                width="stretch",
+                wrap=False,
+                on_click=open_conversation,
+                args=(summary.id,),
+            )
+        if len(recent) > shown:
+            st.button("Show more", key="recent_more", type="tertiary", on_click=_show_more, args=(shown,))
+
+
+def _show_more(shown: int) -> None:
+    st.session_state["recent_shown"] = shown + RECENT
+
+
+def _day(summary: ConversationSummary) -> str:
+    today = utcnow().date()
+    day = summary.last_message_at.date()
+    if day >= today:
+        return "Today"
+    if day == today - timedelta(days=1):
+        return "Yesterday"
+    if day > today - timedelta(days=7):
+        return "Previous 7 days"
+    return f"{day:%B %Y}"

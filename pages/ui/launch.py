@@ -1,0 +1,60 @@
+"""What `app.py` gives to `st.App`: our routes and middleware, and what happens when the process starts and ends."""
+
+import asyncio
+import gc
+import importlib
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import streamlit as st
+
+from chatcore.api import middleware, routes
+from chatcore.bootstrap import Core
+
+log = logging.getLogger(__name__)
+
+
+def options(core: Core) -> dict[str, Any]:
+    """The keyword arguments of `st.App`."""
+    base_path = str(st.get_option("server.baseUrlPath") or "")
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
+        await asyncio.to_thread(core.start)
+        threading.Thread(target=_warm, name="warm", daemon=True).start()
+        if core.setup_code:
+            _say_setup_link(core, base_path)
+        yield {}
+        await asyncio.to_thread(core.close)
+
+    return {
+        "routes": routes(core, base_path),
+        "middleware": middleware(core, base_path),
+        "lifespan": lifespan,
+        "on_script_error": _on_script_error,
+    }
+
+
+def _warm() -> None:
+    """Import what the first pages would else wait for, then freeze the heap: full collections stall every page."""
+    for name in ("pandas", "streamlit_authenticator"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _say_setup_link(core: Core, base_path: str) -> None:
+    """The link with which the first person makes the first account."""
+    path = f"/{base_path.strip('/')}" if base_path.strip("/") else ""
+    origin = core.settings.public_url or f"http://localhost:{st.get_option('server.port')}{path}"
+    print(f"\n  Make the first account here (works once):\n  {origin}/?setup={core.setup_code}\n", flush=True)  # noqa: T201
+
+
+def _on_script_error(error: Exception) -> bool:
+    """A defect of ours: the log has it whole, the person a sentence."""
+    log.error("a page failed", exc_info=error)
+    st.error("Something went wrong on our side. Reload the page; what was sent is kept.", icon=":material/error:")
+    return True

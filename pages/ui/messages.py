@@ -1,0 +1,182 @@
+"""Messages as they are drawn: stored ones, and the one that is being said.
+
+A streamed reply is drawn with the same elements in the same places as the stored one, so nothing jumps at its end.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import streamlit as st
+
+from chatcore.conversations import Message
+from chatcore.gateway import Delta
+from chatcore.turns import can_continue
+from pages.ui.figures import money, seconds, whole
+from pages.ui.markdown import CUT, Cutter, as_typed, segments
+
+THINKING: Final = ":shimmer[Thinking…]"
+CURSOR: Final = " ▍"
+_LONG_REPLY: Final = 40_000  # characters over which the updates' interval grows by a second
+
+
+def draw_question(message: Message) -> None:
+    """A person's message, as they typed it."""
+    with st.chat_message("user"):
+        st.markdown(as_typed(message.content))
+
+
+def draw_reply(message: Message, model_label: str, *, last: bool, again: Callable[[str, bool], None]) -> None:
+    """A stored reply with its caption. `again(message_id, continuing)` is called by Retry and Continue."""
+    with st.chat_message("assistant"):
+        head, body = st.container(), st.container()
+        with head:
+            _draw_reasoning(message.parts)
+        with body:
+            for segment in segments(message.content):
+                st.markdown(segment)
+        for part in message.parts:
+            if part["type"] == "tool_call":
+                _draw_tool_call(part)
+            elif part["type"] == "error":
+                st.error(part["message"], icon=":material/error:")
+        if note := _note(message):
+            st.markdown(f":gray[{note}]")
+        st.caption(caption(message, model_label), help=_speed(message))
+        if last:
+            _draw_actions(message, again)
+
+
+def stream_reply(batches: Iterator[list[Delta]]) -> None:
+    """Draw a running reply with `st.write_stream` until its end, with its thinking and its first sign of life."""
+    with st.chat_message("assistant"):
+        head, body = st.container(), st.container()
+        sign = body.empty()
+        sign.markdown(THINKING)
+        view = _Running(head, sign)
+        with body:
+            st.write_stream(view.items(batches), cursor=CURSOR)
+
+
+class _Running:
+    """A running reply's pieces, as `st.write_stream` takes them: text, and a callable where an element ends."""
+
+    def __init__(self, head: Any, sign: Any) -> None:
+        self._head = head
+        self._sign: Any = sign
+        self._cutter = Cutter()
+        self._status: Any = None
+        self._slot: Any = None
+        self._thought: list[str] = []
+
+    def items(self, batches: Iterator[list[Delta]]) -> Iterator[Any]:
+        for batch in batches:
+            # Touching the session's state is where Streamlit ends a run whose tab has gone.
+            st.session_state.setdefault("stream", 0)
+            for delta in batch:
+                if delta.kind == "reasoning":
+                    self._think(delta.text)
+                elif delta.kind == "text":
+                    self._answer()
+                    yield from self._drawn(self._cutter.feed(delta.text))
+        yield from self._drawn(self._cutter.finish())
+        self._answer()
+
+    @staticmethod
+    def _drawn(items: list[object]) -> Iterator[Any]:
+        for item in items:
+            yield (lambda: None) if item is CUT else item
+
+    def _think(self, text: str) -> None:
+        if self._status is None:
+            self._clear_sign()
+            with self._head:
+                self._status = st.status(THINKING, type="compact", expanded=True)
+                self._slot = self._status.empty()
+        self._thought.append(text)
+        self._slot.markdown("".join(self._thought))
+
+    def _answer(self) -> None:
+        self._clear_sign()
+        if self._status is not None:
+            self._status.update(label="Thought", state="complete", expanded=False)
+            self._status = None
+
+    def _clear_sign(self) -> None:
+        if self._sign is not None:
+            self._sign.empty()
+            self._sign = None
+
+
+def pace(characters: int) -> float:
+    """Seconds between two updates of a reply of so many characters: short ones flow, long ones spare the wire."""
+    return min(0.5, 0.1 + characters / _LONG_REPLY)
+
+
+def caption(message: Message, model_label: str) -> str:
+    """Model, tokens, cost and time of a reply, in one line."""
+    parts = [model_label]
+    if message.prompt_tokens is not None and message.completion_tokens is not None:
+        about = "≈ " if message.meta.get("usage_source") == "estimated" or message.status == "interrupted" else ""
+        parts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
+    parts.append("cost unknown" if message.cost_nano_usd is None else money(message.cost_nano_usd))
+    if message.latency_ms is not None:
+        parts.append(seconds(message.latency_ms))
+    return " · ".join(part.replace("$", "\\$") for part in parts)
+
+
+def _speed(message: Message) -> str | None:
+    lines = []
+    if message.ttft_ms is not None and message.latency_ms is not None:
+        lines.append(f"First words after {seconds(message.ttft_ms)}")
+        writing = (message.latency_ms - message.ttft_ms) / 1000
+        if writing > 0.2:
+            lines.append(f"{len(message.content.split()) / writing:.0f} words per second")
+    if message.prompt_tokens is not None and message.completion_tokens is not None:
+        lines.append(f"{whole(message.prompt_tokens)} tokens in, {whole(message.completion_tokens)} out")
+    if message.meta.get("usage_source") == "estimated":
+        lines.append("Tokens are estimated: the provider did not report them")
+    return "  \n".join(lines) or None
+
+
+def _note(message: Message) -> str:
+    notes = []
+    if trimmed := message.meta.get("trimmed"):
+        notes.append(f"The {whole(int(trimmed))} oldest messages no longer fit this model's window and were left out.")
+    if message.status == "stopped":
+        notes.append("Stopped.")
+    elif message.status == "interrupted":
+        notes.append("Interrupted when the server stopped. The words so far are kept.")
+    elif message.finish_reason == "length":
+        notes.append("The reply reached its token limit.")
+    return " ".join(notes)
+
+
+def _draw_actions(message: Message, again: Callable[[str, bool], None]) -> None:
+    error = next((part for part in message.parts if part["type"] == "error"), None)
+    with st.container(horizontal=True, key=f"actions-{message.id}"):
+        if can_continue(message):
+            st.button(
+                "Continue", key=f"continue-{message.id}", icon=":material/play_arrow:", on_click=again, args=(message.id, True)
+            )
+        if message.status in ("failed", "stopped", "interrupted") and (error is None or error.get("retryable", True)):
+            st.button(
+                "Retry", key=f"regenerate-{message.id}", icon=":material/refresh:", on_click=again, args=(message.id, False)
+            )
+
+
+def _draw_reasoning(parts: tuple[Mapping[str, Any], ...]) -> None:
+    for part in parts:
+        if part["type"] == "reasoning":
+            duration = part.get("duration_ms")
+            label = f"Thought for {seconds(duration)}" if duration else "Thought"
+            with st.expander(label, type="compact"):
+                st.markdown(part["text"])
+
+
+def _draw_tool_call(part: Mapping[str, Any]) -> None:
+    with st.expander(f"Tool call: {part['name']}", type="step", icon=":material/build:"):
+        try:
+            st.json(json.loads(part["arguments"] or "{}"))
+        except ValueError:
+            st.code(part["arguments"], language=None)

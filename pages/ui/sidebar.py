@@ -1,0 +1,22 @@
+"""The sidebar's frame: where one can go, and who one is."""
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from pages.ui import session
+from pages.ui.text import plain
+
+
+def draw_navigation(principal: Principal) -> None:
+    """Links to the pages this person has, and their name with Sign out."""
+    with st.sidebar, st.container(key="navigation", gap="xxsmall"):
+        st.page_link("chat.py", label="Chat", icon=":material/chat_bubble:")
+        st.page_link("usage.py", label="Usage", icon=":material/bar_chart:")
+        st.page_link("account.py", label="Account", icon=":material/person:")
+        if principal.is_admin:
+            st.page_link("admin.py", label="People", icon=":material/group:")
+        st.divider()
+        st.caption(plain(principal.name))
+        if st.button("Sign out", key="sign_out", icon=":material/logout:", type="tertiary"):
+            session.sign_out()
+            st.stop()

@@ -1,0 +1,106 @@
+"""What was asked of models, by whom, and what it cost. Every number is a sum over ledger rows."""
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from chatcore.accounts.principal import Principal
+from chatcore.bootstrap import core
+from chatcore.db.tables import utcnow
+from chatcore.errors import ChatcoreError
+from chatcore.usage import Filter, Person, Report, Totals
+from pages.ui import charts, filters, usage_parts
+from pages.ui.session import require_principal
+
+MAX_CSV_ROWS = 250_000
+Scope = tuple[str, str | None]
+
+
+@st.cache_data(ttl=10, max_entries=200, show_spinner=False)
+def load(scope: Scope, chosen: Filter, _principal: Principal) -> Report:
+    return core().usage.report(_principal, chosen)
+
+
+@st.cache_data(ttl=60, max_entries=200, show_spinner=False)
+def choices(scope: Scope, _principal: Principal) -> tuple[list[str], list[Person]]:
+    return core().usage.models(_principal), core().usage.people(_principal)
+
+
+def chart(title: str, figure: go.Figure, alt: str, legend: str = "") -> None:
+    with st.container(border=True, height="stretch"):
+        st.markdown(f"**{title}**")
+        if legend:
+            st.html(legend)
+        st.plotly_chart(figure, config=charts.CONFIG, key=f"usage_{title}", alt=alt)
+
+
+def drawings(report: Report, by_hour: bool) -> None:
+    colour = charts.colours(report.by_model)
+    over_time(report, "tokens", colour, by_hour)
+    if report.totals.cost_nano_usd:
+        with st.grid(2, min_column_width=400):
+            over_time(report, "cost", colour, by_hour)
+            chart("Share of the cost", charts.cost_share(report.by_model, colour), "Each model's cost and its share")
+
+
+def over_time(report: Report, measure: charts.Measure, colour: dict[str, str], by_hour: bool) -> None:
+    title = f"{measure.title()} per {'hour' if by_hour else 'day'} by model"
+    figure = charts.per_day(report.by_day, measure, colour, by_hour)
+    chart(title, figure, title, charts.legend(report.by_day, measure, colour))
+
+
+def empty(principal: Principal, filtered: bool) -> None:
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown("#### :material/bar_chart: No calls in this range", text_alignment="center")
+        hint = "Ask something in a chat, and what it took stands here."
+        if filtered:
+            hint = "Choose a longer range or fewer filters."
+        elif principal.is_admin:
+            hint += " To look around first, `python -m chatcore demo-data` makes 90 made-up days that can be removed."
+        st.caption(hint, text_alignment="center")
+
+
+def rows(principal: Principal, chosen: Filter, sums: Totals, names: dict[str, str]) -> None:
+    """The ledger rows behind the numbers, and all of them as a file."""
+    icon = ":material/receipt_long:"
+    expander = st.expander("Calls behind these numbers", icon=icon, key="usage_calls", on_change="rerun")
+    if expander.open:
+        with expander:
+            usage_parts.calls(core().usage.calls(principal, chosen, limit=100), names)
+            st.caption(f"The newest {min(sums.calls, 100):,} of {sums.calls:,}. The file has all of them.")
+    st.download_button(
+        "Download as CSV",
+        data=lambda: "\ufeff" + "".join(core().usage.export_csv(principal, chosen)),
+        file_name=f"usage-{chosen.start:%Y-%m-%d}-{chosen.end:%Y-%m-%d}.csv",
+        mime="text/csv",
+        key="usage_csv",
+        icon=":material/download:",
+        on_click="ignore",
+        disabled=sums.calls > MAX_CSV_ROWS,
+        help="One row for each call, with everything the ledger knows of it.",
+    )
+    if sums.calls > MAX_CSV_ROWS:
+        st.caption(f"A file holds up to {MAX_CSV_ROWS:,} calls: choose a shorter range or fewer models.")
+
+
+def page() -> None:
+    principal = require_principal()
+    st.title("Usage")
+    scope = (principal.tenant_id, None if principal.is_admin else principal.user_id)
+    try:
+        models, people = choices(scope, principal)
+        choice = filters.draw(models, people, utcnow().date())
+        chosen = choice.filter(utcnow().date())
+        report = load(scope, chosen, principal)
+        if not report.totals.calls:
+            return empty(principal, filtered=bool(models))
+        usage_parts.cards(report.totals, report.previous, chosen.length.days)
+        usage_parts.notes(report.totals)
+        drawings(report, chosen.by_hour)
+        st.markdown("**Models**")
+        usage_parts.models(report.by_model)
+        rows(principal, chosen, report.totals, {one.id: one.name for one in people} if principal.is_admin else {})
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+page()
