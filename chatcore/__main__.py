@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _database(_group(groups, "db", "the database's schema"))
     demo = _command(groups, "demo-data", commands.demo_data, "fill the usage page with made-up calls, marked as such")
     demo.add_argument("--days", type=_positive, default=90, help="how far back they go (default: 90)")
-    demo.add_argument("--rows", type=_positive, default=20_000, help="how many calls (default: 20000)")
+    demo.add_argument("--rows", type=_positive, help="how many calls (default: about 140 a day)")
     demo.add_argument("--tenant", help="whose (default: the oldest tenant; with --remove: everybody's)")
     demo.add_argument("--remove", action="store_true", help="take all made-up calls and people away again")
     copy = _command(groups, "backup", commands.backup, "copy the SQLite database while the app runs")

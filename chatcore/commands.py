@@ -198,7 +198,7 @@ def demo_data(chosen: Namespace) -> None:
             say(f"Removed {demo.remove(core.db, tenant_id if chosen.tenant else None):,} made-up calls.")
             return
         made = demo.make(core.db, tenant_id, chosen.days, chosen.rows)
-    say(f"Made {made.rows:,} calls of {made.people} made-up people. Take them away again: demo-data --remove")
+    say(f"Made {made.calls:,} calls of {made.people} made-up people. Take them away again: demo-data --remove")
 
 
 def backup(chosen: Namespace) -> None:

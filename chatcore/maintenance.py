@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import exists, select
+from sqlalchemy.engine import URL
 
 from chatcore.config import Settings
 from chatcore.db import Database, check
+from chatcore.db.migrate import current, head
 from chatcore.db.tables import User, utcnow
 from chatcore.errors import ChatcoreError, Conflict, DatabaseError, InvalidInput
 from chatcore.gateway.catalog import Catalog
@@ -37,7 +39,8 @@ def backup(settings: Settings, target: Path | None = None) -> Path:
     """
     url = settings.database_url
     if url.get_backend_name() != "sqlite":
-        plain = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+        bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
+        plain = bare.render_as_string(hide_password=False)
         raise Conflict(
             f"PostgreSQL is backed up with its own tool: pg_dump --format=custom --file=chatcore.dump "
             f"{shlex.quote(plain)}"
@@ -92,10 +95,16 @@ def _secret(settings: Settings) -> Finding:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     where = settings.database_url.render_as_string(hide_password=True)
+    if settings.database_url.get_backend_name() == "sqlite" and not Path(settings.database_url.database or "").exists():
+        yield Finding("database", None, f"{where} is not there yet: the start makes it")
+        return
     database = Database(settings.database_url)
     try:
         database.ping()
         yield Finding("database", True, where)
+        if (current(database) or "") < head():
+            yield Finding("migrations", None, "some are missing: the start applies them, or `db upgrade`")
+            return
         check(database)
         yield Finding("migrations", True, "the schema is this version's")
         anybody = database.read(lambda session: session.scalar(select(exists().where(User.is_demo.is_(False)))))

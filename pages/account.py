@@ -12,7 +12,9 @@ from pages.ui.text import ago, device, plain
 def name_form(principal: Principal) -> None:
     st.subheader("Name")
     with st.form("name", border=False):
-        name = st.text_input("Name", value=principal.name, max_chars=100, autocomplete="name")
+        name = st.text_input(
+            "Name", value=principal.name, max_chars=100, autocomplete="name", label_visibility="collapsed"
+        )
         if st.form_submit_button("Save name"):
             try:
                 core().accounts.rename(principal, name)

@@ -102,10 +102,12 @@ def page() -> None:
     note = st.session_state.pop("admin_note", None)
     if note:
         st.success(plain(note), icon=":material/check:")
+    above = st.container(gap="medium")
+    invite(principal)  # drawn below, but done first, so that whom it adds stands in the table
     people = core().accounts.people(principal)
-    table(people)
-    change(principal, people)
-    invite(principal)
+    with above:
+        table(people)
+        change(principal, people)
 
 
 page()

@@ -43,7 +43,8 @@ def _draw_empty(principal: Principal, agent: object) -> None:
 
 
 def _draw_conversation(principal: Principal, conversation: Conversation, window: Window) -> None:
-    turn = core().turns.active(principal, conversation.id)
+    answering = bool(window.messages) and window.messages[-1].status == "streaming"
+    turn = core().turns.active(principal, conversation.id) if answering else None
     if window.earlier:
         st.button("Show earlier messages", key="earlier", type="tertiary", icon=":material/expand_less:", on_click=_show_earlier)
     for message in window.messages:

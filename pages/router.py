@@ -42,6 +42,7 @@ def run() -> None:
     )
     if principal is not None and not by_link:
         sidebar.draw_navigation(principal)
+        session.hand_on(principal)
     try:
         page.run()
     except ChatcoreError as error:

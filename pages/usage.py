@@ -1,5 +1,7 @@
 """What was asked of models, by whom, and what it cost. Every number is a sum over ledger rows."""
 
+from datetime import timedelta
+
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -68,9 +70,9 @@ def rows(principal: Principal, chosen: Filter, sums: Totals, names: dict[str, st
             usage_parts.calls(core().usage.calls(principal, chosen, limit=100), names)
             st.caption(f"The newest {min(sums.calls, 100):,} of {sums.calls:,}. The file has all of them.")
     st.download_button(
-        "Download as CSV",
+        "Download all calls (CSV)",
         data=lambda: "\ufeff" + "".join(core().usage.export_csv(principal, chosen)),
-        file_name=f"usage-{chosen.start:%Y-%m-%d}-{chosen.end:%Y-%m-%d}.csv",
+        file_name=f"usage-{chosen.start:%Y-%m-%d}-{chosen.end - timedelta(days=1):%Y-%m-%d}.csv",
         mime="text/csv",
         key="usage_csv",
         icon=":material/download:",

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -38,6 +38,14 @@ def seed(session: Session, tenant_id: str) -> None:
         )
 
 
+# Built once: pages run it for every click. Rows of columns, not entities: they cost a third.
+_LIST: Final = (
+    select(*AgentRow.__table__.columns)
+    .where(AgentRow.tenant_id == bindparam("tenant"), AgentRow.archived_at.is_(None))
+    .order_by(AgentRow.position, AgentRow.name)
+)
+
+
 class Agents:
     """The agents of the principal's tenant."""
 
@@ -48,12 +56,7 @@ class Agents:
         """All that can be chosen, in their order."""
 
         def work(session: Session) -> list[Agent]:
-            rows = session.scalars(
-                select(AgentRow)
-                .where(AgentRow.tenant_id == principal.tenant_id, AgentRow.archived_at.is_(None))
-                .order_by(AgentRow.position, AgentRow.name)
-            )
-            return [_value(row) for row in rows]
+            return [_value(row) for row in session.execute(_LIST, {"tenant": principal.tenant_id})]
 
         return self._db.read(work)
 
@@ -66,7 +69,7 @@ def find(session: Session, principal: Principal, agent_id: str | None) -> Agent 
     return _value(row) if row else None
 
 
-def _value(row: AgentRow) -> Agent:
+def _value(row: Any) -> Agent:
     return Agent(
         id=row.id,
         slug=row.slug,

@@ -44,8 +44,7 @@ class Conversations:
 
     def head(self, principal: Principal, conversation_id: str) -> str | None:
         """The id of the newest message of its branch: it changes whenever the conversation goes on."""
-        statement = store.owned(principal).with_only_columns(ConversationRow.head_message_id)
-        return self._db.read(lambda session: session.scalar(statement.where(ConversationRow.id == conversation_id)))
+        return self._db.read(lambda session: store.head(session, principal, conversation_id))
 
     def rename(self, principal: Principal, conversation_id: str, title: str) -> None:
         """Give it another title: 1 to 100 characters. Raises `NotFound`, `InvalidInput`."""

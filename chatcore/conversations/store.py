@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Select, exists, insert, literal, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, and_, bindparam, exists, insert, literal, select, update
+from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.conversations.text import preview_from, title_from
@@ -23,14 +23,47 @@ from chatcore.errors import NotFound
 from chatcore.ids import new_id
 
 _GONE: Final = "This conversation does not exist, or it is not yours."
-_COLUMNS: Final = tuple(column for column in MessageRow.__table__.columns)
 
 
-def owned(principal: Principal) -> Select[ConversationRow]:
-    """The conversations that are the principal's: the one place where ownership is written down."""
-    return select(ConversationRow).where(
-        ConversationRow.tenant_id == principal.tenant_id, ConversationRow.user_id == principal.user_id
+# Statements are built once: building one costs more than running it, and pages run these for every click.
+# This condition is the one place where it is written down whose a conversation is.
+_OWNED: Final = and_(ConversationRow.tenant_id == bindparam("tenant"), ConversationRow.user_id == bindparam("user"))
+_ONE: Final = select(*ConversationRow.__table__.columns).where(_OWNED, ConversationRow.id == bindparam("id"))
+_ONE_LOCKED: Final = _ONE.with_for_update()
+_RUNNING: Final = exists().where(TurnRow.conversation_id == ConversationRow.id, TurnRow.status == "running")
+_RECENT: Final = (
+    select(ConversationRow.id, ConversationRow.title, ConversationRow.last_message_at, _RUNNING.label("running"))
+    .where(_OWNED, ConversationRow.archived_at.is_(None))
+    .order_by(ConversationRow.last_message_at.desc(), ConversationRow.id.desc())
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
+)
+_MESSAGE: Final = (
+    select(*(column.label("meta") if column.key == "metadata" else column for column in MessageRow.__table__.columns))
+    .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
+    .where(_OWNED, MessageRow.id == bindparam("id"))
+)
+
+
+def _branch_statement() -> Select[Any]:
+    """From a head towards the root, parent by parent, one message more than the limit."""
+    columns = [*MessageRow.__table__.columns]
+    walk = (
+        select(*columns, literal(1).label("depth"))
+        .where(MessageRow.id == bindparam("head"), MessageRow.conversation_id == bindparam("conversation"))
+        .cte("walk", recursive=True)
     )
+    parent = MessageRow.__table__.alias("parent")
+    walk = walk.union_all(
+        select(*(parent.c[column.key] for column in columns), walk.c.depth + 1)
+        .where(parent.c.id == walk.c.parent_id, parent.c.conversation_id == bindparam("conversation"))
+        .where(walk.c.depth <= bindparam("limit"))
+    )
+    named = (column.label("meta") if column.key == "metadata" else column for column in walk.c)
+    return select(*named).order_by(walk.c.depth.desc())
+
+
+_BRANCH: Final = _branch_statement()
 
 
 def get(session: Session, principal: Principal, conversation_id: str, *, lock: bool = False) -> Conversation:
@@ -38,8 +71,8 @@ def get(session: Session, principal: Principal, conversation_id: str, *, lock: b
 
     Raises `NotFound`, the same for absent and for somebody else's.
     """
-    statement = owned(principal).where(ConversationRow.id == conversation_id)
-    row = session.scalar(statement.with_for_update() if lock else statement)
+    scope = _scope(principal) | {"id": conversation_id}
+    row = session.execute(_ONE_LOCKED if lock else _ONE, scope).one_or_none()
     if row is None:
         raise NotFound(_GONE)
     return conversation_value(row)
@@ -70,19 +103,15 @@ def create(
     return conversation_value(row)
 
 
+def head(session: Session, principal: Principal, conversation_id: str) -> str | None:
+    """The head of the principal's conversation, None where there is none."""
+    row = session.execute(_ONE, _scope(principal) | {"id": conversation_id}).one_or_none()
+    return row.head_message_id if row else None
+
+
 def recent(session: Session, principal: Principal, limit: int, offset: int) -> list[ConversationSummary]:
     """Conversations that are not archived, newest activity first, with whether a turn runs in them."""
-    running = exists().where(TurnRow.conversation_id == ConversationRow.id, TurnRow.status == "running")
-    rows = session.execute(
-        owned(principal)
-        .with_only_columns(
-            ConversationRow.id, ConversationRow.title, ConversationRow.last_message_at, running.label("running")
-        )
-        .where(ConversationRow.archived_at.is_(None))
-        .order_by(ConversationRow.last_message_at.desc(), ConversationRow.id.desc())
-        .limit(limit)
-        .offset(offset)
-    )
+    rows = session.execute(_RECENT, _scope(principal) | {"limit": limit, "offset": offset})
     return [ConversationSummary(row.id, row.title, row.last_message_at, bool(row.running)) for row in rows]
 
 
@@ -90,24 +119,13 @@ def branch(session: Session, conversation_id: str, head_id: str | None, limit: i
     """Up to `limit` messages from `head_id` towards the root, oldest first. Walks parents by primary key."""
     if head_id is None:
         return Window((), earlier=False)
-    walk = (
-        select(*_COLUMNS, literal(1).label("depth"))
-        .where(MessageRow.id == head_id, MessageRow.conversation_id == conversation_id)
-        .cte("walk", recursive=True)
-    )
-    parent = aliased(MessageRow)
-    walk = walk.union_all(
-        select(*(getattr(parent, column.key if column.key != "metadata" else "meta") for column in _COLUMNS), walk.c.depth + 1)
-        .where(parent.id == walk.c.parent_id, parent.conversation_id == conversation_id)
-        .where(walk.c.depth <= limit)
-    )
-    rows = session.execute(
-        select(*(column.label("meta") if column.key == "metadata" else column for column in walk.c)).order_by(
-            walk.c.depth.desc()
-        )
-    ).all()
+    rows = session.execute(_BRANCH, {"head": head_id, "conversation": conversation_id, "limit": limit}).all()
     messages = [message_value(row) for row in rows]
     return Window(tuple(messages[-limit:]), earlier=len(messages) > limit)
+
+
+def _scope(principal: Principal) -> dict[str, Any]:
+    return {"tenant": principal.tenant_id, "user": principal.user_id}
 
 
 def add_message(session: Session, principal: Principal, conversation_id: str, **values: Any) -> str:
@@ -159,17 +177,7 @@ def finish_message(session: Session, conversation_id: str, message_id: str, cont
 
 def message(session: Session, principal: Principal, message_id: str) -> tuple[str, Message]:
     """A message of one of the principal's conversations, with the conversation's id. Raises `NotFound`."""
-    row = session.scalar(
-        select(MessageRow)
-        .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-        .where(
-            MessageRow.id == message_id,
-            ConversationRow.tenant_id == principal.tenant_id,
-            ConversationRow.user_id == principal.user_id,
-        )
-    )
+    row = session.execute(_MESSAGE, _scope(principal) | {"id": message_id}).one_or_none()
     if row is None:
         raise NotFound("This message does not exist, or it is not yours.")
     return row.conversation_id, message_value(row)
-
-

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from chatcore.db import tables
-
 Role = Literal["user", "assistant", "system", "tool"]
 MessageStatus = Literal["complete", "streaming", "stopped", "interrupted", "failed"]
 
@@ -91,7 +89,7 @@ def message_value(row: Any) -> Message:
     )
 
 
-def conversation_value(row: tables.Conversation) -> Conversation:
+def conversation_value(row: Any) -> Conversation:
     """The value of a `conversations` row."""
     return Conversation(
         id=row.id,

@@ -66,6 +66,7 @@ class _Call:
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
         self.sent = False
+        self._gave_up = False  # we ended it; the provider may have begun to work, and to count
         self.first_word: float | None = None
         self.started = time.monotonic()
         self._stream: Any = None
@@ -78,8 +79,10 @@ class _Call:
             outcome, failure = failures.verdict(self.finish_reason, anything=bool(self.text or self.tool_calls))
         except TimeoutError:
             outcome, failure = "timeout", failures.silence(self.first_word is not None)
+            self._gave_up = True
         except asyncio.CancelledError:
             outcome, failure = "stopped", None
+            self._gave_up = True
         except Exception as error:  # noqa: BLE001 - litellm and its providers raise anything; all of it is classified
             outcome, failure = failures.classify(error, self._secrets())
         finally:
@@ -90,7 +93,7 @@ class _Call:
             outcome=outcome,
             failure=failure,
             finish_reason=self.finish_reason,
-            usage=await self._usage(outcome, rejected=failure is not None and self.first_word is None),
+            usage=await self._usage(outcome),
             ttft_ms=None if self.first_word is None else round((self.first_word - self.started) * 1000),
             latency_ms=round(latency * 1000),
         )
@@ -164,13 +167,14 @@ class _Call:
             if found is not None and (found.prompt_tokens or found.completion_tokens):
                 self.usage = _usage(found)
 
-    async def _usage(self, outcome: str, *, rejected: bool) -> Usage:
+    async def _usage(self, outcome: str) -> Usage:
         """The provider's count; else none where it refused the call; else our estimate of what was sent and said."""
         if self._stream is not None:
             self._read_usage()
         if self.usage is not None and outcome in ("ok", "error", "truncated"):
             return self.usage
-        if not self.sent or (rejected and outcome != "timeout"):
+        refused = self._stream is None and not self._gave_up
+        if not self.sent or refused:
             return Usage()
         return await context.estimate(self.spec.target, self.messages, "".join(self.text), "".join(self.reasoning))
 

@@ -25,12 +25,14 @@ _KEY_LIKE: Final = re.compile(r"(?i)(bearer\s+|(?:sk|pk|ck|gsk|xai|key|AIza)[-_]
 _CONTEXT_WORDS: Final = re.compile(r"(?i)context[ _](length|window)|maximum context|too many tokens|prompt is too long")
 _CONTENT_WORDS: Final = re.compile(r"(?i)content[ _](policy|filter|management)|safety|responsible ai")
 MAX_DETAIL: Final = 400
+FIRST_WORD: Final = "first word"
+BETWEEN_WORDS: Final = "between words"
 
 
 def verdict(finish_reason: str | None, *, anything: bool) -> tuple[AttemptOutcome, Failure | None]:
     """How a stream that ended by itself is to be judged. Without a finish reason it was cut."""
     if finish_reason is None:
-        return "truncated", Failure(code="truncated")
+        return ("truncated", Failure(code="truncated")) if anything else ("error", Failure(code="bad_response"))
     if finish_reason == "content_filter":
         return "error", Failure(code="refused_content")
     if not anything and finish_reason == "stop":
@@ -40,13 +42,13 @@ def verdict(finish_reason: str | None, *, anything: bool) -> tuple[AttemptOutcom
 
 def silence(said_something: bool) -> Failure:
     """No first word, or no next word, in time."""
-    return Failure(code="timeout", detail="between words" if said_something else "first word")
+    return Failure(code="timeout", detail=BETWEEN_WORDS if said_something else FIRST_WORD)
 
 
 def classify(error: BaseException, secrets: list[str]) -> tuple[AttemptOutcome, Failure]:
     """Sort what a call raised. `secrets` are taken out of the detail, with whatever else looks like a key."""
     error = _unwrap(error)
-    code = _code(error)
+    code = _broken_stream(error) or _code(error)
     detail = redact(f"{type(error).__name__}: {error}", secrets)
     return _OUTCOMES.get(code, "error"), Failure(code=code, retry_after=_retry_after(error), detail=detail)
 
@@ -75,8 +77,12 @@ def to_error(failure: Failure, model_name: str, between_words: float, first_word
             return errors.RefusedContent(f"The provider of {model_name} declined to answer this. Try rephrasing it.")
         case "model_unavailable":
             return errors.ModelUnavailable(f"The provider does not know {model_name}. Choose another model.")
+        case "bad_response":
+            return errors.ProviderDown(f"{model_name} sent an answer that makes no sense. What it said is kept; try again.")
+        case "timeout" if failure.detail not in (FIRST_WORD, BETWEEN_WORDS):
+            return errors.ProviderTimeout(f"The provider of {model_name} took too long to answer. Try again.")
         case "timeout":
-            waited = between_words if failure.detail == "between words" else first_word
+            waited = between_words if failure.detail == BETWEEN_WORDS else first_word
             return errors.ProviderTimeout(f"{model_name} sent nothing for {waited:g} seconds. Try again.")
         case "truncated":
             return errors.Truncated(f"The connection to {model_name} ended in mid-reply. What it said is kept; try again.")
@@ -99,6 +105,21 @@ def _unwrap(error: BaseException) -> BaseException:
     return error
 
 
+def _broken_stream(error: BaseException) -> str | None:
+    """What broke an answer that had begun: litellm wraps it, so it is looked for among the causes."""
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            return None
+        match type(seen).__name__:
+            case "RemoteProtocolError" | "ReadError":
+                return "truncated"
+            case "JSONDecodeError" | "UnicodeDecodeError":
+                return "bad_response"
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 def _code(error: BaseException) -> str:
     name, text = type(error).__name__, str(error)
     if name == "ContextWindowExceededError" or _CONTEXT_WORDS.search(text):
@@ -107,8 +128,6 @@ def _code(error: BaseException) -> str:
         return "refused_content"
     if name in ("Timeout", "APITimeoutError", "ReadTimeout"):
         return "timeout"
-    if name in ("RemoteProtocolError", "ReadError", "IncompleteRead"):
-        return "truncated"
     status = getattr(error, "status_code", None)
     if status == 400 and _CONTENT_WORDS.search(text):
         return "refused_content"

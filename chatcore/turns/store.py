@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore import agents, errors
@@ -76,11 +76,23 @@ def begin(
     return Begun(turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing)
 
 
+_RUNNING: Final = select(TurnRow.id, TurnRow.conversation_id, TurnRow.message_id, TurnRow.stop_requested_at).where(
+    TurnRow.conversation_id == bindparam("conversation"), TurnRow.status == "running"
+)
+_QUEUED: Final = (
+    select(QueuedRow)
+    .where(
+        QueuedRow.conversation_id == bindparam("conversation"),
+        QueuedRow.user_id == bindparam("user"),
+        QueuedRow.tenant_id == bindparam("tenant"),
+    )
+    .order_by(QueuedRow.id)
+)
+
+
 def running(session: Session, conversation_id: str) -> ActiveTurn | None:
     """The turn that runs in a conversation."""
-    row = session.scalar(
-        select(TurnRow).where(TurnRow.conversation_id == conversation_id, TurnRow.status == "running").limit(1)
-    )
+    row = session.execute(_RUNNING, {"conversation": conversation_id}).first()
     return ActiveTurn(row.id, row.conversation_id, row.message_id, row.stop_requested_at is not None) if row else None
 
 
@@ -208,12 +220,8 @@ def enqueue(
 
 def queued(session: Session, principal: Principal, conversation_id: str) -> list[QueuedRow]:
     """What waits in a conversation, in the order of asking."""
-    statement = select(QueuedRow).where(
-        QueuedRow.conversation_id == conversation_id,
-        QueuedRow.user_id == principal.user_id,
-        QueuedRow.tenant_id == principal.tenant_id,
-    )
-    return list(session.scalars(statement.order_by(QueuedRow.id)))
+    scope = {"conversation": conversation_id, "user": principal.user_id, "tenant": principal.tenant_id}
+    return list(session.scalars(_QUEUED, scope))
 
 
 def take_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str | None = None) -> Any:

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import plotly.graph_objects as go
+import streamlit as st
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,6 +22,8 @@ CONFIG: Final = {"displayModeBar": False, "scrollZoom": False, "doubleClick": Fa
 _PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8F6BD6", "#B8AC00")
 _OTHERS_COLOUR: Final = "#8C8C8C"
 _MAX_LABEL: Final = 20
+# Streamlit writes plotly charts in a grey of too little contrast.
+_INK: Final = {"light": "#3b424b", "dark": "#d3d8de"}
 
 
 def colours(by_model: "DataFrame") -> dict[str, str]:
@@ -51,10 +54,10 @@ def per_day(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str], by
         )
     top = max(wide.sum(axis="columns").max(), 0.0) if len(wide) else 0.0
     figure.update_layout(_layout(260), barmode="stack", bargap=0.18, hovermode="x unified", showlegend=False)
-    figure.update_xaxes(title="Hour (UTC)" if by_hour else "Day (UTC)", type="date", hoverformat=_hover(by_hour))
+    figure.update_xaxes(title_text="Hour (UTC)" if by_hour else "Day (UTC)", type="date", hoverformat=_hover(by_hour))
     if not by_hour and len(wide) <= 10:
         figure.update_xaxes(tickvals=moments, tickformat="%-d %b")
-    figure.update_yaxes(_dollars(top) if measure == "cost" else {"title": "Tokens", "exponentformat": "B"})
+    figure.update_yaxes(_dollars(top) if measure == "cost" else {"title_text": "Tokens", "exponentformat": "B"})
     return figure
 
 
@@ -142,19 +145,22 @@ def _wide(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str]) -> "
 
 
 def _layout(height: int) -> dict[str, Any]:
+    ink = _INK.get(st.context.theme.type or "")
+    font = {"color": ink} if ink else {}
     return {
         "height": height,
+        "font": font,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "dragmode": False,
-        "xaxis": {"fixedrange": True, "automargin": True},
-        "yaxis": {"fixedrange": True, "automargin": True, "rangemode": "tozero"},
+        "xaxis": {"fixedrange": True, "automargin": True, "tickfont": font, "title_font": font},
+        "yaxis": {"fixedrange": True, "automargin": True, "rangemode": "tozero", "tickfont": font, "title_font": font},
     }
 
 
 def _dollars(top: float) -> dict[str, Any]:
     """A cost axis with as many digits as its highest value needs."""
     digits = 0 if top >= 8 else 2 if top >= 0.08 else min(2 - math.floor(math.log10(top)), 9) if top > 0 else 2
-    return {"title": "Cost (US$)", "tickprefix": "$", "tickformat": f",.{digits}f"}
+    return {"title_text": "Cost (US$)", "tickprefix": "$", "tickformat": f",.{digits}f"}
 
 
 def _hover(by_hour: bool) -> str:

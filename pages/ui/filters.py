@@ -82,13 +82,15 @@ def _widgets(models: Sequence[str], names: Mapping[str, str], today: date) -> Ch
     )
     dates = st.session_state["usage_dates"]
     if chosen == "custom":
-        dates = st.date_input("Days (UTC)", key="usage_dates", max_value=today, width=230)
-    picked = st.multiselect("Models", models, key="usage_models", placeholder="All models")
+        dates = st.date_input("Days (UTC)", key="usage_dates", max_value=today, width=270)
     persons: list[str] = []
-    if names:
-        persons = st.multiselect(
-            "People", list(names), format_func=names.__getitem__, key="usage_people", placeholder="Everybody"
-        )
+    with st.container(horizontal=True, gap="small"):
+        picked = st.multiselect("Models", models, key="usage_models", placeholder="All models")
+        if names:
+            show = names.__getitem__
+            persons = st.multiselect(
+                "People", list(names), format_func=show, key="usage_people", placeholder="Everybody"
+            )
     return Choice(chosen or DEFAULT_RANGE, _ordered(dates, today), tuple(picked), tuple(persons))
 
 

@@ -29,12 +29,10 @@ def draw_question(message: Message) -> None:
 def draw_reply(message: Message, model_label: str, *, last: bool, again: Callable[[str, bool], None]) -> None:
     """A stored reply with its caption. `again(message_id, continuing)` is called by Retry and Continue."""
     with st.chat_message("assistant"):
-        head, body = st.container(), st.container()
-        with head:
+        with st.container():
             _draw_reasoning(message.parts)
-        with body:
-            for segment in segments(message.content):
-                st.markdown(segment)
+        for segment in segments(message.content):
+            st.markdown(segment)
         for part in message.parts:
             if part["type"] == "tool_call":
                 _draw_tool_call(part)
@@ -50,12 +48,10 @@ def draw_reply(message: Message, model_label: str, *, last: bool, again: Callabl
 def stream_reply(batches: Iterator[list[Delta]]) -> None:
     """Draw a running reply with `st.write_stream` until its end, with its thinking and its first sign of life."""
     with st.chat_message("assistant"):
-        head, body = st.container(), st.container()
-        sign = body.empty()
+        head = st.container()
+        sign = head.empty()
         sign.markdown(THINKING)
-        view = _Running(head, sign)
-        with body:
-            st.write_stream(view.items(batches), cursor=CURSOR)
+        st.write_stream(_Running(head, sign).items(batches), cursor=CURSOR)
 
 
 class _Running:

@@ -12,6 +12,9 @@ import streamlit as st
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 
+SESSION_HEADER: Final = "X-Chatcore-Session"
+ADDRESS_HEADER: Final = "X-Chatcore-Address"
+_FOUND: Final = "principal_of_this_run"
 CODE_KINDS: Final = ("setup", "invite", "reset")
 
 _go_to = st.components.v2.component(
@@ -25,14 +28,16 @@ export default function ({ data }) {
 
 
 def session_id() -> str | None:
-    """The id of the browser session, as the middleware found it when this tab connected."""
-    value = st.user.get("session_id")
-    return str(value) if value else None
+    """The id of the browser session, as the middleware found it when this tab connected.
+
+    `st.user` has it too, but looks for a secrets file under a lock at each read.
+    """
+    return st.context.headers.get(SESSION_HEADER) or None
 
 
 def address() -> str:
     """The client's address, '' where it is not known."""
-    return str(st.user.get("address") or "")
+    return st.context.headers.get(ADDRESS_HEADER) or ""
 
 
 def current_principal() -> Principal | None:
@@ -42,11 +47,19 @@ def current_principal() -> Principal | None:
 
 
 def require_principal() -> Principal:
-    """`current_principal` for pages behind the router; where the session has just ended, the sign-in form comes."""
-    principal = current_principal()
+    """`current_principal` for pages behind the router; where the session has just ended, the sign-in form comes.
+
+    The router has looked a moment ago and left what it found; a fragment that runs by itself looks anew.
+    """
+    principal: Principal | None = st.session_state.pop(_FOUND, None) or current_principal()
     if principal is None:
         st.rerun()
     return principal
+
+
+def hand_on(principal: Principal) -> None:
+    """Leave the router's finding for the page that runs next."""
+    st.session_state[_FOUND] = principal
 
 
 def base_path() -> str:

@@ -16,7 +16,9 @@ from chatcore.errors import ConfigError, Unauthorized
 from .conftest import PASSWORD
 
 
-def test_a_first_start_makes_the_tenant_and_a_code_that_is_not_stored(any_database: Database, settings: Settings) -> None:
+def test_a_first_start_makes_the_tenant_and_a_code_that_is_not_stored(
+    any_database: Database, settings: Settings
+) -> None:
     seeded: list[str] = []
     accounts = Accounts(any_database, settings, lambda _session, tenant_id: seeded.append(tenant_id))
     code = accounts.ensure_ready()
@@ -44,9 +46,7 @@ def test_two_processes_that_start_at_once_make_one_tenant_and_one_account(
     configured = replace(settings, admin_username="Root", admin_password=PASSWORD)
     other = Database(any_database.url)
     with ThreadPoolExecutor(8) as pool:
-        results = list(
-            pool.map(lambda i: Accounts((any_database, other)[i % 2], configured).ensure_ready(), range(8))
-        )
+        results = list(pool.map(lambda i: Accounts((any_database, other)[i % 2], configured).ensure_ready(), range(8)))
     other.close()
     assert results == [None] * 8
     users = any_database.read(lambda s: s.scalars(select(User)).all())
@@ -66,7 +66,9 @@ def test_a_configured_password_that_cannot_be_used_stops_the_start(database: Dat
         Accounts(database, replace(settings, admin_username="root", admin_password="short")).ensure_ready()
 
 
-def test_of_many_who_use_the_setup_code_at_once_one_becomes_operator(any_database: Database, settings: Settings) -> None:
+def test_of_many_who_use_the_setup_code_at_once_one_becomes_operator(
+    any_database: Database, settings: Settings
+) -> None:
     accounts = Accounts(any_database, settings)
     code = accounts.ensure_ready()
     assert code is not None

@@ -274,7 +274,7 @@ def test_whatever_is_typed_as_a_password_is_stored_whole_or_refused(typed: str) 
     except InvalidInput:
         return
     assert password == typed.strip()
-    assert 8 <= len(password)
+    assert len(password) >= 8
     assert len(password.encode()) <= 72
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,16 +45,22 @@ class Meter:
 
     def __post_init__(self) -> None:
         self._own, self._children = self._seconds()
+        self._ended: tuple[float, float, float] | None = None
 
     def sample(self) -> None:
         """Keep the largest memory seen, in bytes."""
         self.own_rss = max(self.own_rss, _rss(self.pid))
         self.children_rss = max(self.children_rss, sum(map(_rss, _children(self.pid))))
 
+    def stop(self) -> None:
+        """Count no further."""
+        self.sample()
+        self._ended = (*self._seconds(), time.monotonic())
+
     def cpu(self) -> tuple[float, float]:
-        """CPU since the start as a share of one core: the process, its children."""
-        own, children = self._seconds()
-        wall = time.monotonic() - self.began
+        """CPU from the start to the stop as a share of one core: the process, its children."""
+        own, children, now = self._ended or (*self._seconds(), time.monotonic())
+        wall = now - self.began
         return (own - self._own) / wall, (children - self._children) / wall
 
     def _seconds(self) -> tuple[float, float]:
@@ -126,13 +132,19 @@ class Place:
             {
                 "model_name": name,
                 "litellm_params": {"model": f"openai/{behaviour}", "api_base": provider, "api_key": "sk-bench"},
-                "model_info": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "max_input_tokens": 100_000},
+                "model_info": {
+                    "input_cost_per_token": 1e-6,
+                    "output_cost_per_token": 2e-6,
+                    "max_input_tokens": 100_000,
+                },
             }
             for name, behaviour in models.items()
         ]
         own = {"rate_limits": False, "ollama": False, "default_model": next(iter(models))} | settings
         (folder / "config.yaml").write_text(yaml.safe_dump({"model_list": entries, "chatcore": own}))
-        names = [name for name in os.environ if not name.startswith("CHATCORE_") and not name.lower().endswith("_proxy")]
+        names = [
+            name for name in os.environ if not name.startswith("CHATCORE_") and not name.lower().endswith("_proxy")
+        ]
         self.environment = {name: os.environ[name] for name in names} | {
             "CHATCORE_DATA_DIR": str(folder / "data"),
             "CHATCORE_CONFIG": str(folder / "config.yaml"),
@@ -169,9 +181,12 @@ class Place:
         command += ["--server.address", "127.0.0.1", "--server.headless", "true"]
         log = self.folder / "app.log"
         started = time.time()
-        with log.open("w") as output, subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=output, stderr=subprocess.STDOUT
-        ) as process:
+        with (
+            log.open("w") as output,
+            subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+            ) as process,
+        ):
             url = f"http://127.0.0.1:{port}"
             try:
                 wait_for(url, process, log, timeout)
@@ -197,7 +212,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, timeout: f
             time.sleep(0.02)
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows as aligned text; the first row is the head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

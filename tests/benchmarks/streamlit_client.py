@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -50,8 +51,8 @@ class Element:
 class Watch:
     """Follows a reply of numbered words, `[0] … [1] …`, while it arrives. Times are `time.time()`.
 
-    `doubled`: updates in which a number stood twice on the page; `disordered`: updates in which one was missing
-    or out of order inside an element.
+    `earlier`: what stood on the page before, and is no part of the reply. `doubled`: updates in which a number stood
+    twice on the page. `disordered`: updates in which one was missing or out of order inside an element.
     """
 
     words: int
@@ -64,6 +65,7 @@ class Watch:
     disordered: int = 0
     updates: int = 0
     bytes_received: int = 0
+    earlier: frozenset[tuple[Where, str]] = frozenset()
     _spans: dict[Where, tuple[int, int, int, int]] = field(default_factory=dict)
     _since: float = 0.0
 
@@ -73,6 +75,8 @@ class Watch:
 
     def saw(self, place: Where, text: str, run: int, now: float) -> None:
         """An element's text as it stands now. Only what is new since the last update is read."""
+        if (place, text) in self.earlier:
+            return
         start, first, highest, seen_in = self._spans.get(place, (0, -1, -1, -1))
         if seen_in != run or start > len(text):
             start, first, highest = 0, -1, -1
@@ -90,7 +94,7 @@ class Watch:
 
     def _overlaps(self, run: int) -> None:
         spans = sorted(span[1:3] for span in self._spans.values() if span[3] == run)
-        self.doubled += any(later[0] <= earlier[1] for earlier, later in zip(spans, spans[1:], strict=False))
+        self.doubled += any(later[0] <= earlier[1] for earlier, later in pairwise(spans))
 
     def _progress(self, number: int, now: float) -> None:
         if number <= self.highest:
@@ -123,7 +127,7 @@ class Tab:
         self._page_hash = ""
         self._socket: websockets.ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._timers: list[asyncio.Task[None]] = []
+        self._timers: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -160,8 +164,7 @@ class Tab:
 
     async def close(self) -> None:
         """Close the tab."""
-        for timer in self._timers:
-            timer.cancel()
+        self._stop_timers()
         if self._socket:
             await self._socket.close()
         if self._reader:
@@ -174,6 +177,7 @@ class Tab:
         self.watch = watch
         if watch:
             watch.asked = time.time()
+            watch.earlier = frozenset((place, element.text) for place, element in self.elements.items())
         await self.rerun(state)
 
     async def click(self, key: str) -> None:
@@ -231,7 +235,9 @@ class Tab:
         for found in ids:
             if found.endswith(f"-{key}"):
                 return str(found)
-        raise LookupError(f"no widget {key} among {[found.split('-', 2)[-1] for found in ids]}; errors: {self.errors()}")
+        raise LookupError(
+            f"no widget {key} among {[found.split('-', 2)[-1] for found in ids]}; errors: {self.errors()}"
+        )
 
     def numbers(self) -> list[int]:
         """All numbered words on the page, in the order they stand."""
@@ -264,24 +270,32 @@ class Tab:
             case "delta":
                 self._draw(message, now)
             case "new_session":
-                self._begin(message.new_session)
+                self._begin(message.new_session, tuple(message.metadata.run.fragment_ids))
             case "navigation":
                 self._page_hash = message.navigation.page_script_hash
+            case "page_info_changed":
+                self.query = message.page_info_changed.query_string
+            case "stop_auto_rerun":
+                self._stop_timers(list(message.stop_auto_rerun.fragment_ids))
             case "script_finished":
                 self._end(message.script_finished)
             case "auto_rerun":
-                self._timers.append(asyncio.create_task(self._again(message.auto_rerun)))
+                self._stop_timers([message.auto_rerun.fragment_id])
+                self._timers[message.auto_rerun.fragment_id] = asyncio.create_task(self._again(message.auto_rerun))
 
-    def _begin(self, session: Any) -> None:
+    def _begin(self, session: Any, fragments: tuple[str, ...]) -> None:
         self._run += 1
         self.running = True
         self.session_id = session.initialize.session_id
-        self._fragments = tuple(session.fragment_ids_this_run)
-        if not self._fragments:
+        self._fragments = fragments
+        if not fragments:
             self._page_hash = session.page_script_hash
-            for timer in self._timers:
+            self._stop_timers()
+
+    def _stop_timers(self, fragments: list[str] | None = None) -> None:
+        for fragment in list(self._timers) if fragments is None else fragments:
+            if timer := self._timers.pop(fragment, None):
                 timer.cancel()
-            self._timers.clear()
 
     def _end(self, status: int) -> None:
         # A run that ends early to run again has not ended for whoever looks at the page.

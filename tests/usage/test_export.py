@@ -8,7 +8,7 @@ from sqlalchemy import insert, update
 
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric, User
-from chatcore.usage import Usage, calls
+from chatcore.usage import Usage
 from tests.usage.test_queries import ALL, ANN, BOB_ADMIN, call, put
 
 
@@ -42,7 +42,7 @@ def test_every_value_comes_back(db: Database) -> None:
 
 
 def test_a_long_export_has_each_row_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "_PAGE", 3)
+    monkeypatch.setattr("chatcore.usage.rows._PAGE", 3)
     put(db, *(call() for _ in range(9)))
     assert len({row["id"] for row in exported(db)}) == 9
 

@@ -1,0 +1,122 @@
+"""One's own account, driven without a browser."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from chatcore import bootstrap
+from chatcore.accounts import Accounts, Console, passwords
+from chatcore.config import Settings
+from chatcore.db import Database
+from pages.ui import session
+
+PAGE = Path(__file__).parents[2] / "pages" / "account.py"
+PASSWORD = "correct horse"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
+
+
+@pytest.fixture
+def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(passwords, "_ROUNDS", 4)
+    accounts, console = Accounts(database, settings), Console(database)
+    accounts.ensure_ready()
+    for username in ("ada", "bob"):
+        console.add_user(username, PASSWORD, name=username.title(), role=None, tenant=None, tier="free")
+    house = SimpleNamespace(settings=settings, db=database, accounts=accounts, console=console, gone_to=[])
+    monkeypatch.setattr(session, "go_to", house.gone_to.append)
+    bootstrap.use(house)  # type: ignore[arg-type]
+    yield house
+    bootstrap.use(None)
+
+
+def enter(house: Any, username: str, user_agent: str = FIREFOX) -> str:
+    ticket = house.accounts.ticket(username, "10.0.0.1")
+    token, _ = asyncio.run(house.accounts.exchange_ticket(ticket, user_agent, "10.0.0.1"))
+    found = asyncio.run(house.accounts.session_for_token(token))
+    assert found
+    return str(found)
+
+
+def page(session_id: str | None) -> AppTest:
+    at = AppTest.from_file(str(PAGE), default_timeout=20)
+    at.user = {"session_id": session_id, "address": "10.0.0.1"}
+    at.run()
+    assert not at.exception
+    return at
+
+
+def press(at: AppTest, label: str) -> AppTest:
+    next(button for button in at.button if button.label == label).click().run()
+    assert not at.exception
+    return at
+
+
+def test_it_shows_who_one_is_and_where_one_is_signed_in(house: Any) -> None:
+    here = enter(house, "ada")
+    enter(house, "bob")
+    at = page(here)
+    assert at.title[0].value == "Account"
+    assert at.text_input[0].value == "Ada"
+    assert [one.value for one in at.text] == ["Firefox on Linux"]
+    assert not [button for button in at.button if button.label == "Sign out"], "none for the present browser"
+
+
+def test_a_new_name_is_saved_and_a_bad_one_refused(house: Any) -> None:
+    here = enter(house, "ada")
+    at = page(here)
+    at.text_input[0].set_value("Ada <b>Lovelace</b>")
+    press(at, "Save name")
+    assert at.success[0].value == "Your name is saved."
+    assert house.accounts.principal(here).name == "Ada <b>Lovelace</b>"
+    at.text_input[0].set_value("a\u202eb")
+    press(at, "Save name")
+    assert at.error[0].value == "A name has no control characters or line breaks."
+
+
+def change(at: AppTest, old: str, new: str, again: str) -> AppTest:
+    for field, value in zip(at.text_input[1:], (old, new, again), strict=True):
+        field.set_value(value)
+    return press(at, "Change password")
+
+
+def test_changing_the_password_signs_the_others_out(house: Any) -> None:
+    here, there = enter(house, "ada"), enter(house, "ada")
+    at = change(page(here), PASSWORD, "another password", "another password")
+    assert at.success[0].value == "Your password is changed. Other browsers are signed out."
+    assert house.accounts.principal(here) is not None
+    assert house.accounts.principal(there) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (("wrong horse", "another password", "another password"), "The current password is not right."),
+        ((PASSWORD, "another password", "anothr password"), "The two new passwords differ."),
+        ((PASSWORD, "short", "short"), "A password has at least 8 characters, not counting spaces around it."),
+    ],
+)
+def test_a_password_that_cannot_be_changed_says_why(house: Any, typed: tuple[str, str, str], words: str) -> None:
+    here, there = enter(house, "ada"), enter(house, "ada")
+    assert [one.value for one in change(page(here), *typed).error] == [words]
+    assert house.accounts.principal(there) is not None
+
+
+def test_one_browser_is_signed_out(house: Any) -> None:
+    here, there = enter(house, "ada"), enter(house, "ada", "curl/8")
+    at = page(here)
+    assert [one.value for one in at.text] == ["Firefox on Linux", "Another program"]
+    press(at, "Sign out")
+    assert [one.value for one in at.text] == ["Firefox on Linux"]
+    assert house.accounts.principal(there) is None
+
+
+def test_sign_out_everywhere_means_here_too(house: Any) -> None:
+    here, there, bob = enter(house, "ada"), enter(house, "ada"), enter(house, "bob")
+    press(page(here), "Sign out everywhere")
+    assert house.gone_to == ["/session/leave"]
+    assert [house.accounts.principal(one) is None for one in (here, there, bob)] == [True, True, False]
