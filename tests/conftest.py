@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from chatcore import agents
+from chatcore.accounts import Principal
+from chatcore.accounts.principal import Role
 from chatcore.config import Settings, load_settings
 from chatcore.db import Database, upgrade
+from chatcore.db.tables import Tenant, User
+from chatcore.ids import new_id
 
 POSTGRES_URL = os.environ.get("CHATCORE_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 
@@ -63,3 +69,21 @@ def any_database(request: pytest.FixtureRequest, settings: Settings) -> Iterator
     upgrade(database)
     yield database
     database.close()
+
+
+def add_person(database: Database, username: str, *, tenant: str = "Default", role: Role = "member") -> Principal:
+    """A person written straight into the database, and their tenant with its agents where it is new."""
+
+    def work(session: Session) -> Principal:
+        row = session.scalar(select(Tenant).where(Tenant.name == tenant))
+        if row is None:
+            row = Tenant(id=new_id("tenant"), name=tenant)
+            session.add(row)
+            session.flush()
+            agents.seed(session, row.id)
+        user = User(id=new_id("user"), tenant_id=row.id, username=username, name=username.title(), role=role, settings={})
+        session.add(user)
+        session.flush()
+        return Principal(user.id, row.id, username, user.name, role)
+
+    return database.write(work)

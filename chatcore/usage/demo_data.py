@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Table, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
@@ -78,9 +77,12 @@ def remove(db: Database, tenant_id: str | None = None) -> int:
     """
     users = db.read(lambda session: session.scalars(select(User.id).where(*_demo(User, tenant_id))).all())
     removed = 0
-    for user_id in (*users, None):
-        while count := db.write(_delete_calls(tenant_id, user_id)):
-            removed += count
+    for user_id in users:
+        # One person at a time goes along their index; the last round takes what has no demo person.
+        removed += _delete(db, UsageMetric, UsageMetric.user_id == user_id, *_demo(UsageMetric, tenant_id))
+        _delete(db, Conversation, Conversation.user_id == user_id)
+    removed += _delete(db, UsageMetric, *_demo(UsageMetric, tenant_id))
+    _delete(db, Conversation, *_demo(Conversation, tenant_id))
     db.write(lambda session: _delete_people(session, tenant_id))
     return removed
 
@@ -131,29 +133,31 @@ def _insert_calls(batch: list[dict[str, Any]]) -> Any:
     return lambda session: session.execute(insert(table), batch)
 
 
-def _demo(table: type[User | UsageMetric | Conversation], tenant_id: str | None) -> list[Any]:
+def _demo(table: type[User | UsageMetric | Conversation], tenant_id: str | None) -> list[ColumnElement[bool]]:
     return [table.is_demo.is_(True), *([table.tenant_id == tenant_id] if tenant_id else [])]
 
 
-def _delete_calls(tenant_id: str | None, user_id: str | None) -> Any:
-    """One batch: of one person along their index, or of anybody for the rest."""
-    where = [*_demo(UsageMetric, tenant_id), *([UsageMetric.user_id == user_id] if user_id else [])]
-    batch = select(UsageMetric.id).where(*where).limit(_BATCH)
+def _delete(db: Database, table: type[UsageMetric | Conversation], *where: ColumnElement[bool]) -> int:
+    """Delete in batches, each its own transaction, and return how many rows went."""
+    # A conversation takes its messages along.
+    batch = select(table.id).where(*where).limit(_BATCH if table is UsageMetric else _BATCH // 40)
+    statement = delete(table).where(table.id.in_(batch)).execution_options(synchronize_session=False)
 
     def work(session: Session) -> int:
-        statement = delete(UsageMetric).where(UsageMetric.id.in_(batch)).execution_options(synchronize_session=False)
         return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
 
-    return work
+    total = 0
+    while count := db.write(work):
+        total += count
+    return total
 
 
 def _delete_people(session: Session, tenant_id: str | None) -> None:
     people = select(User.id).where(*_demo(User, tenant_id))
-    statements = chain(
-        [delete(Conversation).where(or_(Conversation.user_id.in_(people), and_(*_demo(Conversation, tenant_id))))],
-        [update(Agent).where(Agent.owner_id.in_(people)).values(owner_id=None)],
-        [delete(table).where(table.user_id.in_(people)) for table in (BrowserSession, ApiKey, OneTimeCode)],
-        [delete(User).where(*_demo(User, tenant_id))],
+    statements = (
+        update(Agent).where(Agent.owner_id.in_(people)).values(owner_id=None),
+        *(delete(table).where(table.user_id.in_(people)) for table in (BrowserSession, ApiKey, OneTimeCode)),
+        delete(User).where(*_demo(User, tenant_id)),
     )
     for statement in statements:
         session.execute(statement.execution_options(synchronize_session=False))

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from chatcore.usage import Filter, Person
 
@@ -68,8 +69,7 @@ def draw(models: Sequence[str], people: Sequence[Person], today: date) -> Choice
     names = {person.id: person.name for person in people} if len(people) > 1 else {}
     asked = {name: st.query_params.get_all(name) for name in st.query_params}
     _seed(parse(asked, models, tuple(names), today), today, afresh=st.session_state.get("usage_url") != asked)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        choice = _widgets(models, names, today)
+    choice = _widgets(models, names, today)
     if asked != choice.params():
         st.query_params.from_dict(choice.params())
     st.session_state["usage_url"] = choice.params()
@@ -77,21 +77,24 @@ def draw(models: Sequence[str], people: Sequence[Person], today: date) -> Choice
 
 
 def _widgets(models: Sequence[str], names: Mapping[str, str], today: date) -> Choice:
-    chosen = st.segmented_control(
+    row = _row()
+    chosen = row.segmented_control(
         "Range", list(_RANGES), format_func=_RANGES.__getitem__, key="usage_range", required=True, wrap=True
     )
     dates = st.session_state["usage_dates"]
     if chosen == "custom":
-        dates = st.date_input("Days (UTC)", key="usage_dates", max_value=today, width=270)
+        dates = row.date_input("Days (UTC)", key="usage_dates", max_value=today, width=270)
+        row = _row()
+    picked = row.multiselect("Models", models, key="usage_models", placeholder="All models")
     persons: list[str] = []
-    with st.container(horizontal=True, gap="small"):
-        picked = st.multiselect("Models", models, key="usage_models", placeholder="All models")
-        if names:
-            show = names.__getitem__
-            persons = st.multiselect(
-                "People", list(names), format_func=show, key="usage_people", placeholder="Everybody"
-            )
+    if names:
+        show = names.__getitem__
+        persons = row.multiselect("People", list(names), format_func=show, key="usage_people", placeholder="Everybody")
     return Choice(chosen or DEFAULT_RANGE, _ordered(dates, today), tuple(picked), tuple(persons))
+
+
+def _row() -> DeltaGenerator:
+    return st.container(horizontal=True, vertical_alignment="bottom", gap="small")
 
 
 def _seed(choice: Choice, today: date, afresh: bool) -> None:

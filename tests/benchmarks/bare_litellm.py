@@ -17,7 +17,7 @@ os.environ |= {
 import litellm  # reads the environment while it is imported
 
 from tests.benchmarks.running import Meter, calls
-from tests.benchmarks.streamlit_client import spread
+from tests.benchmarks.watch import spread
 
 NUMBER = re.compile(r"\[(\d+)\]")
 

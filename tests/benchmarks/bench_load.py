@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.running import ROOT, App, Meter, Place, calls, hostile, table
-from tests.benchmarks.streamlit_client import Lost, Tab, Watch, spread
+from tests.benchmarks.streamlit_client import Lost, Tab
+from tests.benchmarks.watch import Watch, spread
 
 
 @dataclass

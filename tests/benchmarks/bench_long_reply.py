@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.benchmarks.bench_load import warm_up
 from tests.benchmarks.running import App, Place, calls, hostile, table
-from tests.benchmarks.streamlit_client import Tab, Watch
+from tests.benchmarks.streamlit_client import Tab
+from tests.benchmarks.watch import Watch
 from tests.hostile.stream import word
 
 AT_ONCE = 6000
@@ -59,7 +60,7 @@ def measure(folder: Path, rate: float) -> tuple[list[tuple[str, ...]], bool]:
             sent = calls(url)[-1]["last_word_at"]
             long, _, also_whole = asyncio.run(follow(app, cookie, "steady", steady))
     shown = (at_once.last or float("inf")) - sent
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("", "measured", "mark"),
         (f"{AT_ONCE} words at once: last word on the screen after", f"{shown:.2f} s", f"{MOST_SECONDS:g} s"),
         ("  first word on the screen after", f"{(at_once.first or 0) - sent:.2f} s", ""),

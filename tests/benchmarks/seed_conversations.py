@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import numpy as np
 from sqlalchemy import Table, insert, select
@@ -26,9 +27,9 @@ from chatcore.db.tables import Conversation, Message, User, utcnow
 _BATCH: Final = 2_000  # conversations in one transaction
 _YEAR: Final = timedelta(days=365)
 _WORDS: Final = (
-    "budget rollout invoice latency customer meeting plan draft release server report policy index query contract "
-    "summary travel design review support trial metric backup schedule training office supplier onboarding"
-).split()
+    *("budget", "rollout", "invoice", "latency", "customer", "meeting", "plan", "draft", "release"),
+    *("server", "report", "policy", "index", "query", "contract", "summary", "travel"),
+)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -66,7 +67,7 @@ def _conversations(
         started = begin + (_YEAR - timedelta(hours=12)) * (number / of)
         words = [_WORDS[index] for index in rng.integers(0, len(_WORDS), 12)]
         row = owner | {
-            "id": _id("conv", started, number),
+            "id": _id("conv", started, owner, number),
             "title": " ".join(words[:4]).capitalize(),
             "created_at": started,
             "is_demo": True,
@@ -85,7 +86,7 @@ def _messages(
     for place in range(count):
         at = started + min(timedelta(seconds=20), timedelta(hours=11) / count) * place
         answer = place % 2 == 1
-        message_id = _id("msg", at, number * 100_003 + place)
+        message_id = _id("msg", at, owner, number * 100_003 + place)
         content = f"{text}. " * (8 if answer else 1)
         yield owner | {
             "id": message_id,
@@ -107,9 +108,9 @@ def _messages(
         parent = message_id
 
 
-def _id(prefix: str, at: datetime, number: int) -> str:
-    """The form of `ids.new_id`: ten digits of time, then a number that is unique in the run."""
-    value, digits = int(at.timestamp() * 1000) << 80 | number, []
+def _id(prefix: str, at: datetime, owner: dict[str, str], number: int) -> str:
+    """The form of `ids.new_id`: ten digits of time, then the owner's checksum and a number unique in the run."""
+    value, digits = int(at.timestamp() * 1000) << 80 | crc32(owner["user_id"].encode()) << 48 | number, []
     for _ in range(26):
         digits.append(_ALPHABET[value & 31])
         value >>= 5

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.running import App, Meter, Place, table
-from tests.benchmarks.streamlit_client import Lost, Tab, Watch, spread
+from tests.benchmarks.streamlit_client import Lost, Tab
+from tests.benchmarks.watch import Watch, spread
 
 SCRIPT = """
 import time
@@ -56,7 +57,8 @@ def test_a_reply_is_followed_word_by_word(app: App) -> None:
             for _ in range(2):
                 watch = Watch(words=30)
                 await tab.ask("hello", watch)
-                await tab.until(lambda watch=watch: watch.complete and tab.idle, 20)
+                await tab.until(lambda: tab.idle, 20)
+                assert watch.complete
                 assert watch.first
                 assert watch.last
                 assert watch.asked < watch.first < watch.last

@@ -21,6 +21,7 @@ from chatcore.gateway import demo
 from chatcore.gateway.demo.code import LANGUAGES, SNIPPETS, TASKS
 from chatcore.gateway.demo.maths import find_sum
 from chatcore.gateway.demo.writer import REPLIES
+from chatcore.turns.replies import CONTINUE_PROMPT
 
 Message = dict[str, Any]
 TOOLS = [
@@ -228,7 +229,7 @@ def test_a_failure_in_mid_reply_comes_after_words() -> None:
     assert len(said(found)) > 100
 
 
-@pytest.mark.parametrize("again", [[], ["Continue"], ["Please continue exactly where you stopped."]])
+@pytest.mark.parametrize("again", [[], ["Continue"], [CONTINUE_PROMPT]])
 def test_a_cut_reply_can_be_continued_to_the_very_word(again: list[str]) -> None:
     found: list[demo.DemoEvent] = []
     with pytest.raises(demo.DemoCut):
@@ -250,6 +251,16 @@ def test_a_reply_ended_by_max_tokens_goes_on_where_it_stopped(tokens: int, strip
     part = part.rstrip() if stripped else part
     rest = answer("Write 120 words about rivers", part, "continue")
     assert re.sub(r"\s+", " ", part + rest) == re.sub(r"\s+", " ", whole)
+
+
+def test_a_reply_in_three_parts_is_whole() -> None:
+    question = "Write 120 words about rivers"
+    whole = answer(question)
+    parts = [answer(question, max_tokens=50).strip()]
+    parts.append(answer(question, parts[0], CONTINUE_PROMPT, max_tokens=50).strip())
+    parts.append(answer(question, parts[0], CONTINUE_PROMPT, parts[1], CONTINUE_PROMPT))
+    assert "".join("".join(parts).split()) == "".join(whole.split())
+    assert "all of it" in answer(question, whole, CONTINUE_PROMPT)
 
 
 def test_max_tokens_ends_with_length() -> None:

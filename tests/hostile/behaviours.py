@@ -102,15 +102,8 @@ def _bigchunk(request: Request, options: Options) -> Reply:
 def _control(request: Request, options: Options) -> Reply:
     bent = reply(request, options, [*numbered(options, stop=options.turn), "☃"])
     # json.dumps never writes a lone surrogate as valid UTF-8, so the escapes are put in by hand.
-    marks = ("☃".encode(), b"\\u2603")
-    steps = [replace(step, data=_swap(step.data, marks, CONTROL)) for step in bent.steps]
+    steps = [replace(s, data=s.data.replace("☃".encode(), CONTROL).replace(b"\\u2603", CONTROL)) for s in bent.steps]
     return replace(bent, steps=steps)
-
-
-def _swap(data: bytes, marks: tuple[bytes, ...], new: bytes) -> bytes:
-    for mark in marks:
-        data = data.replace(mark, new)
-    return data
 
 
 def _reasoning(request: Request, options: Options) -> Reply:

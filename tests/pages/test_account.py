@@ -28,6 +28,7 @@ def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatc
     for username in ("ada", "bob"):
         console.add_user(username, PASSWORD, name=username.title(), role=None, tenant=None, tier="free")
     house = SimpleNamespace(settings=settings, db=database, accounts=accounts, console=console, gone_to=[])
+    house.look_from = lambda found: monkeypatch.setattr(session, "session_id", lambda: found)
     monkeypatch.setattr(session, "go_to", house.gone_to.append)
     bootstrap.use(house)  # type: ignore[arg-type]
     yield house
@@ -42,10 +43,9 @@ def enter(house: Any, username: str, user_agent: str = FIREFOX) -> str:
     return str(found)
 
 
-def page(session_id: str | None) -> AppTest:
-    at = AppTest.from_file(str(PAGE), default_timeout=20)
-    at.user = {"session_id": session_id, "address": "10.0.0.1"}
-    at.run()
+def page(house: Any, session_id: str) -> AppTest:
+    house.look_from(session_id)
+    at = AppTest.from_file(str(PAGE), default_timeout=10).run()
     assert not at.exception
     return at
 
@@ -59,7 +59,7 @@ def press(at: AppTest, label: str) -> AppTest:
 def test_it_shows_who_one_is_and_where_one_is_signed_in(house: Any) -> None:
     here = enter(house, "ada")
     enter(house, "bob")
-    at = page(here)
+    at = page(house, here)
     assert at.title[0].value == "Account"
     assert at.text_input[0].value == "Ada"
     assert [one.value for one in at.text] == ["Firefox on Linux"]
@@ -68,7 +68,7 @@ def test_it_shows_who_one_is_and_where_one_is_signed_in(house: Any) -> None:
 
 def test_a_new_name_is_saved_and_a_bad_one_refused(house: Any) -> None:
     here = enter(house, "ada")
-    at = page(here)
+    at = page(house, here)
     at.text_input[0].set_value("Ada <b>Lovelace</b>")
     press(at, "Save name")
     assert at.success[0].value == "Your name is saved."
@@ -86,7 +86,7 @@ def change(at: AppTest, old: str, new: str, again: str) -> AppTest:
 
 def test_changing_the_password_signs_the_others_out(house: Any) -> None:
     here, there = enter(house, "ada"), enter(house, "ada")
-    at = change(page(here), PASSWORD, "another password", "another password")
+    at = change(page(house, here), PASSWORD, "another password", "another password")
     assert at.success[0].value == "Your password is changed. Other browsers are signed out."
     assert house.accounts.principal(here) is not None
     assert house.accounts.principal(there) is None
@@ -102,13 +102,13 @@ def test_changing_the_password_signs_the_others_out(house: Any) -> None:
 )
 def test_a_password_that_cannot_be_changed_says_why(house: Any, typed: tuple[str, str, str], words: str) -> None:
     here, there = enter(house, "ada"), enter(house, "ada")
-    assert [one.value for one in change(page(here), *typed).error] == [words]
+    assert [one.value for one in change(page(house, here), *typed).error] == [words]
     assert house.accounts.principal(there) is not None
 
 
 def test_one_browser_is_signed_out(house: Any) -> None:
     here, there = enter(house, "ada"), enter(house, "ada", "curl/8")
-    at = page(here)
+    at = page(house, here)
     assert [one.value for one in at.text] == ["Firefox on Linux", "Another program"]
     press(at, "Sign out")
     assert [one.value for one in at.text] == ["Firefox on Linux"]
@@ -117,6 +117,6 @@ def test_one_browser_is_signed_out(house: Any) -> None:
 
 def test_sign_out_everywhere_means_here_too(house: Any) -> None:
     here, there, bob = enter(house, "ada"), enter(house, "ada"), enter(house, "bob")
-    press(page(here), "Sign out everywhere")
+    press(page(house, here), "Sign out everywhere")
     assert house.gone_to == ["/session/leave"]
     assert [house.accounts.principal(one) is None for one in (here, there, bob)] == [True, True, False]

@@ -35,6 +35,7 @@ def gone_to(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Where the page sent the browser."""
     urls: list[str] = []
     monkeypatch.setattr(session, "go_to", urls.append)
+    monkeypatch.setattr(session, "address", lambda: "10.0.0.1")
     return urls
 
 
@@ -44,7 +45,6 @@ def person(house: Any, username: str = "ada", role: str = "operator") -> Any:
 
 def page(**query: str) -> AppTest:
     at = AppTest.from_file(str(PAGE), default_timeout=20)
-    at.user = {"session_id": None, "address": "10.0.0.1"}
     at.context = {"url": "https://chat.example/usage"}
     for name, value in query.items():
         at.query_params[name] = value

@@ -76,13 +76,26 @@ def _failure(reading: Reading, status: int, midway: bool) -> Draft:
 def _continued(reading: Reading, model: str, offered: list[dict[str, Any]]) -> Draft:
     """What is missing of the reply that broke off. It is composed again, word for word, and the rest is said."""
     whole = write(replace(reading, said=""), model, offered).text
-    said = reading.said.rstrip()
-    if whole.startswith(said) and len(said) < len(whole.rstrip()):
-        return Draft(whole[len(reading.said) if whole.startswith(reading.said) else len(said) :])
-    if whole.rstrip() == said:
-        return Draft(" That was all of it. Ask for another angle, or say `help`.")
+    place = _end_of(reading.said, whole)
+    if place is not None and whole[place:].strip():
+        return Draft(whole[place:])
+    if place is not None:
+        return Draft("That was all of it. Ask for another angle, or say `help`.")
     topic = reading.topic or "that"
     return Draft(f"\n\nTo go on with {topic}: {talk.angles(reading)}")
+
+
+def _end_of(said: str, whole: str) -> int | None:
+    """How far `said` reaches into `whole`; None where it is another text. White space may have been trimmed."""
+    place = 0
+    for character in "".join(said.split()):
+        while place < len(whole) and whole[place].isspace():
+            place += 1
+        if place == len(whole) or whole[place] != character:
+            return None
+        place += 1
+    # What was kept with its last space goes on after it.
+    return place + (len(said) - len(said.rstrip()) if whole.startswith(said) else 0)
 
 
 def _plain(reading: Reading, model: str, offered: list[dict[str, Any]]) -> Draft:
