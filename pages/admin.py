@@ -15,10 +15,9 @@ def table(people: list[Person]) -> None:
     rows = [
         {
             "Name": one.name,
-            "Username": one.username,
-            "Role": one.role,
-            "Status": one.status,
+            "Access": one.role if one.status == "active" else one.status,
             "Last seen": ago(one.last_seen_at),
+            "Username": one.username,
         }
         for one in people
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from chatcore.accounts import attempts, audit, codes, keys, people, sessions, setup
+from chatcore.accounts import attempts, audit, codes, keys, own, people, sessions, setup
 from chatcore.accounts.codes import Link, LinkKind, OpenCode
 from chatcore.accounts.keys import KeyInfo
 from chatcore.accounts.passwords import decoy_hash, hash_password, matches
@@ -163,12 +163,7 @@ class Accounts:
     def rename(self, principal: Principal, name: str) -> None:
         """Change the name that is shown. Raises `InvalidInput`."""
         name = clean_name(name)
-
-        def work(session: Session) -> None:
-            session.execute(update(User).where(User.id == principal.user_id).values(name=name))
-            audit.record(session, principal, "user.rename", principal.user_id)
-
-        self._db.write(work)
+        self._db.write(lambda session: own.rename(session, principal, name))
 
     def change_password(self, principal: Principal, old: str, new: str, address: str = "") -> None:
         """Change the password and sign all other browsers out.
@@ -190,18 +185,11 @@ class Accounts:
 
     def preferences(self, principal: Principal) -> dict[str, Any]:
         """What the principal chose: small JSON values by name."""
-        found = self._db.read(lambda session: session.scalar(_settings_of(principal)))
-        return dict(found or {})
+        return self._db.read(lambda session: own.preferences(session, principal))
 
     def set_preferences(self, principal: Principal, **values: Any) -> None:
         """Change the named ones, leave the others; None takes one away."""
-
-        def work(session: Session) -> None:
-            found = dict(session.scalar(_settings_of(principal).with_for_update()) or {}) | values
-            kept = {name: value for name, value in found.items() if value is not None}
-            session.execute(update(User).where(User.id == principal.user_id).values(settings=kept))
-
-        self._db.write(work)
+        self._db.write(lambda session: own.set_preferences(session, principal, values))
 
     # ---- an admin's acts, in their own tenant
 
@@ -311,7 +299,3 @@ def _log_failure(future: Any) -> None:
 def _by_username(session: Session, username: str) -> User | None:
     user: User | None = session.scalar(select(User).where(User.username == username, User.is_demo.is_(False)))
     return user
-
-
-def _settings_of(principal: Principal) -> Any:
-    return select(User.settings).where(User.id == principal.user_id, User.tenant_id == principal.tenant_id)

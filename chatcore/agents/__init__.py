@@ -65,8 +65,8 @@ def find(session: Session, principal: Principal, agent_id: str | None) -> Agent 
     """The agent of the principal's tenant with that id, or None."""
     if agent_id is None:
         return None
-    row = session.scalar(select(AgentRow).where(AgentRow.tenant_id == principal.tenant_id, AgentRow.id == agent_id))
-    return _value(row) if row else None
+    rows = session.execute(_LIST, {"tenant": principal.tenant_id})
+    return next((_value(row) for row in rows if row.id == agent_id), None)
 
 
 def _value(row: Any) -> Agent:

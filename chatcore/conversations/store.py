@@ -45,6 +45,10 @@ _MESSAGE: Final = (
 )
 
 
+_INSERT_MESSAGE: Final = insert(MessageRow.__table__)  # type: ignore[arg-type]
+_INSERT_CONVERSATION: Final = insert(ConversationRow.__table__)  # type: ignore[arg-type]
+
+
 def _branch_statement() -> Select[Any]:
     """From a head towards the root, parent by parent, one message more than the limit."""
     columns = [*MessageRow.__table__.columns]
@@ -88,19 +92,11 @@ def create(
     settings: dict[str, Any],
 ) -> Conversation:
     """A new conversation titled by its first message."""
-    row = ConversationRow(
-        id=new_id("conv"),
-        tenant_id=principal.tenant_id,
-        user_id=principal.user_id,
-        title=title_from(first_message),
-        model=model,
-        agent_id=agent_id,
-        settings=settings,
-        last_message_at=utcnow(),
-    )
-    session.add(row)
-    session.flush()
-    return conversation_value(row)
+    values = {"id": new_id("conv"), "title": title_from(first_message), "model": model, "agent_id": agent_id}
+    values |= {"settings": settings, "last_message_at": utcnow()}
+    whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
+    session.execute(_INSERT_CONVERSATION, {**whose, **values})
+    return Conversation(**values, head_message_id=None, message_count=0)
 
 
 def head(session: Session, principal: Principal, conversation_id: str) -> str | None:
@@ -131,15 +127,9 @@ def _scope(principal: Principal) -> dict[str, Any]:
 def add_message(session: Session, principal: Principal, conversation_id: str, **values: Any) -> str:
     """Write one message and make it the head; returns its id."""
     message_id = str(values.pop("id", None) or new_id("msg"))
-    session.execute(
-        insert(MessageRow).values(
-            id=message_id,
-            tenant_id=principal.tenant_id,
-            user_id=principal.user_id,
-            conversation_id=conversation_id,
-            **values,
-        )
-    )
+    whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id, "conversation_id": conversation_id}
+    values["metadata"] = values.pop("meta", {})
+    session.execute(_INSERT_MESSAGE, {"id": message_id, **whose, **values})
     return message_id
 
 

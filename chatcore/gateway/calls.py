@@ -22,6 +22,23 @@ _BUSY_INTERVAL: Final = 0.2  # and while many do
 _MANY_CALLS: Final = 24
 
 
+_WARM_UP: Final = CallSpec(
+    target="openai/warm-up",
+    messages=[{"role": "user", "content": "hello"}],
+    arguments={"api_key": "none", "api_base": "http://warm-up.invalid/v1"},
+    first_word_timeout=30,
+    between_words_timeout=30,
+)
+
+
+def _made_up() -> httpx.MockTransport:
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "warm-up"}
+    word = chunk | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "hello"}, "finish_reason": None}]}
+    end = chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    body = "".join(f"data: {json.dumps(frame)}\n\n" for frame in (word, end)) + "data: [DONE]\n\n"
+    return httpx.MockTransport(lambda _: httpx.Response(200, text=body, headers={"content-type": "text/event-stream"}))
+
+
 class Runner:
     """Sets litellm up once and runs calls."""
 
@@ -40,6 +57,19 @@ class Runner:
         )
         demo_provider.register()
         self._running = 0
+
+    async def warm_up(self) -> None:
+        """Go the whole way of a call once, against an answer made up in this process.
+
+        litellm imports and compiles a good deal at its first call, which would else be somebody's first word.
+        """
+        session, litellm.aclient_session = litellm.aclient_session, httpx.AsyncClient(transport=_made_up())
+        try:
+            await self.run(_WARM_UP, lambda _kind, _text: None, lambda _notice: None)
+        finally:
+            await litellm.aclient_session.aclose()
+            litellm.aclient_session = session
+            litellm.in_memory_llm_clients_cache.flush_cache()
         gc.collect()
         gc.freeze()
 

@@ -28,6 +28,7 @@ class Worker:
         from chatcore.gateway import calls
 
         self._runner = calls.Runner()
+        await self._runner.warm_up()
         self.send({"ready": True})
         while (message := await protocol.read_frame(self._reader)) is not None:
             if "call" in message:

@@ -47,13 +47,9 @@ def begin(
         id=message_id, parent_id=parent_id, role="assistant", content="", parts=[], status="streaming", turn_id=turn_id,
         agent_id=agent.id if agent else None, model=model.name, provider=model.provider, meta={"trace_id": trace_id},
     )  # fmt: skip
-    session.execute(
-        insert(TurnRow).values(
-            id=turn_id, tenant_id=principal.tenant_id, user_id=principal.user_id, conversation_id=conversation.id,
-            message_id=message_id, status="running", owner_host=owner.host, owner_pid=owner.pid,
-            owner_started=owner.started,
-        )
-    )  # fmt: skip
+    values = {"id": turn_id, "tenant_id": principal.tenant_id, "user_id": principal.user_id, "status": "running"}
+    values |= {"conversation_id": conversation.id, "message_id": message_id}
+    session.execute(_INSERT_TURN, values | {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started})
     ledger_id = ledger.open_call(
         session,
         ledger.NewCall(
@@ -76,6 +72,7 @@ def begin(
     return Begun(turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing)
 
 
+_INSERT_TURN: Final = insert(TurnRow.__table__)  # type: ignore[arg-type]
 _RUNNING: Final = select(TurnRow.id, TurnRow.conversation_id, TurnRow.message_id, TurnRow.stop_requested_at).where(
     TurnRow.conversation_id == bindparam("conversation"), TurnRow.status == "running"
 )

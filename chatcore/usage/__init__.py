@@ -19,8 +19,8 @@ from chatcore.db import Database
 from chatcore.db.tables import utcnow
 from chatcore.errors import DatabaseError, InvalidInput
 from chatcore.usage import queries
-from chatcore.usage.rows import Call, Cursor, calls, csv_lines
 from chatcore.usage.queries import GroupBy, Person
+from chatcore.usage.rows import Call, Cursor, calls, csv_lines
 from chatcore.usage.scope import Filter
 from chatcore.usage.totals import Totals
 

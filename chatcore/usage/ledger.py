@@ -5,7 +5,7 @@ Both work inside the caller's transaction, so that a turn's end and its row are 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
@@ -65,12 +65,15 @@ class Settlement:
     latency_ms: int | None = None
 
 
+_INSERT: Final = insert(UsageMetric.__table__)  # type: ignore[arg-type]
+
+
 def open_call(session: Session, call: NewCall) -> str:
     """Write the `running` row of a call that is about to be made; returns its id."""
     row_id = new_id("use")
     values = {name: getattr(call, name) for name in call.__dataclass_fields__}
     values["unit_prices"] = dict(call.unit_prices)
-    session.execute(insert(UsageMetric).values(id=row_id, outcome="running", **values))
+    session.execute(_INSERT, {"id": row_id, "outcome": "running", **values})
     return row_id
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ def options(core: Core) -> dict[str, Any]:
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
+        # Every open page that runs is a thread. With Python's usual 5 ms, the loop that sends to all of them would
+        # wait its turn behind each.
+        sys.setswitchinterval(0.001)
         await asyncio.to_thread(core.start)
         threading.Thread(target=_warm, name="warm", daemon=True).start()
         if core.setup_code:

@@ -45,19 +45,23 @@ def draw_reply(message: Message, model_label: str, *, last: bool, again: Callabl
             _draw_actions(message, again)
 
 
-def stream_reply(batches: Iterator[list[Delta]]) -> None:
-    """Draw a running reply with `st.write_stream` until its end, with its thinking and its first sign of life."""
-    with st.chat_message("assistant"):
-        head = st.container()
-        sign = head.empty()
-        sign.markdown(THINKING)
-        st.write_stream(_Running(head, sign).items(batches), cursor=CURSOR)
+def stream_reply(batches: Iterator[list[Delta]], *, meanwhile: Callable[[], None]) -> None:
+    """Draw a running reply with `st.write_stream` until its end, with its thinking and its first sign of life.
+
+    `meanwhile` draws the rest of the page: after the first words, or when they let wait for themselves.
+    """
+    message = st.chat_message("assistant")  # not entered: what `meanwhile` draws belongs to the page, not in here
+    head = message.container()
+    sign = head.empty()
+    sign.markdown(THINKING)
+    message.write_stream(_Running(head, sign, meanwhile).items(batches), cursor=CURSOR)
 
 
 class _Running:
     """A running reply's pieces, as `st.write_stream` takes them: text, and a callable where an element ends."""
 
-    def __init__(self, head: Any, sign: Any) -> None:
+    def __init__(self, head: Any, sign: Any, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile: Callable[[], None] | None = meanwhile
         self._head = head
         self._sign: Any = sign
         self._cutter = Cutter()
@@ -75,8 +79,14 @@ class _Running:
                 elif delta.kind == "text":
                     self._answer()
                     yield from self._drawn(self._cutter.feed(delta.text))
+            self._draw_rest()
         yield from self._drawn(self._cutter.finish())
         self._answer()
+
+    def _draw_rest(self) -> None:
+        if self._meanwhile is not None:
+            draw, self._meanwhile = self._meanwhile, None
+            draw()
 
     @staticmethod
     def _drawn(items: list[object]) -> Iterator[Any]:
@@ -86,9 +96,8 @@ class _Running:
     def _think(self, text: str) -> None:
         if self._status is None:
             self._clear_sign()
-            with self._head:
-                self._status = st.status(THINKING, type="compact", expanded=True)
-                self._slot = self._status.empty()
+            self._status = self._head.status(THINKING, type="compact", expanded=True)
+            self._slot = self._status.empty()
         self._thought.append(text)
         self._slot.markdown("".join(self._thought))
 

@@ -31,6 +31,8 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 
 def device(user_agent: str) -> str:
     """`Firefox on Windows` from a browser's User-Agent, as far as it tells."""
+    if user_agent == "command line":
+        return "Command line"
     browsers = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Safari", "Safari"))
     systems = (
         ("iPhone", "iPhone"),
