@@ -7,7 +7,7 @@ from chatcore.bootstrap import core
 from chatcore.conversations import WINDOW, Conversation, Message, Window
 from chatcore.errors import NotFound
 from chatcore.turns import ActiveTurn
-from pages.ui import browser, chat_sidebar, composer
+from pages.ui import browser, chat_sidebar, composer, sidebar
 from pages.ui.messages import draw_question, draw_reply, pace, stream_reply
 from pages.ui.session import require_principal
 from pages.ui.text import plain
@@ -53,6 +53,7 @@ def _wanted(principal: Principal) -> tuple[Conversation | None, Window]:
 
 def _draw_empty(principal: Principal) -> None:
     agents = core().agents.list(principal)
+    sidebar.draw_navigation(principal)
     chat_sidebar.draw(principal, None, agents)
     with st.container(key="welcome"):
         names = principal.name.split() or [principal.username]
@@ -65,6 +66,7 @@ def _draw_empty(principal: Principal) -> None:
 
 def _draw_rest(principal: Principal, conversation: Conversation, turn: ActiveTurn | None) -> None:
     """All but the messages: the sidebar, why a question was not sent, the queue, Stop, the input."""
+    sidebar.draw_navigation(principal)
     chat_sidebar.draw(principal, conversation, core().agents.list(principal))
     composer.draw_problem()
     with st.bottom:

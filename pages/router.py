@@ -3,16 +3,20 @@
 For someone who is not signed in every path exists and draws the sign-in form, so that a deep link is kept.
 """
 
+from pathlib import Path
+
 import streamlit as st
 
 from chatcore.errors import ChatcoreError
-from pages.ui import session, sidebar
+from pages.ui import browser, session, sidebar
 
+# A file of ours: for a named icon the browser would ask a server on the internet.
+ICON = str(Path(__file__).parent / "ui" / "icon.png")
 PAGES = (
-    ("chat", "Chat", ":material/chat_bubble:"),
-    ("usage", "Usage", ":material/bar_chart:"),
-    ("account", "Account", ":material/person:"),
-    ("admin", "People", ":material/group:"),
+    ("chat", "Chat"),
+    ("usage", "Usage"),
+    ("account", "Account"),
+    ("admin", "People"),
 )
 
 
@@ -21,11 +25,10 @@ def navigation(signed_in: bool) -> list[st.Page]:
         st.Page(
             f"{path}.py" if signed_in else "login.py",
             title=title if signed_in else "Sign in",
-            icon=icon,
             url_path=path,
             default=path == "chat",
         )
-        for path, title, icon in PAGES
+        for path, title in PAGES
     ]
 
 
@@ -38,11 +41,13 @@ def run() -> None:
     page = st.navigation(navigation(principal is not None and not by_link), position="hidden")
     wide = page.url_path in ("usage", "admin") and principal is not None
     st.set_page_config(
-        page_title=f"{page.title} · Chatcore", page_icon=":material/forum:", layout="wide" if wide else "centered"
+        page_title=f"{page.title} · Chatcore", page_icon=ICON, layout="wide" if wide else "centered"
     )
     if principal is not None and not by_link:
-        sidebar.draw_navigation(principal)
         session.hand_on(principal)
+        if page.url_path:  # the chat page draws it itself, after the first words
+            sidebar.draw_navigation(principal)
+    browser.draw_style()
     try:
         page.run()
     except ChatcoreError as error:

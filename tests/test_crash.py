@@ -37,11 +37,11 @@ def alive(site: Site) -> Iterator[list[Server]]:
     end(servers[-1])
 
 
-@pytest.mark.parametrize("after", [0.0, 0.6, 1.4, 3.2])
+@pytest.mark.parametrize("after", [0.2, 1.4, 2.7])
 def test_a_killed_reply_keeps_its_words_and_can_be_continued(
     site: Site, provider: HostileProvider, cookie: str, alive: list[Server], after: float
 ) -> None:
-    """At once, before the first word, early, late. `after`: seconds from the call; the first word comes after one."""
+    """Before the first word, early, late. `after`: seconds from the call; the first word comes after one."""
     found = asyncio.run(crash(site, alive[-1], provider, cookie, after))
     alive.append(found.server)
     assert found.faults() == []

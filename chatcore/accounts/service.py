@@ -287,8 +287,7 @@ class Accounts:
 
     def _later(self, work: Callable[[Session], None]) -> None:
         """Write without waiting: what is lost when it fails is a time of last use."""
-        future = self._db.submit(work)
-        future.add_done_callback(_log_failure)
+        self._db.submit(work).add_done_callback(_log_failure)
 
 
 def _log_failure(future: Any) -> None:

@@ -12,7 +12,7 @@ import litellm
 
 from chatcore.gateway import context, demo_provider, failures
 from chatcore.gateway.joining import JoiningClient
-from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Usage
+from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Failure, Usage
 
 Put = Callable[[DeltaKind, str], None]
 Notice = Callable[[dict[str, Any]], None]
@@ -20,6 +20,8 @@ Notice = Callable[[dict[str, Any]], None]
 _QUIET_INTERVAL: Final = 0.08  # seconds between joined frames while few calls run
 _BUSY_INTERVAL: Final = 0.2  # and while many do
 _MANY_CALLS: Final = 24
+# Failures of calls that the provider had taken on: it may count the prompt although no word came.
+_ACCEPTED: Final = frozenset({"truncated", "bad_response", "empty_reply"})
 
 
 _WARM_UP: Final = CallSpec(
@@ -123,7 +125,7 @@ class _Call:
             outcome=outcome,
             failure=failure,
             finish_reason=self.finish_reason,
-            usage=await self._usage(outcome),
+            usage=await self._usage(outcome, failure),
             ttft_ms=None if self.first_word is None else round((self.first_word - self.started) * 1000),
             latency_ms=round(latency * 1000),
         )
@@ -197,14 +199,14 @@ class _Call:
             if found is not None and (found.prompt_tokens or found.completion_tokens):
                 self.usage = _usage(found)
 
-    async def _usage(self, outcome: str) -> Usage:
+    async def _usage(self, outcome: str, failure: Failure | None) -> Usage:
         """The provider's count; else none where it refused the call; else our estimate of what was sent and said."""
         if self._stream is not None:
             self._read_usage()
         if self.usage is not None and outcome in ("ok", "error", "truncated"):
             return self.usage
-        refused = self._stream is None and not self._gave_up
-        if not self.sent or refused:
+        refused = failure is not None and failure.code not in _ACCEPTED
+        if not self.sent or (refused and self.first_word is None and not self._gave_up):
             return Usage()
         return await context.estimate(self.spec.target, self.messages, "".join(self.text), "".join(self.reasoning))
 

@@ -97,13 +97,9 @@ class Turns:
     def stop(self, principal: Principal, turn_id: str) -> None:
         """Stop a turn, wherever it runs. Its words stay. Raises `NotFound`."""
 
-        def work(session: Session) -> None:
-            store.owned_turn(session, principal, turn_id)
-            store.request_stop(session, turn_id)
-
-        self._db.read(lambda session: store.owned_turn(session, principal, turn_id))
+        self._db.read(lambda session: store.require_own(session, principal, turn_id))
         self.engine.stop(turn_id)
-        self._db.write(work)
+        self._db.write(lambda session: store.request_stop(session, turn_id))
 
     def active(self, principal: Principal, conversation_id: str) -> ActiveTurn | None:
         """The turn that is being answered in a conversation. Raises `NotFound`."""
@@ -120,7 +116,7 @@ class Turns:
         `pace`: seconds between two batches, by the characters handed out so far. An empty batch says that the turn
         still runs.
         """
-        self._db.read(lambda session: store.owned_turn(session, principal, turn_id).id)
+        self._db.read(lambda session: store.require_own(session, principal, turn_id))
         if live := self.engine.live(turn_id):
             yield from live.follow(pace)
             return

@@ -76,6 +76,9 @@ _INSERT_TURN: Final = insert(TurnRow.__table__)  # type: ignore[arg-type]
 _RUNNING: Final = select(TurnRow.id, TurnRow.conversation_id, TurnRow.message_id, TurnRow.stop_requested_at).where(
     TurnRow.conversation_id == bindparam("conversation"), TurnRow.status == "running"
 )
+_OWN: Final = select(TurnRow.id).where(
+    TurnRow.id == bindparam("id"), TurnRow.tenant_id == bindparam("tenant"), TurnRow.user_id == bindparam("user")
+)
 _QUEUED: Final = (
     select(QueuedRow)
     .where(
@@ -93,16 +96,11 @@ def running(session: Session, conversation_id: str) -> ActiveTurn | None:
     return ActiveTurn(row.id, row.conversation_id, row.message_id, row.stop_requested_at is not None) if row else None
 
 
-def owned_turn(session: Session, principal: Principal, turn_id: str) -> TurnRow:
-    """The turn, if it belongs to a conversation of the principal's. Raises `NotFound`."""
-    row = session.scalar(
-        select(TurnRow).where(
-            TurnRow.id == turn_id, TurnRow.tenant_id == principal.tenant_id, TurnRow.user_id == principal.user_id
-        )
-    )
-    if row is None:
+def require_own(session: Session, principal: Principal, turn_id: str) -> None:
+    """Raises `NotFound` unless the turn belongs to a conversation of the principal's."""
+    whose = {"id": turn_id, "tenant": principal.tenant_id, "user": principal.user_id}
+    if session.scalar(_OWN, whose) is None:
         raise errors.NotFound("This turn does not exist, or it is not yours.")
-    return row
 
 
 def add_chunks(session: Session, tenant_ids: Mapping[str, str], chunks: Iterable[tuple[str, int, Delta]]) -> None:

@@ -44,10 +44,15 @@ def options(core: Core) -> dict[str, Any]:
 
 def _warm() -> None:
     """Import what the first pages would else wait for, then freeze the heap: full collections stall every page."""
+    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").addFilter(_not_while_warming)
     for name in ("pandas", "streamlit_authenticator"):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+def _not_while_warming(record: logging.LogRecord) -> bool:
+    return record.threadName != "warm"  # streamlit_authenticator touches the session's state when it is imported
 
 
 def _say_setup_link(core: Core, base_path: str) -> None:

@@ -9,7 +9,6 @@ from pages.ui.text import plain
 
 def draw_navigation(principal: Principal) -> None:
     """Links to the pages this person has, and their name with Sign out."""
-    browser.draw_style()
     with st.sidebar, st.container(key="navigation", gap="xxsmall"):
         st.page_link("chat.py", label="Chat", icon=":material/chat_bubble:")
         st.page_link("usage.py", label="Usage", icon=":material/bar_chart:")

@@ -23,7 +23,7 @@ from tests.serving import Server, Site, end, is_running
 
 RATE: Final = 20.0  # words a second
 FIRST: Final = 1.0  # seconds until the first word
-MODELS: Final = {"words": f"ok;n=60;rate={RATE:g};first={FIRST:g}"}
+MODELS: Final = {"words": f"ok;n=40;rate={RATE:g};first={FIRST:g}"}
 MAY_LOSE: Final = 0.5  # seconds of a reply
 
 
@@ -157,7 +157,7 @@ async def soak(rounds: int, folder: Path) -> int:
         server = site.start()
         try:
             for number in range(1, rounds + 1):
-                after = random.uniform(0.0, FIRST + 60 / RATE - 0.2)
+                after = random.uniform(0.0, FIRST + 40 / RATE - 0.2)
                 found = await crash(site, server, provider, cookie, after)
                 server = found.server
                 rows.append(row(number, found))
