@@ -267,7 +267,9 @@ def _kept_secret(data_dir: Path) -> str:
             "The data folder cannot be written; set CHATCORE_DATA_DIR to one that can, or CHATCORE_SECRET_KEY."
         ) from error
     if not secret:
-        raise ConfigError("The file secret_key in the data folder is empty; restore it, or delete it to make a new one.")
+        raise ConfigError(
+            "The file secret_key in the data folder is empty; restore it, or delete it to make a new one."
+        )
     return secret
 
 

@@ -25,7 +25,13 @@ def show() -> None:
     answering = bool(window.messages) and window.messages[-1].status == "streaming"
     turn = core().turns.active(principal, conversation.id) if answering else None
     if window.earlier:
-        st.button("Show earlier messages", key="earlier", type="tertiary", icon=":material/expand_less:", on_click=_show_earlier)
+        st.button(
+            "Show earlier messages",
+            key="earlier",
+            type="tertiary",
+            icon=":material/expand_less:",
+            on_click=_show_earlier,
+        )
     for message in window.messages:
         _draw_message(principal, message, last=message.id == conversation.head_message_id)
     if turn is None:

@@ -40,9 +40,7 @@ def run() -> None:
         st.session_state["signed_out"] = True
     page = st.navigation(navigation(principal is not None and not by_link), position="hidden")
     wide = page.url_path in ("usage", "admin") and principal is not None
-    st.set_page_config(
-        page_title=f"{page.title} · Chatcore", page_icon=ICON, layout="wide" if wide else "centered"
-    )
+    st.set_page_config(page_title=f"{page.title} · Chatcore", page_icon=ICON, layout="wide" if wide else "centered")
     if principal is not None and not by_link:
         session.hand_on(principal)
         if page.url_path:  # the chat page draws it itself, after the first words

@@ -92,11 +92,19 @@ def create(
     settings: dict[str, Any],
 ) -> Conversation:
     """A new conversation titled by its first message."""
-    values = {"id": new_id("conv"), "title": title_from(first_message), "model": model, "agent_id": agent_id}
-    values |= {"settings": settings, "last_message_at": utcnow()}
+    conversation = Conversation(
+        id=new_id("conv"),
+        title=title_from(first_message),
+        agent_id=agent_id,
+        model=model,
+        head_message_id=None,
+        message_count=0,
+        last_message_at=utcnow(),
+        settings=settings,
+    )
     whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
-    session.execute(_INSERT_CONVERSATION, {**whose, **values})
-    return Conversation(**values, head_message_id=None, message_count=0)
+    session.execute(_INSERT_CONVERSATION, whose | vars(conversation))
+    return conversation
 
 
 def head(session: Session, principal: Principal, conversation_id: str) -> str | None:

@@ -123,7 +123,10 @@ def _postgres_engine(url: URL) -> Engine:
 
 def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(
-        url, pool_size=10, max_overflow=40, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+        url,
+        pool_size=10,
+        max_overflow=40,
+        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")

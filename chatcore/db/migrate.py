@@ -48,7 +48,9 @@ def check(database: Database) -> None:
     found = current(database)
     _refuse_newer(found)
     if found != head():
-        raise DatabaseError(f"The database is at revision {found or 'none'} and this Chatcore needs {head()}: run `db upgrade`.")
+        raise DatabaseError(
+            f"The database is at revision {found or 'none'} and this Chatcore needs {head()}: run `db upgrade`."
+        )
 
 
 def current(database: Database) -> str | None:

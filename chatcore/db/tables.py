@@ -61,7 +61,7 @@ class Tenant(Base):
 
 
 class User(Base):
-    """`username` is stored as typed at sign-in: lower case, trimmed. `password_hash` is NULL until an invite is used."""
+    """`username` is stored as typed at sign-in: lower case, trimmed. `password_hash`: NULL until an invite is used."""
 
     __tablename__ = "users"
     id: Mapped[str] = mapped_column(primary_key=True)

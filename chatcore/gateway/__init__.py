@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` follows the turn's log lines."""
+    """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` stands in the log lines."""
 
     model: Model
     messages: list[dict[str, Any]]

@@ -35,7 +35,9 @@ _WARM_UP: Final = CallSpec(
 
 def _made_up() -> httpx.MockTransport:
     chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "warm-up"}
-    word = chunk | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "hello"}, "finish_reason": None}]}
+    word = chunk | {
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hello"}, "finish_reason": None}]
+    }
     end = chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     body = "".join(f"data: {json.dumps(frame)}\n\n" for frame in (word, end)) + "data: [DONE]\n\n"
     return httpx.MockTransport(lambda _: httpx.Response(200, text=body, headers={"content-type": "text/event-stream"}))

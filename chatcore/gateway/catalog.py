@@ -161,7 +161,10 @@ def _configured(entry: ModelEntry, settings: Settings) -> Model:
         tools=bool(known.get("supports_function_calling")),
         reasoning=bool(known.get("supports_reasoning")),
         missing=missing,
-        first_word_timeout=facts.first_word_timeout or params.stream_timeout or params.timeout or own.first_word_timeout,
+        first_word_timeout=facts.first_word_timeout
+        or params.stream_timeout
+        or params.timeout
+        or own.first_word_timeout,
         between_words_timeout=facts.between_words_timeout or own.between_words_timeout,
         arguments=secret_arguments,
     )

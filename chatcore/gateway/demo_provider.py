@@ -27,7 +27,10 @@ class DemoProvider(CustomLLM):  # type: ignore[misc]  # litellm is not typed
         text: list[str] = []
         reasoning: list[str] = []
         events = demo.reply(
-            f"demo/{model}", messages, max_tokens=params.get("max_tokens"), temperature=params.get("temperature"),
+            f"demo/{model}",
+            messages,
+            max_tokens=params.get("max_tokens"),
+            temperature=params.get("temperature"),
             tools=params.get("tools"),
         )
         try:

@@ -65,27 +65,33 @@ def to_error(failure: Failure, model_name: str, between_words: float, first_word
     """The error of our tree, with its sentence."""
     match failure.code:
         case "rate_limited":
-            wait = f"Try again in {round(failure.retry_after)} seconds." if failure.retry_after else "Try again shortly."
+            wait = (
+                f"Try again in {round(failure.retry_after)} seconds." if failure.retry_after else "Try again shortly."
+            )
             return errors.RateLimited(f"{model_name} is receiving too many requests. {wait}", failure.retry_after)
         case "bad_key":
             return errors.BadKey(f"The provider refused the key for {model_name}. An administrator needs to check it.")
         case "context_too_long":
             return errors.ContextTooLong(
-                f"This conversation is too long for {model_name}. Start a new chat or choose a model with a larger window."
+                f"This conversation is too long for {model_name}. Start a new chat or choose a model with more room."
             )
         case "refused_content":
             return errors.RefusedContent(f"The provider of {model_name} declined to answer this. Try rephrasing it.")
         case "model_unavailable":
             return errors.ModelUnavailable(f"The provider does not know {model_name}. Choose another model.")
         case "bad_response":
-            return errors.ProviderDown(f"{model_name} sent an answer that makes no sense. What it said is kept; try again.")
+            return errors.ProviderDown(
+                f"{model_name} sent an answer that makes no sense. What it said is kept; try again."
+            )
         case "timeout" if failure.detail not in (FIRST_WORD, BETWEEN_WORDS):
             return errors.ProviderTimeout(f"The provider of {model_name} took too long to answer. Try again.")
         case "timeout":
             waited = between_words if failure.detail == BETWEEN_WORDS else first_word
             return errors.ProviderTimeout(f"{model_name} sent nothing for {waited:g} seconds. Try again.")
         case "truncated":
-            return errors.Truncated(f"The connection to {model_name} ended in mid-reply. What it said is kept; try again.")
+            return errors.Truncated(
+                f"The connection to {model_name} ended in mid-reply. What it said is kept; try again."
+            )
         case "empty_reply":
             return errors.ProviderDown(f"{model_name} answered with nothing at all. Try again or choose another model.")
         case "bad_request":

@@ -165,4 +165,6 @@ def _joinable(frame: bytes) -> tuple[dict[str, Any] | None, str]:
 
 def _last_frame_end(data: bytes) -> int:
     """Where the last complete frame ends."""
-    return max(data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0, data.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
+    return max(
+        data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0, data.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0
+    )

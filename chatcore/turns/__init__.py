@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import update
@@ -200,11 +201,7 @@ class Turns:
         settings: TurnSettings,
         client_message_id: str | None = None,
     ) -> Begun:
-        question_id = conversations.add_message(
-            session, principal, conversation.id,
-            parent_id=conversation.head_message_id, role="user", content=text, parts=[], status="complete", meta={},
-            client_message_id=client_message_id,
-        )  # fmt: skip
+        question_id = self._add_question(session, principal, conversation, text, client_message_id)
         return store.begin(
             session, principal, self.engine.owner, conversation, question_id, model, agent_id, settings, added=1
         )
@@ -240,31 +237,46 @@ class Turns:
         return (begun, principal.tenant_id) if begun else None
 
     def _begin_queued(self, session: Session, principal: Principal, conversation: Conversation) -> Begun | None:
-        row = store.take_queued(session, principal, conversation.id)
-        if row is None:
-            return None
-        settings = TurnSettings.from_dict(row.settings)
-        try:
-            model = self._gateway.catalog.get(row.model)
-        except ChatcoreError as error:
-            self._refuse(session, principal, conversation, row, error)
-            return None
-        return self._begin(session, principal, conversation, row.content, model, row.agent_id, settings)
+        """Begin the oldest waiting question; those whose model has gone are answered with why, and the next is taken."""
+        while row := store.take_queued(session, principal, conversation.id):
+            try:
+                model = self._gateway.catalog.get(row.model)
+            except ChatcoreError as error:
+                conversation = self._refuse(session, principal, conversation, row, error)
+                continue
+            settings = TurnSettings.from_dict(row.settings)
+            return self._begin(session, principal, conversation, row.content, model, row.agent_id, settings)
+        return None
 
     def _refuse(
         self, session: Session, principal: Principal, conversation: Conversation, row: QueuedRow, error: ChatcoreError
-    ) -> None:
-        """A waiting question whose model has gone: it is kept, with a failed reply that says why. No call, no row."""
-        question_id = conversations.add_message(
-            session, principal, conversation.id,
-            parent_id=conversation.head_message_id, role="user", content=row.content, parts=[], status="complete", meta={},
-        )  # fmt: skip
+    ) -> Conversation:
+        """Keep a question that cannot be sent, with a failed reply that says why. No call, so no ledger row."""
+        question_id = self._add_question(session, principal, conversation, row.content)
+        reply = {"role": "assistant", "content": "", "status": "failed", "model": row.model, "parent_id": question_id}
         reply_id = conversations.add_message(
-            session, principal, conversation.id,
-            parent_id=question_id, role="assistant", content="", parts=[replies.error_part(error, "")], status="failed",
-            model=row.model, meta={},
-        )  # fmt: skip
+            session, principal, conversation.id, parts=[replies.error_part(error, "")], **reply
+        )
         conversations.advance(session, conversation.id, reply_id, 2)
+        return replace(conversation, head_message_id=reply_id)
+
+    @staticmethod
+    def _add_question(
+        session: Session,
+        principal: Principal,
+        conversation: Conversation,
+        text: str,
+        client_message_id: str | None = None,
+    ) -> str:
+        question = {"role": "user", "content": text, "status": "complete", "parts": []}
+        return conversations.add_message(
+            session,
+            principal,
+            conversation.id,
+            parent_id=conversation.head_message_id,
+            client_message_id=client_message_id,
+            **question,
+        )
 
     def _checked(self, text: str) -> str:
         text = clean(text).strip()

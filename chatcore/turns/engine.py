@@ -194,5 +194,3 @@ class TurnEngine:
         except TimeoutError:
             return False
         return True
-
-

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from chatcore.conversations.text import Cleaner
 from chatcore.gateway import Delta
 
-
 Pace = Callable[[int], float]
 """From the characters handed out so far to the seconds until the next batch."""
 

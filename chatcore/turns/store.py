@@ -49,7 +49,9 @@ def begin(
     )  # fmt: skip
     values = {"id": turn_id, "tenant_id": principal.tenant_id, "user_id": principal.user_id, "status": "running"}
     values |= {"conversation_id": conversation.id, "message_id": message_id}
-    session.execute(_INSERT_TURN, values | {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started})
+    session.execute(
+        _INSERT_TURN, values | {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started}
+    )
     ledger_id = ledger.open_call(
         session,
         ledger.NewCall(

@@ -22,7 +22,12 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
     _preselect(conversation, agents)
     with st.sidebar:
         st.button(
-            "New chat", key="new_chat", icon=":material/edit_square:", width="stretch", on_click=open_conversation, args=(None,)
+            "New chat",
+            key="new_chat",
+            icon=":material/edit_square:",
+            width="stretch",
+            on_click=open_conversation,
+            args=(None,),
         )
         _draw_model(principal, conversation)
         labels = {agent.id: agent.name for agent in agents}
@@ -116,10 +121,14 @@ def _label(model: Model) -> str:
 def _draw_settings(principal: Principal, conversation: Conversation | None) -> None:
     with st.expander("Settings", type="compact"):
         remember: dict[str, Any] = {"on_change": _remember, "args": (principal, conversation)}
-        own = st.toggle("Set the temperature", key="own_temperature", help="Else the agent or the model decides.", **remember)
+        own = st.toggle(
+            "Set the temperature", key="own_temperature", help="Else the agent or the model decides.", **remember
+        )
         if own:
             st.session_state.setdefault("temperature", 0.7)
-            st.slider("Temperature", 0.0, 2.0, step=0.1, key="temperature", help="Low is steady, high is varied.", **remember)
+            st.slider(
+                "Temperature", 0.0, 2.0, step=0.1, key="temperature", help="Low is steady, high is varied.", **remember
+            )
         st.number_input(
             "Most tokens in a reply", min_value=1, max_value=1_000_000, value=None, step=100, key="max_tokens",
             placeholder="The model's own limit", **remember,

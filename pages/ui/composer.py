@@ -30,10 +30,9 @@ def draw_suggestions(principal: Principal, agent: Agent | None) -> None:
     """Two-line suggestions of the chosen agent: a heading, and the question it asks."""
     for number, suggestion in enumerate(agent.suggestions if agent else ()):
         heading, _, question = suggestion.partition("\n")
-        st.button(
-            f"**{plain(heading)}**  \n:gray[{plain(question)}]",
-            key=f"suggestion-{number}", type="tertiary", width="stretch", on_click=_ask, args=(principal, None, question),
-        )  # fmt: skip
+        label = f"**{plain(heading)}**  \n:gray[{plain(question)}]"
+        ask = {"on_click": _ask, "args": (principal, None, question)}
+        st.button(label, key=f"suggestion-{number}", type="tertiary", width="stretch", **ask)
 
 
 def draw_stop(principal: Principal, turn: ActiveTurn) -> None:

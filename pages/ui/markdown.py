@@ -85,7 +85,7 @@ class Cutter:
             self._toggle_fence(found.strip())
         elif kind == "ticks" and not self._fence:
             self._span = "" if self._span == found else self._span or found
-        elif self._fence or self._span and kind != "gap":
+        elif self._fence or (self._span and kind != "gap"):
             return found
         elif kind == "maths":
             return _MATHS[found]

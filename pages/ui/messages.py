@@ -162,11 +162,19 @@ def _draw_actions(message: Message, again: Callable[[str, bool], None]) -> None:
     with st.container(horizontal=True, key=f"actions-{message.id}"):
         if can_continue(message):
             st.button(
-                "Continue", key=f"continue-{message.id}", icon=":material/play_arrow:", on_click=again, args=(message.id, True)
+                "Continue",
+                key=f"continue-{message.id}",
+                icon=":material/play_arrow:",
+                on_click=again,
+                args=(message.id, True),
             )
         if message.status in ("failed", "stopped", "interrupted") and (error is None or error.get("retryable", True)):
             st.button(
-                "Retry", key=f"regenerate-{message.id}", icon=":material/refresh:", on_click=again, args=(message.id, False)
+                "Retry",
+                key=f"regenerate-{message.id}",
+                icon=":material/refresh:",
+                on_click=again,
+                args=(message.id, False),
             )
 
 

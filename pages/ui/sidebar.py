@@ -3,7 +3,7 @@
 import streamlit as st
 
 from chatcore.accounts import Principal
-from pages.ui import browser, session
+from pages.ui import session
 from pages.ui.text import plain
 
 

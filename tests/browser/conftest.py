@@ -1,0 +1,214 @@
+"""A real Chromium at a real process, with the hostile provider behind it. One server for all journeys of the folder."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.conftest import skip_or_fail
+from tests.hostile import Call, HostileProvider
+from tests.serving import Server, Site
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, sync_playwright  # noqa: E402
+
+MODELS = {
+    "fast": "ok;n=20",
+    "slow": "ok;n=200;rate=20",
+    "short": "ok;n=60;rate=20",
+    "late": "slow;first=2;n=5",
+    "401": "401",
+    "cut": "cut;n=40;at=12",
+    "md": "md",
+    "reasoning": "reasoning;rate=20",
+    "hang": "hang",
+    "script": "control",
+}
+_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+              "--disable-sync", "--no-first-run")  # fmt: skip
+READY = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser/" in item.path.as_posix():
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="package")
+def provider() -> Iterator[HostileProvider]:
+    with HostileProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("browser"), provider.url, MODELS, demo_models=True, default_model="fast")
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="package")
+def server(site: Site, chromium: Browser) -> Iterator[Server]:
+    with site.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """The browser. Package scope: while it is open this thread cannot run another asyncio loop."""
+    path = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        skip_or_fail("no Chromium: set PLAYWRIGHT_CHROMIUM, or install the package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Screen:
+    """One tab, and the verbs that the journeys are written in."""
+
+    page: Page
+    server: Server
+    dialogs: list[str] = field(default_factory=list)
+
+    def go(self, path: str = "/") -> "Screen":
+        """Open a path of the app and wait until it stands still."""
+        self.page.goto(self.server.url + path)
+        return self.ready()
+
+    def ready(self, timeout: float = 20.0) -> "Screen":
+        """Wait until no script runs."""
+        self.page.locator(READY).wait_for(timeout=timeout * 1000)
+        return self
+
+    @property
+    def input(self) -> Locator:
+        return self.page.locator(".st-key-chat_input textarea")
+
+    @property
+    def stop(self) -> Locator:
+        return self.page.locator(".st-key-stop button")
+
+    @property
+    def messages(self) -> Locator:
+        return self.page.locator('[data-testid="stChatMessage"]')
+
+    @property
+    def alert(self) -> Locator:
+        return self.page.locator('[data-testid="stAlert"]')
+
+    @property
+    def sidebar(self) -> Locator:
+        return self.page.locator('[data-testid="stSidebar"]')
+
+    @property
+    def conversation(self) -> str:
+        """The id in the address."""
+        return parse_qs(urlsplit(self.page.url).query).get("c", [""])[0]
+
+    def ask(self, text: str) -> "Screen":
+        self.input.fill(text)
+        self.input.press("Enter")
+        return self
+
+    def numbers(self) -> list[int]:
+        """All numbered words on the page, in the order they stand."""
+        texts = self.page.locator('[data-testid="stMain"] [data-testid="stMarkdownContainer"]').all_text_contents()
+        return [int(number) for text in texts for number in re.findall(r"\[(\d+)\]", text)]
+
+    def word(self, number: int) -> Locator:
+        """The element in which this numbered word stands."""
+        return self.page.locator('[data-testid="stMain"]').get_by_text(f"[{number}]").first
+
+    def until(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
+        """Wait for something that no locator can say."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout:g} s; on the page: {self.page.inner_text('body')[-500:]!r}")
+            self.page.wait_for_timeout(20)
+
+    def finished(self, timeout: float = 20.0) -> "Screen":
+        """Wait for the end of a reply that is being said: the Stop button has gone and no script runs."""
+        self.stop.wait_for(state="detached", timeout=timeout * 1000)
+        return self.ready(timeout)
+
+
+Open = Callable[..., Screen]
+
+
+@pytest.fixture
+def open_tab(chromium: Browser, server: Server) -> Iterator[Open]:
+    """Opens tabs: `open_tab(cookie)` in a browser of their own, `open_tab(beside=screen)` in the same one."""
+    contexts: list[BrowserContext] = []
+    strange: list[str] = []
+
+    def guard(route: Route) -> None:
+        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
+            route.continue_()
+        else:
+            strange.append(route.request.url)
+            route.abort()
+
+    def open_one(
+        cookie: str | None = None, *, beside: Screen | None = None, at: Server | None = None, **options: Any
+    ) -> Screen:
+        target = at or (beside.server if beside else server)
+        if beside is None:
+            context = chromium.new_context(**options)
+            context.route("**/*", guard)
+            context.set_default_timeout(15_000)
+            contexts.append(context)
+            if cookie:
+                context.add_cookies([{"name": "chatcore_session", "value": cookie, "url": target.url}])
+        else:
+            context = beside.page.context
+        screen = Screen(context.new_page(), target)
+
+        def note(dialog: Any) -> None:
+            screen.dialogs.append(dialog.message)
+            dialog.dismiss()
+
+        screen.page.on("dialog", note)
+        return screen
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert strange == [], "the page asked for something beyond this machine"
+
+
+@pytest.fixture
+def ada(site: Site, open_tab: Open, request: pytest.FixtureRequest) -> Screen:
+    """A tab of a new person of the default tenant, at the empty chat page."""
+    return open_tab(site.person(_username(request))).go()
+
+
+@pytest.fixture
+def person(site: Site, request: pytest.FixtureRequest) -> str:
+    """A session cookie of a new person."""
+    return site.person(_username(request))
+
+
+def _username(request: pytest.FixtureRequest) -> str:
+    return re.sub(r"\W+", "-", request.node.name)[:50].strip("-").lower()
+
+
+@pytest.fixture
+def called(provider: HostileProvider) -> Callable[[str], Call]:
+    """`called(marker)`: the provider's own account of the call whose messages hold `marker`, once there is one."""
+
+    def find(marker: str) -> Call:
+        provider.wait_until(lambda log: any(marker in str(call.messages) for call in log), 15)
+        return [call for call in provider.log if marker in str(call.messages)][-1]
+
+    return find
