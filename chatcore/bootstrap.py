@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import NoReturn
 
-from chatcore import agents
+from chatcore import agents, logs
 from chatcore.accounts import Accounts
 from chatcore.agents import Agents
 from chatcore.config import Settings, load_settings
@@ -67,6 +67,7 @@ def open_core(settings: Settings | None = None) -> Core:
 
 def open_or_exit() -> Core:
     """`open_core` for the launcher: a wrong setting ends the process with its sentence, and becomes `core()`."""
+    logs.set_up()
     try:
         opened = open_core()
     except ConfigError as error:

@@ -39,6 +39,15 @@ _KNOWN_VARIABLES: Final = frozenset(
 )
 
 
+class _Loader(yaml.SafeLoader):
+    """Dates stay the text they are written as: `api_version: 2025-01-01` is an argument of a call."""
+
+    yaml_implicit_resolvers = {
+        sign: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 class ModelParams(BaseModel):
     """`litellm_params` of one entry: what is handed to `litellm.acompletion`. Unknown keys pass through."""
 
@@ -206,14 +215,15 @@ def parse_config(text: bytes, *, name: str = "config.yaml") -> ConfigFile:
     """Parse and check a config file. Raises `ConfigError`: `<name>, line N: <what is wrong>`."""
     try:
         source = text.decode("utf-8-sig")
-        node = yaml.compose(source, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(source)
+        node = yaml.compose(source, Loader=_Loader)
+        data = yaml.load(source, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not UTF-8 text.") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{name}, line {line}: {error.problem or 'not valid YAML'}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML lets what its constructors raise pass, such as a ValueError for `!!int x`.
         raise ConfigError(f"{name} is not valid YAML.") from error
     if data is None:
         return ConfigFile()

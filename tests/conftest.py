@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,8 @@ def database(settings: Settings) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[URL]:
+@contextmanager
+def fresh_postgres() -> Iterator[URL]:
     """The URL of a fresh, empty PostgreSQL database, dropped afterwards."""
     admin = create_engine(make_url(POSTGRES_URL), isolation_level="AUTOCOMMIT")
     name = f"chatcore_test_{secrets.token_hex(6)}"
@@ -59,6 +60,27 @@ def postgres_url() -> Iterator[URL]:
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[URL]:
+    """A fresh PostgreSQL database for one test."""
+    with fresh_postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def module_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A migrated database of each kind, for all tests of a module: each brings its own people."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = URL.create("sqlite", database=str(tmp_path_factory.mktemp("data") / "chatcore.db"))
+        else:
+            url = stack.enter_context(fresh_postgres())
+        database = Database(url)
+        upgrade(database)
+        yield database
+        database.close()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -81,7 +103,9 @@ def add_person(database: Database, username: str, *, tenant: str = "Default", ro
             session.add(row)
             session.flush()
             agents.seed(session, row.id)
-        user = User(id=new_id("user"), tenant_id=row.id, username=username, name=username.title(), role=role, settings={})
+        user = User(
+            id=new_id("user"), tenant_id=row.id, username=username, name=username.title(), role=role, settings={}
+        )
         session.add(user)
         session.flush()
         return Principal(user.id, row.id, username, user.name, role)

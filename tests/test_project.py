@@ -19,6 +19,7 @@ from chatcore.config import _KNOWN_VARIABLES, PROJECT_ROOT
 from chatcore.db.tables import UsageMetric
 
 PINNED = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([A-Za-z0-9.]+)(?: ; .*)?")
+HASHED = re.compile(r"\S+==\S+( ; [^\n]+?)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n?)+")
 DOCUMENTS = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md"))]
 
 
@@ -62,14 +63,12 @@ def pins(name: str) -> dict[str, str]:
 # ---- requirements
 
 
-@pytest.mark.parametrize(
-    ("wanted", "lock"), [("requirements", "requirements"), ("requirements-dev", "requirements-dev")]
-)
-def test_the_lock_holds_what_the_requirements_pin_with_hashes(wanted: str, lock: str) -> None:
-    locked = pins("requirements.lock") | pins(f"{lock}.lock")
-    for package, version in pins(f"{wanted}.txt").items():
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_the_lock_holds_what_the_requirements_pin_with_hashes(name: str) -> None:
+    locked = pins("requirements.lock") | pins(f"{name}.lock")
+    for package, version in pins(f"{name}.txt").items():
         assert locked.get(package) == version, f"{package}: run scripts/lock"
-    for block in re.split(r"\n(?=[A-Za-z0-9])", read(f"{lock}.lock").split("do not edit.\n", 1)[1].strip()):
+    for block in re.split(r"\n(?=[A-Za-z0-9])", read(f"{name}.lock").split("do not edit.\n", 1)[1].strip()):
         assert re.fullmatch(r"\S+==\S+( ; [^\n]+?)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n?)+", block + "\n"), (
             block
         )
@@ -128,17 +127,9 @@ def test_the_rules_name_every_package_and_page() -> None:
 
 
 def test_nothing_names_the_place_where_it_was_written() -> None:
-    forbidden = [
-        "/".join(parts)
-        for parts in (
-            ("", "work", ""),
-            ("..", "shared"),
-            ("", "opt", "venv"),
-            ("", "opt", "pypi"),
-            ("", "opt", "wheels"),
-        )
-    ] + [f"--{word}-url" for word in ("index", "extra-index")]
-    forbidden += [f"{word}.org/simple" for word in ("pypi",)]
+    # Written in two halves each, so that this file passes its own test.
+    halves = {"/wo": "rk/", "../sha": "red", "/opt/ve": "nv", "/opt/py": "pi", "/opt/whe": "els", "--index": "-url"}
+    forbidden = [left + right for left, right in halves.items()] + ["--extra-index" + "-url", "pypi.org" + "/simple"]
     found = [
         f"{path.relative_to(PROJECT_ROOT)}: {words}"
         for path in tracked()

@@ -46,8 +46,10 @@ class Worker:
         """Queue one frame. The socket pair is local and its reader only appends: it does not fall behind."""
         self._writer.write(protocol.encode(message))
 
-    def _forget(self, call_id: int, _: "asyncio.Task[None]") -> None:
+    def _forget(self, call_id: int, task: "asyncio.Task[None]") -> None:
         self._calls.pop(call_id, None)
+        if task.cancelled():  # before its first step: nothing was sent, and nobody else tells its end
+            self.send({"id": call_id, "end": CallEnd(outcome="stopped").model_dump()})
 
     async def _run(self, call_id: int, spec: dict[str, Any]) -> None:
         outbox = Outbox(self, call_id)

@@ -237,7 +237,7 @@ class Turns:
         return (begun, principal.tenant_id) if begun else None
 
     def _begin_queued(self, session: Session, principal: Principal, conversation: Conversation) -> Begun | None:
-        """Begin the oldest waiting question; those whose model has gone are answered with why, and the next is taken."""
+        """Begin the oldest waiting question. One whose model has gone is answered with why, and the next is taken."""
         while row := store.take_queued(session, principal, conversation.id):
             try:
                 model = self._gateway.catalog.get(row.model)

@@ -39,7 +39,7 @@ class TurnEngine:
         self._gateway = gateway
         self._next_turn = next_turn
         self._live: dict[str, LiveTurn] = {}
-        self._stops: dict[str, Callable[[], None]] = {}
+        self._stops: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
@@ -86,9 +86,10 @@ class TurnEngine:
         """Stop a turn at once if this process runs it."""
         stop = self._stops.get(turn_id)
         if stop is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(stop)
+            self._loop.call_soon_threadsafe(stop.set)
 
     def _register(self, begun: Begun) -> LiveTurn:
+        self._stops[begun.turn_id] = asyncio.Event()
         live = self._live[begun.turn_id] = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id)
         return live
 
@@ -115,8 +116,7 @@ class TurnEngine:
 
     async def _run(self, begun: Begun, live: LiveTurn, tenant_id: str) -> None:
         assert self._journal is not None
-        stop_asked = asyncio.Event()
-        self._stops[begun.turn_id] = stop_asked.set
+        stop_asked = self._stops[begun.turn_id]
         entry = Entry(live, begun, tenant_id, on_stop=stop_asked.set)
         self._journal.add(entry)
         try:
@@ -183,7 +183,7 @@ class TurnEngine:
             return
         self._interrupt = True
         for stop in list(self._stops.values()):
-            stop()
+            stop.set()
         if not await self._ends_within(_STORE_WITHIN):
             log.error("some turns could not be stored before the end; the next start recovers their words")
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
@@ -80,7 +79,7 @@ class Journal:
     async def _write(self, entries: list[Entry]) -> None:
         try:
             await self._commit(entries)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other turns must go on being written
             facts = {"error": type(error).__name__, "turns": len(entries)}
             log.error("group commit failed, writing turn by turn", extra=facts)
             for entry in entries:
@@ -89,7 +88,7 @@ class Journal:
     async def _write_alone(self, entry: Entry) -> None:
         try:
             await self._commit([entry])
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - as above; the turn stays in the journal and is tried again
             entry.failures += 1
             pause = min(0.25 * 2**entry.failures, _MAX_PAUSE)
             entry.not_before = time.monotonic() + pause

@@ -20,10 +20,20 @@ function store(key, text) {
   }
 }
 
+// Sending clears the input without an input event, and the next run may already show another conversation.
+function forgetSent(state) {
+  const key = state.key
+  setTimeout(() => {
+    const area = textarea()
+    if (!area || !area.value) store(key, "")
+  }, 0)
+}
+
 function restore(state) {
   const area = textarea()
-  if (!area || state.restored === state.key) return
+  if (!area || (state.restored === state.key && state.area === area)) return
   state.restored = state.key
+  state.area = area
   let draft = null
   try {
     draft = localStorage.getItem(state.key)
@@ -66,20 +76,30 @@ export default function ({ data, parentElement }) {
       if (event.target === textarea()) store(state.key, event.target.value)
     }
     document.addEventListener("input", state.onInput)
+    state.onKey = (event) => {
+      if (event.target === textarea() && event.key === "Enter" && !event.shiftKey && !event.isComposing) forgetSent(state)
+    }
+    state.onClick = (event) => {
+      if (event.target.closest && event.target.closest("[data-testid='stChatInputSubmitButton']")) forgetSent(state)
+    }
+    document.addEventListener("keydown", state.onKey)
+    document.addEventListener("click", state.onClick)
     watchConnection(state)
   }
   state.key = data.draft
-  // Sending clears the input without an input event; the draft goes with it.
+  // What was typed before this script had come is kept too.
   clearInterval(state.poll)
   state.poll = setInterval(() => {
     const area = textarea()
     if (!area) return
     restore(state)
-    if (!area.value) store(state.key, "")
+    if (area.value) store(state.key, area.value)
   }, 500)
   restore(state)
   return () => {
     document.removeEventListener("input", state.onInput)
+    document.removeEventListener("keydown", state.onKey)
+    document.removeEventListener("click", state.onClick)
     clearInterval(state.poll)
     clearTimeout(state.timer)
     if (state.observer) state.observer.disconnect()

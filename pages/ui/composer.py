@@ -30,9 +30,14 @@ def draw_suggestions(principal: Principal, agent: Agent | None) -> None:
     """Two-line suggestions of the chosen agent: a heading, and the question it asks."""
     for number, suggestion in enumerate(agent.suggestions if agent else ()):
         heading, _, question = suggestion.partition("\n")
-        label = f"**{plain(heading)}**  \n:gray[{plain(question)}]"
-        ask = {"on_click": _ask, "args": (principal, None, question)}
-        st.button(label, key=f"suggestion-{number}", type="tertiary", width="stretch", **ask)
+        st.button(
+            f"**{plain(heading)}**  \n:gray[{plain(question)}]",
+            key=f"suggestion-{number}",
+            type="tertiary",
+            width="stretch",
+            on_click=_ask,
+            args=(principal, None, question),
+        )
 
 
 def draw_stop(principal: Principal, turn: ActiveTurn) -> None:

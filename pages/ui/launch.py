@@ -15,7 +15,7 @@ import streamlit as st
 from chatcore.api import middleware, routes
 from chatcore.bootstrap import Core
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("chatcore.pages")
 
 
 def options(core: Core) -> dict[str, Any]:

@@ -174,10 +174,10 @@ class Place:
             return [first, *pool.map(one, range(1, count))]
 
     @contextmanager
-    def app(self, timeout: float = 60.0, script: str = "app.py") -> Iterator[App]:
+    def app(self, timeout: float = 60.0, script: str = "app.py", module: str = "streamlit") -> Iterator[App]:
         """`streamlit run app.py` until the block ends; entered once the first page is served."""
         port = free_port()
-        command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
+        command = [sys.executable, "-m", module, "run", script, "--server.port", str(port)]
         command += ["--server.address", "127.0.0.1", "--server.headless", "true"]
         log = self.folder / "app.log"
         started = time.time()

@@ -115,19 +115,27 @@ class Screen:
         """The id in the address."""
         return parse_qs(urlsplit(self.page.url).query).get("c", [""])[0]
 
-    def ask(self, text: str) -> "Screen":
+    def send(self, text: str) -> "Screen":
+        """Type into the input and press Enter."""
         self.input.fill(text)
         self.input.press("Enter")
         return self
 
+    def ask(self, text: str) -> "Screen":
+        """`send`, and wait until the question stands on the page as a message."""
+        before = self.messages.count()
+        self.send(text)
+        self.messages.nth(before).wait_for()
+        return self
+
     def numbers(self) -> list[int]:
         """All numbered words on the page, in the order they stand."""
-        texts = self.page.locator('[data-testid="stMain"] [data-testid="stMarkdownContainer"]').all_text_contents()
+        texts = self.page.locator('.stMain [data-testid="stMarkdownContainer"]').all_text_contents()
         return [int(number) for text in texts for number in re.findall(r"\[(\d+)\]", text)]
 
     def word(self, number: int) -> Locator:
         """The element in which this numbered word stands."""
-        return self.page.locator('[data-testid="stMain"]').get_by_text(f"[{number}]").first
+        return self.page.locator(".stMain").get_by_text(f"[{number}]").first
 
     def until(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
         """Wait for something that no locator can say."""
@@ -138,9 +146,10 @@ class Screen:
             self.page.wait_for_timeout(20)
 
     def finished(self, timeout: float = 20.0) -> "Screen":
-        """Wait for the end of a reply that is being said: the Stop button has gone and no script runs."""
-        self.stop.wait_for(state="detached", timeout=timeout * 1000)
-        return self.ready(timeout)
+        """Wait for the end of the reply that is being said: the last message has its caption, and Stop has gone."""
+        self.messages.last.locator('[data-testid="stCaptionContainer"]').wait_for(timeout=timeout * 1000)
+        self.stop.wait_for(state="detached")
+        return self.ready()
 
 
 Open = Callable[..., Screen]

@@ -93,7 +93,8 @@ def test_reload_in_mid_reply(person: str, open_tab: Open, words: int) -> None:
         ada.word(words).wait_for()
     ada.page.reload()
     ada.word(words).wait_for()
-    assert ada.numbers() == list(range(len(ada.numbers())))
+    seen = ada.numbers()
+    assert seen == list(range(len(seen)))
     ada.word(59).wait_for()
     ada.finished()
     assert ada.numbers() == list(range(60))
@@ -105,7 +106,8 @@ def test_a_second_tab_sees_the_same_stream_and_may_stop_it(person: str, open_tab
     second = open_tab(beside=first)
     second.page.goto(first.page.url)
     second.word(10).wait_for()
-    assert second.numbers() == list(range(len(second.numbers())))
+    seen = second.numbers()
+    assert seen == list(range(len(seen)))
     second.stop.click()
     second.page.get_by_text("Stopped.").wait_for()
     first.page.get_by_text("Stopped.").wait_for()
@@ -119,7 +121,7 @@ def test_an_idle_tab_notices_a_question_of_another(person: str, open_tab: Open) 
     second = open_tab(beside=first)
     second.page.goto(first.page.url)
     second.ready().ask("two").finished()
-    first.page.locator('[data-testid="stMain"]').get_by_text("two", exact=True).wait_for()
+    first.page.locator(".stMain").get_by_text("two", exact=True).wait_for()
 
 
 def test_all_tabs_closed_in_mid_reply(site: Site, person: str, open_tab: Open) -> None:
@@ -127,8 +129,6 @@ def test_all_tabs_closed_in_mid_reply(site: Site, person: str, open_tab: Open) -
     ada.word(3).wait_for()
     conversation = ada.conversation
     ada.page.close()
-    again = open_tab(person)
-    again.until = again.until  # the page is not open yet; the database is asked
     deadline = time.monotonic() + 15
     while (reply := site.reply("nobody looks at this")) is None or reply.status == "streaming":
         assert time.monotonic() < deadline
@@ -136,7 +136,7 @@ def test_all_tabs_closed_in_mid_reply(site: Site, person: str, open_tab: Open) -
     assert reply.status == "complete"
     assert [int(n) for n in re.findall(r"\[(\d+)\]", reply.content)] == list(range(60))
     assert len(site.ledger(reply.id)) == 1
-    again.go(f"/?c={conversation}")
+    again = open_tab(person).go(f"/?c={conversation}")
     assert again.numbers() == list(range(60))
 
 
@@ -145,9 +145,9 @@ def test_a_question_waits_is_edited_and_is_answered_in_order(
 ) -> None:
     ada = open_tab(person).go("/?model=short").ask("the first of three")
     ada.word(1).wait_for()
-    ada.ask("the second of three")
+    ada.send("the second of three")
     ada.page.locator('[class*="st-key-queued-"]').get_by_text("the second of three").wait_for()
-    ada.ask("the third of three")
+    ada.send("the third of three")
     ada.page.locator('[class*="st-key-queued-"]').get_by_text("the third of three").wait_for()
     row = ada.page.locator('[class*="st-key-queued-"]').filter(has_text="the second of three").first
     row.get_by_role("button", name="Edit").click()
@@ -168,7 +168,7 @@ def test_a_question_waits_is_edited_and_is_answered_in_order(
 def test_a_waiting_question_can_be_withdrawn(person: str, open_tab: Open, provider: HostileProvider) -> None:
     ada = open_tab(person).go("/?model=short").ask("answer me this")
     ada.word(1).wait_for()
-    ada.ask("never mind this one")
+    ada.send("never mind this one")
     row = ada.page.locator('[class*="st-key-queued-"]').filter(has_text="never mind")
     row.first.get_by_role("button", name="Withdraw").click()
     row.first.wait_for(state="detached")
@@ -227,7 +227,7 @@ def test_a_refused_key_is_a_sentence_without_the_key(person: str, open_tab: Open
     assert KEY not in ada.page.content()
     assert KEY[-8:] not in ada.page.content()
     assert ada.alert.inner_text().strip().endswith(".")
-    assert "401" not in ada.alert.inner_text().replace("“401”", "").replace("401 ", "", 1)
+    assert "refused the key" in ada.alert.inner_text()
 
 
 def test_a_cut_reply_keeps_its_words_and_can_be_tried_again(person: str, open_tab: Open) -> None:

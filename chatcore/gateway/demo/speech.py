@@ -175,7 +175,7 @@ async def _speak(draft: Draft, model: DemoModel, max_tokens: int | None, pace: f
     await _end_badly(draft, pace)
     for call in draft.tool_calls:
         yield DemoEvent("tool_call", tool_call=call)
-    yield DemoEvent("finish", finish_reason="tool_calls" if draft.tool_calls else "stop")
+    yield DemoEvent("finish", finish_reason="tool_calls" if draft.tool_calls and not draft.text else "stop")
 
 
 async def _end_badly(draft: Draft, pace: float) -> None:

@@ -19,7 +19,7 @@ HELP: Final = f"""{HONEST} I'm here so that you can try everything else. This is
 | *plan …*, *draft an email about …*, *story*, *haiku* | plans, drafts and small texts |
 | *write 5000 words about …*, `long 800` | exactly that many words |
 | *my name is Sam*, then *what is my name?* | I remember what stands in this conversation |
-| `use a tool` | a tool call, if this chat has tools |
+| `use a tool` | a tool call |
 
 And what goes wrong with real providers, on request:
 

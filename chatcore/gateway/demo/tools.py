@@ -11,11 +11,26 @@ from typing import Any
 from chatcore.gateway.demo import maths as sums
 from chatcore.gateway.demo.reader import Reading, says
 
+NO_TOOLS = (
+    "This chat has no tools switched on, so the call below is only for show: it is what a model sends when it wants a "
+    "tool to be run, and nothing was run."
+)
+_SHOWN = {
+    "type": "function",
+    "function": {
+        "name": "demo_lookup",
+        "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
+    },
+}
 
-def no_tool(reading: Reading) -> str | None:
-    if not says(reading, r"\b(?:use|call|run|try) (?:a|the|your|any|some) tools?\b"):
-        return None
-    return "This chat has no tools switched on, so I cannot call one. With an agent that has tools, I would."
+
+def shown_call(reading: Reading) -> dict[str, Any] | None:
+    """A call for show, where a tool is asked for and none is offered."""
+    return (
+        tool_call(reading, [_SHOWN])
+        if says(reading, r"\b(?:use|call|run|try) (?:a|the|your|any|some) tools?\b")
+        else None
+    )
 
 
 def tool_call(reading: Reading, tools: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -103,6 +103,8 @@ def _plain(reading: Reading, model: str, offered: list[dict[str, Any]]) -> Draft
         return Draft(_dressed(reading, tools.from_results(reading), model))
     if call := tools.tool_call(reading, offered):
         return Draft("", reasoning="The question asks for a tool, and one is offered. I call it.", tool_calls=[call])
+    if not offered and (call := tools.shown_call(reading)):
+        return Draft(_dressed(reading, tools.NO_TOOLS, model), tool_calls=[call])
     title = talk.title(reading)
     if title is not None:
         return Draft(title)
@@ -175,7 +177,6 @@ REPLIES: Final[tuple[tuple[str, Callable[[Reading], str | None]], ...]] = (
     ("plan", work.plan),
     ("draft", work.drafted),
     ("small text", work.small_text),
-    ("tool", tools.no_tool),
     ("unknown", talk.unknown),
     ("reflection", talk.reflection),
 )
