@@ -27,7 +27,8 @@ EXPOSE 8501
 # SIGTERM drains: replies that are being written are finished, or kept as far as they got (CHATCORE_DRAIN_SECONDS).
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "\
-import os, urllib.request as r; base = os.environ.get('STREAMLIT_SERVER_BASE_URL_PATH', '').strip('/'); \
-r.urlopen('http://127.0.0.1:8501/' + (base + '/' if base else '') + 'api/health', timeout=4)"]
+import http.client, os, sys; base = os.environ.get('STREAMLIT_SERVER_BASE_URL_PATH', '').strip('/'); \
+server = http.client.HTTPConnection('127.0.0.1', 8501, timeout=4); \
+server.request('GET', (base and '/' + base) + '/api/health'); sys.exit(server.getresponse().status != 200)"]
 
 CMD ["streamlit", "run", "app.py", "--server.port=8501", "--server.address=0.0.0.0"]

@@ -45,6 +45,7 @@ def run() -> None:
         session.hand_on(principal)
         if page.url_path:  # the chat page draws it itself, after the first words
             sidebar.draw_navigation(principal)
+    st.logo(ICON, size="large")
     browser.draw_style()
     try:
         page.run()

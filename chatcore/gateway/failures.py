@@ -1,5 +1,6 @@
 """From what litellm raises to a `Failure` on the wire, and from there to our error tree and a sentence."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,7 +22,13 @@ _OUTCOMES: Final[Mapping[str, AttemptOutcome]] = {
     "timeout": "timeout",
     "truncated": "truncated",
 }
-_KEY_LIKE: Final = re.compile(r"(?i)(bearer\s+|(?:sk|pk|ck|gsk|xai|key|AIza)[-_])[\w\-.*]{6,}|[A-Za-z0-9_\-]{32,}")
+_KEY_LIKE: Final = re.compile(
+    r"(?i:bearer\s+)[^\s\"',;]+"
+    r"|(?i:(?<![a-z0-9])(?:sk|pk|ck|csk|gsk|xai|hf|r8|fw|pplx|nvapi)[-_][\w\-.*]{6,})"
+    r"|(?<![A-Za-z0-9])(?:AIza|AKIA|ASIA|ya29\.|eyJ)[\w\-.]{8,}"
+    r"|[A-Za-z0-9_\-]{32,}"
+    r"|(?<![\w\-])(?=[\w\-]*\d)(?=[\w\-]*[a-z])(?=[\w\-]*[A-Z])[\w\-]{16,}"
+)
 _CONTEXT_WORDS: Final = re.compile(r"(?i)context[ _](length|window)|maximum context|too many tokens|prompt is too long")
 _CONTENT_WORDS: Final = re.compile(r"(?i)content[ _](policy|filter|management)|safety|responsible ai")
 MAX_DETAIL: Final = 400
@@ -55,7 +62,7 @@ def classify(error: BaseException, secrets: list[str]) -> tuple[AttemptOutcome, 
 
 def redact(text: str, secrets: list[str]) -> str:
     """`text` without the given secrets and without anything that looks like a key, cut to a loggable length."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may hold another
         if len(secret) >= 4:
             text = text.replace(secret, "[redacted]")
     return _KEY_LIKE.sub("[redacted]", text)[:MAX_DETAIL]
@@ -65,9 +72,7 @@ def to_error(failure: Failure, model_name: str, between_words: float, first_word
     """The error of our tree, with its sentence."""
     match failure.code:
         case "rate_limited":
-            wait = (
-                f"Try again in {round(failure.retry_after)} seconds." if failure.retry_after else "Try again shortly."
-            )
+            wait = _wait(failure.retry_after)
             return errors.RateLimited(f"{model_name} is receiving too many requests. {wait}", failure.retry_after)
         case "bad_key":
             return errors.BadKey(f"The provider refused the key for {model_name}. An administrator needs to check it.")
@@ -100,6 +105,13 @@ def to_error(failure: Failure, model_name: str, between_words: float, first_word
             )
         case _:
             return errors.ProviderDown(f"{model_name} cannot be reached right now. Try again or choose another model.")
+
+
+def _wait(retry_after: float | None) -> str:
+    if not retry_after:
+        return "Try again shortly."
+    seconds = math.ceil(retry_after)
+    return f"Try again in {seconds} second{'' if seconds == 1 else 's'}."
 
 
 def _unwrap(error: BaseException) -> BaseException:
@@ -147,6 +159,7 @@ def _retry_after(error: BaseException) -> float | None:
         getattr(error, "response", None), "headers", None
     )
     try:
-        return max(0.0, float(headers["retry-after"])) if headers else None
+        seconds = float(headers["retry-after"]) if headers else math.nan
     except (KeyError, TypeError, ValueError):
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,6 +1,7 @@
 """Finding a local Ollama: asked in the background, again every minute, never on the way to a page."""
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from typing import Final
@@ -14,8 +15,11 @@ _EVERY: Final = 60.0  # seconds
 
 def base_url(environment: Mapping[str, str]) -> str:
     """Where Ollama would be: `OLLAMA_API_BASE` as litellm reads it, else `OLLAMA_HOST`, else its usual port."""
-    value = environment.get("OLLAMA_API_BASE") or environment.get("OLLAMA_HOST") or "http://127.0.0.1:11434"
-    return (value if "://" in value else f"http://{value}").rstrip("/").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    value = environment.get("OLLAMA_API_BASE") or environment.get("OLLAMA_HOST") or "127.0.0.1"
+    if "://" not in value:
+        # A host alone means Ollama's usual port, as Ollama itself reads it.
+        value = f"http://{value}" if re.search(r":\d+/*$", value) else f"http://{value.rstrip('/')}:11434"
+    return value.rstrip("/").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
 
 
 def watch(catalog: Catalog, environment: Mapping[str, str], stopped: threading.Event) -> threading.Thread:
@@ -40,7 +44,7 @@ def find(url: str) -> tuple[Model, ...]:
         answer = httpx.get(f"{url}/api/tags", timeout=2.0, trust_env=False)
         answer.raise_for_status()
         names = [str(model["name"]) for model in answer.json()["models"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         log.debug("no Ollama answers: %s", type(error).__name__)
         return ()
     return tuple(

@@ -1,13 +1,13 @@
 """Charts of usage: plotly figures that follow Streamlit's light and dark theme and stay readable at 390 px."""
 
-import math
 from collections.abc import Mapping
-from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import plotly.graph_objects as go
 import streamlit as st
+
+from pages.ui import figures
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,7 +46,10 @@ def per_day(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str], by
     figure = go.Figure()
     for name in wide.columns:
         values = [value or None for value in wide[name].tolist()]
-        label = [usd(round(value * 1e9)) if measure == "cost" else compact(value) for value in wide[name].tolist()]
+        label = [
+            figures.usd(round(value * 1e9)) if measure == "cost" else figures.compact(value)
+            for value in wide[name].tolist()
+        ]
         marker = {"color": colour.get(name, _OTHERS_COLOUR), "line_width": 0}
         template = "%{customdata}"
         figure.add_bar(
@@ -74,7 +77,7 @@ def cost_share(by_model: "DataFrame", colour: Mapping[str, str]) -> go.Figure:
         go.Bar(
             x=[value / 1e9 for _, value in ranked],
             y=[shortened(name) for name, _ in ranked],
-            text=[f" {usd(value)} · {percent(value / whole)}" for _, value in ranked],
+            text=[f" {figures.usd(value)} · {figures.percent(value / whole)}" for _, value in ranked],
             orientation="h", textposition="outside", cliponaxis=False, hoverinfo="skip",
             marker={"color": [colour.get(name, _OTHERS_COLOUR) for name, _ in ranked], "line_width": 0},
         )
@@ -94,36 +97,6 @@ def legend(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str]) -> 
         f'<span style="white-space:nowrap"><i style="{dot}{code}"></i>{escape(name)}</span>' for name, code in names
     ]
     return f'<div style="display:flex;flex-wrap:wrap;gap:.15em 1.1em;font-size:.85em">{"".join(items)}</div>'
-
-
-def usd(nano: int | None) -> str:
-    """`$12.30`, `$0.0042`, `$1,234`; two significant digits below a cent; `unknown` for None."""
-    if nano is None:
-        return "unknown"
-    value = Decimal(nano).scaleb(-9)
-    if value == 0:
-        return "$0"
-    if abs(value) >= 1000:
-        return f"${value:,.0f}"
-    if abs(value) >= Decimal("0.00995"):
-        return f"${value:,.2f}"
-    return f"${value:.{1 - value.adjusted()}f}"
-
-
-def compact(number: float) -> str:
-    """`950`, `12.3k`, `4.56M`, `2.43B`: three significant digits."""
-    for scale, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= scale * 0.9995:
-            value = number / scale
-            return f"{value:.{max(0, 2 - int(math.log10(max(abs(value), 1))))}f}{suffix}"
-    return f"{number:,.0f}"
-
-
-def percent(share: float) -> str:
-    """`34%`, `3.4%`, `<0.1%`."""
-    if 0 < share < 0.001:
-        return "<0.1%"
-    return f"{share * 100:.0f}%" if share == 0 or share >= 0.0995 else f"{share * 100:.1f}%"
 
 
 def shortened(name: str) -> str:

@@ -1,17 +1,37 @@
 """Numbers as people read them."""
 
+import math
 from decimal import Decimal
 
 
-def money(nano_usd: int) -> str:
-    """Nano-USD as dollars with the digits that matter: $12.30, $0.042, $0.00031, $0."""
-    dollars = Decimal(nano_usd) / Decimal(10**9)
-    if dollars == 0:
+def usd(nano: int | None) -> str:
+    """`$12.30`, `$0.0042`, `$1,234`; two significant digits below a cent; `unknown` for None."""
+    if nano is None:
+        return "unknown"
+    value = Decimal(nano).scaleb(-9)
+    if value == 0:
         return "$0"
-    if abs(dollars) >= 1:
-        return f"${dollars:,.2f}"
-    digits = 2 - dollars.adjusted() if abs(dollars) < Decimal("0.1") else 3
-    return "$" + f"{dollars:.{min(digits, 9)}f}".rstrip("0")
+    if abs(value) >= 1000:
+        return f"${value:,.0f}"
+    if abs(value) >= Decimal("0.00995"):
+        return f"${value:,.2f}"
+    return f"${value:.{1 - value.adjusted()}f}"
+
+
+def compact(number: float) -> str:
+    """`950`, `12.3k`, `4.56M`, `2.43B`: three significant digits."""
+    for scale, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= scale * 0.9995:
+            value = number / scale
+            return f"{value:.{max(0, 2 - int(math.log10(max(abs(value), 1))))}f}{suffix}"
+    return f"{number:,.0f}"
+
+
+def percent(share: float) -> str:
+    """`34%`, `3.4%`, `<0.1%`."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    return f"{share * 100:.0f}%" if share == 0 or share >= 0.0995 else f"{share * 100:.1f}%"
 
 
 def seconds(milliseconds: int) -> str:

@@ -12,7 +12,7 @@ import streamlit as st
 from chatcore.conversations import Message
 from chatcore.gateway import Delta
 from chatcore.turns import can_continue
-from pages.ui.figures import money, seconds, whole
+from pages.ui.figures import seconds, usd, whole
 from pages.ui.markdown import CUT, Cutter, as_typed, segments
 
 THINKING: Final = ":shimmer[Thinking…]"
@@ -124,7 +124,7 @@ def caption(message: Message, model_label: str) -> str:
     if message.prompt_tokens is not None and message.completion_tokens is not None:
         about = "≈ " if message.meta.get("usage_source") == "estimated" or message.status == "interrupted" else ""
         parts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
-    parts.append("cost unknown" if message.cost_nano_usd is None else money(message.cost_nano_usd))
+    parts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
     if message.latency_ms is not None:
         parts.append(seconds(message.latency_ms))
     return " · ".join(part.replace("$", "\\$") for part in parts)

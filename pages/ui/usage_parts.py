@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from chatcore.usage import Call, Totals
-from pages.ui import charts
+from pages.ui import figures
 
 _number = st.column_config.NumberColumn
 
@@ -21,11 +21,11 @@ def cards(now: Totals, before: Totals, days: int) -> None:
     note = f"{now.failed:,} of {now.settled:,} calls that have ended."
     with st.grid(4, min_column_width=150):
         _card(
-            "Cost", charts.usd(now.cost_nano_usd), change(now.cost_nano_usd, before.cost_nano_usd), "inverse", unpriced
+            "Cost", figures.usd(now.cost_nano_usd), change(now.cost_nano_usd, before.cost_nano_usd), "inverse", unpriced
         )
-        _card("Tokens", charts.compact(now.tokens), change(now.tokens, before.tokens), "off")
-        _card("Calls", charts.compact(now.calls), change(now.calls, before.calls), "off", f"{now.calls:,} calls.")
-        _card("Failed calls", charts.percent(failed), shift, "inverse", note)
+        _card("Tokens", figures.compact(now.tokens), change(now.tokens, before.tokens), "off")
+        _card("Calls", figures.compact(now.calls), change(now.calls, before.calls), "off", f"{now.calls:,} calls.")
+        _card("Failed calls", figures.percent(failed), shift, "inverse", note)
     if before.calls:
         st.caption(f"Changes are against the {f'{days} days' if days > 1 else 'day'} before.")
 

@@ -180,6 +180,7 @@ def test_a_waiting_question_can_be_withdrawn(person: str, open_tab: Open, provid
 
 def test_a_draft_survives_a_reload_and_goes_with_the_sending(ada: Screen) -> None:
     ada.input.fill("half a thought")
+    ada.until(lambda: "half a thought" in ada.page.evaluate("Object.values(localStorage).join()"), 3)
     ada.page.reload()
     ada.ready()
     ada.until(lambda: ada.input.input_value() == "half a thought", 5)

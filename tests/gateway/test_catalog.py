@@ -302,6 +302,11 @@ def test_nobody_there_is_quickly_known() -> None:
         assert time.monotonic() - started < 2.5
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://", "nothing://x", "http://[::1", "http://\x00"])
+def test_an_address_that_is_none_has_no_models(url: str) -> None:
+    assert ollama.find(url) == ()
+
+
 def test_watching_adds_them_behind_the_others_and_does_not_block(make: Any) -> None:
     catalog = make([entry("ollama/qwen3:4b", "bedrock/x")])
     added, stopped = threading.Event(), threading.Event()

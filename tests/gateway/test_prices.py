@@ -108,7 +108,8 @@ def test_tiers(used: int, unit: dict[str, str]) -> None:
         ({"output_cost_per_token": "0.0000025"}, {"completion": "0.0000025"}),
         ({"input_cost_per_token": 0, "output_cost_per_token": None}, {"prompt": "0"}),
         (
-            {"input_cost_per_token": 3e-6, "cache_read_input_token_cost": 3e-7, "cache_creation_input_token_cost": 3.75e-6,
+            {"input_cost_per_token": 3e-6, "cache_read_input_token_cost": 3e-7,
+             "cache_creation_input_token_cost": 3.75e-6,
              "output_cost_per_token": 1.5e-5, "output_cost_per_reasoning_token": 6e-5, "max_tokens": 5},
             {"prompt": "0.000003", "cached": "0.0000003", "cache_write": "0.00000375", "completion": "0.000015",
              "reasoning": "0.00006"},
@@ -140,7 +141,8 @@ def test_no_price_for_input_or_output_is_no_price(values: dict[str, Any]) -> Non
     ],
 )
 def test_a_price_in_the_file_is_meant_as_it_is_written(written: str, exact: str) -> None:
-    text = f"model_list: [{{model_name: m, litellm_params: {{model: x}}, model_info: {{input_cost_per_token: {written}}}}}]"
+    entry = f"{{model_name: m, litellm_params: {{model: x}}, model_info: {{input_cost_per_token: {written}}}}}"
+    text = f"model_list: [{entry}]"
     facts = parse_config(text.encode()).model_list[0].model_info
     found = prices_from(facts.model_dump(), "config")
     assert found is not None

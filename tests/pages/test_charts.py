@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from pages.ui import charts
+from pages.ui import charts, figures
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -64,7 +64,7 @@ def test_the_legend_names_what_is_drawn_and_is_text() -> None:
     ],
 )  # fmt: skip
 def test_dollars(nano: int | None, text: str) -> None:
-    assert charts.usd(nano) == text
+    assert figures.usd(nano) == text
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_dollars(nano: int | None, text: str) -> None:
     [(0, "0"), (950, "950"), (999.4, "999"), (1000, "1.00k"), (12_345, "12.3k"), (999_999, "1.00M"), (2.43e9, "2.43B")],
 )
 def test_big_numbers(number: float, text: str) -> None:
-    assert charts.compact(number) == text
+    assert figures.compact(number) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(0, "0%"), (0.0004, "<0.1%"), (0.034, "3.4%"), (0.0996, "10%"), (1, "100%")]
 )
 def test_shares(share: float, text: str) -> None:
-    assert charts.percent(share) == text
+    assert figures.percent(share) == text
