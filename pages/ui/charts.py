@@ -1,5 +1,6 @@
 """Charts of usage: plotly figures that follow Streamlit's light and dark theme and stay readable at 390 px."""
 
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal
