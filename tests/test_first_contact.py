@@ -1,7 +1,6 @@
 """The process as strangers, operators and the system meet it: first requests, forged ones, wrong settings, signals."""
 
 import asyncio
-import functools
 import secrets
 import subprocess
 import time
@@ -38,20 +37,18 @@ def assert_login_alone(tab: Tab) -> None:
     assert SECRET not in shown(tab)
 
 
-async def look(server: Server, path: str, cookie: str = "", resume: str = "", **headers: str) -> Tab:
-    """A tab after its first run, closed again. `headers` (with _ for -) go with the handshake."""
+async def look(
+    server: Server, path: str, cookie: str = "", resume: str = "", headers: dict[str, str] | None = None
+) -> Tab:
+    """A tab after its first run, closed again. `headers` go with the handshake besides the usual ones."""
     tab = Tab(server.url, path, {COOKIE: cookie} if cookie else None)
     connect = websockets.connect
-    if headers:
-        extra = {name.replace("_", "-"): value for name, value in headers.items()}
-        with pytest.MonkeyPatch.context() as patch:
 
-            def forged(uri: str, **options: Any) -> Any:
-                return connect(uri, **options | {"additional_headers": options["additional_headers"] | extra})
+    def forged(uri: str, **options: Any) -> Any:
+        return connect(uri, **options | {"additional_headers": options["additional_headers"] | (headers or {})})
 
-            patch.setattr(websockets, "connect", forged)
-            await tab.open(resume=resume)
-    else:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(websockets, "connect", forged)
         await tab.open(resume=resume)
     await tab.close()
     return tab
@@ -119,29 +116,11 @@ def test_a_stolen_session_id_resumes_nothing(server: Server, cookies: dict[str, 
     asyncio.run(steal())
 
 
-@pytest.mark.parametrize("header", ["X_Chatcore_Session", "x_chatcore_session", "X_CHATCORE_SESSION"])
-def test_a_forged_header_signs_nobody_in(
-    site: Site, server: Server, cookies: dict[str, str], header: str
-) -> None:
+@pytest.mark.parametrize("header", ["X-Chatcore-Session", "x-chatcore-session", "X_Chatcore_Session"])
+def test_a_forged_header_signs_nobody_in(site: Site, server: Server, cookies: dict[str, str], header: str) -> None:
     session_id = asyncio.run(site.accounts.session_for_token(cookies["ada"]))
     assert session_id
-    tab = asyncio.run(look(server, "/account", **{header: session_id}))
-    assert_login_alone(tab)
-
-
-def test_a_forged_header_with_underscores_signs_nobody_in(
-    site: Site, server: Server, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session_id = asyncio.run(site.accounts.session_for_token(cookies["ada"]))
-    connect = functools.partial(websockets.connect)
-    monkeypatch.setattr(
-        websockets,
-        "connect",
-        lambda uri, **options: connect(
-            uri, **options | {"additional_headers": options["additional_headers"] | {"X_Chatcore_Session": session_id}}
-        ),
-    )
-    assert_login_alone(asyncio.run(look(server, "/account")))
+    assert_login_alone(asyncio.run(look(server, "/account", headers={header: session_id})))
 
 
 def test_a_forged_header_ends_nobodys_session(site: Site, server: Server, cookies: dict[str, str]) -> None:
@@ -161,12 +140,6 @@ def test_health_and_readiness(server: Server) -> None:
     ready = httpx.get(f"{server.url}/api/ready", trust_env=False)
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     assert (ready.status_code, ready.json()["engine"], ready.json()["migrations"]) == (200, True, True)
-
-
-def test_the_sign_in_form_is_not_cached_and_not_framed_by_others(server: Server) -> None:
-    page = httpx.get(server.url, trust_env=False)
-    assert page.status_code == 200
-    assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
 
 
 def test_a_base_path_carries_pages_routes_and_cookie(tmp_path: Path) -> None:

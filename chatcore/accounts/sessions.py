@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, codes
@@ -30,6 +30,35 @@ class SessionInfo:
     last_seen_at: datetime
     expires_at: datetime
     is_current: bool
+
+
+def _live(*columns: Any) -> Select[Any]:
+    return (
+        select(*columns)
+        .select_from(BrowserSession)
+        .join(User, User.id == BrowserSession.user_id)
+        .where(BrowserSession.revoked_at.is_(None), BrowserSession.expires_at > bindparam("now"))
+        .where(User.disabled_at.is_(None))
+    )
+
+
+# Built once: every page run asks who is there, and building a statement costs more than running it.
+_BY_TOKEN: Final = _live(BrowserSession.id).where(BrowserSession.token_sha256 == bindparam("token"))
+_WHO: Final = _live(
+    User.id, User.tenant_id, User.username, User.name, User.role, User.tier, BrowserSession.last_seen_at
+).where(BrowserSession.id == bindparam("id"))
+_LISTED: Final = (
+    _live(
+        BrowserSession.id,
+        BrowserSession.user_agent,
+        BrowserSession.address,
+        BrowserSession.created_at,
+        BrowserSession.last_seen_at,
+        BrowserSession.expires_at,
+    )
+    .where(BrowserSession.user_id == bindparam("user"))
+    .order_by(BrowserSession.last_seen_at.desc(), BrowserSession.id)
+)
 
 
 def exchange(session: Session, ticket: str, lifetime: timedelta, user_agent: str, address: str) -> tuple[str, datetime]:
@@ -65,19 +94,13 @@ def start(session: Session, user_id: str, lifetime: timedelta, user_agent: str, 
 
 def live_id(session: Session, token: str) -> str | None:
     """The id of the live session behind a cookie's token."""
-    found: str | None = session.scalar(
-        _live(BrowserSession.id).where(BrowserSession.token_sha256 == codes.sha256(token))
-    )
+    found: str | None = session.scalar(_BY_TOKEN, {"token": codes.sha256(token), "now": utcnow()})
     return found
 
 
 def principal(session: Session, session_id: str) -> tuple[Principal, datetime] | None:
     """Who is behind a live session, and when they were last seen. One indexed read."""
-    row = session.execute(
-        _live(
-            User.id, User.tenant_id, User.username, User.name, User.role, User.tier, BrowserSession.last_seen_at
-        ).where(BrowserSession.id == session_id)
-    ).one_or_none()
+    row = session.execute(_WHO, {"id": session_id, "now": utcnow()}).one_or_none()
     if row is None:
         return None
     return as_principal(row, session_id), row.last_seen_at
@@ -100,18 +123,7 @@ def seen(session: Session, session_id: str) -> None:
 
 def listed(session: Session, who: Principal) -> list[SessionInfo]:
     """Where this person is signed in, the current browser first, then the last seen."""
-    rows = session.execute(
-        _live(
-            BrowserSession.id,
-            BrowserSession.user_agent,
-            BrowserSession.address,
-            BrowserSession.created_at,
-            BrowserSession.last_seen_at,
-            BrowserSession.expires_at,
-        )
-        .where(BrowserSession.user_id == who.user_id)
-        .order_by(BrowserSession.last_seen_at.desc(), BrowserSession.id)
-    )
+    rows = session.execute(_LISTED, {"user": who.user_id, "now": utcnow()})
     found = [SessionInfo(**row, is_current=row["id"] == who.session_id) for row in rows.mappings()]
     return sorted(found, key=lambda one: not one.is_current)
 
@@ -155,12 +167,3 @@ def revoke_all(session: Session, user_id: str, *, but: str | None = None) -> int
         .returning(BrowserSession.id)
     )
     return len(ended.all())
-
-
-def _live(*columns: Any) -> Select[Any]:
-    return (
-        select(*columns)
-        .select_from(BrowserSession)
-        .join(User, User.id == BrowserSession.user_id)
-        .where(BrowserSession.revoked_at.is_(None), BrowserSession.expires_at > utcnow(), User.disabled_at.is_(None))
-    )

@@ -25,7 +25,8 @@ _MAX_COOKIES: Final = 3  # more of the same name than this is nobody's browser
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
-    (b"content-security-policy", b"frame-ancestors 'self'"),
+    # Images only from here: one that a reply names elsewhere would carry words of the conversation away in its address.
+    (b"content-security-policy", b"frame-ancestors 'self'; img-src 'self' data: blob:"),
     (b"referrer-policy", b"same-origin"),
 )
 

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from chatcore.conversations import store as conversation_store
 from chatcore.db import changed_rows
+from chatcore.db.tables import Agent, UsageMetric, utcnow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
-from chatcore.db.tables import UsageMetric, utcnow
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
 from chatcore.turns.owner import Owner
 from chatcore.usage import ledger
@@ -75,6 +75,8 @@ def _words(session: Session, turn_id: str) -> tuple[str, str]:
 def _settle(session: Session, turn: TurnRow, row: UsageMetric, text: str, reasoning: str) -> ledger.Settlement:
     window = conversation_store.branch(session, turn.conversation_id, turn.message_id, 2000)
     sent = sum(len(message.content) for message in window.messages if message.id != turn.message_id)
+    prompt = select(Agent.system_prompt).where(Agent.id == row.agent_id, Agent.tenant_id == turn.tenant_id)
+    sent += len(session.scalar(prompt) or "")
     tokens = Tokens(
         prompt=sent // _CHARACTERS_A_TOKEN,
         completion=(len(text) + len(reasoning)) // _CHARACTERS_A_TOKEN,

@@ -36,12 +36,10 @@ def percent(share: float) -> str:
 
 def seconds(milliseconds: int) -> str:
     """Milliseconds as seconds or minutes: 0.4 s, 12 s, 2 min 5 s."""
-    value = milliseconds / 1000
-    if value < 10:
-        return f"{value:.1f} s"
-    if value < 60:
-        return f"{value:.0f} s"
-    return f"{value // 60:.0f} min {value % 60:.0f} s"
+    if milliseconds < 9_950:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, rest = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def whole(number: int) -> str:

@@ -13,15 +13,20 @@ CUT: Final = object()
 
 _SEGMENT: Final = 400  # characters after which the next paragraph end starts a new element
 _TOKEN: Final = re.compile(
-    r"(?P<fence>(?<=\n)[ ]{0,3}(?:`{3,}|~{3,}))"
+    r"(?P<fence>(?<=\n)[ ]{0,3}(?:`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[^\n]*)"
     r"|(?P<ticks>`+)"
     r"|(?P<maths>\\[()\[\]])"
-    r"|(?P<money>(?<![\\\w$])\$\d[^\s$]*(?=\s|$))"
-    r"|(?P<gap>\n[ \t]*\n\s*?(?=\S))"
+    r"|(?P<money>(?<![\\\w$])\$\d[^\s$]{0,38}(?=\s|\Z|(?<![\\\w$])\$\d))"
+    r"|(?P<gap>\n[ \t]*\n(?:[ \t]*\n)*(?=[ \t]*\S))"
 )
 # What cannot be judged before more has come: a line's beginning, a backslash, backticks, an amount of money.
-_UNSURE: Final = re.compile(r"(?:\n[\n \t]*[`~]*|\\|`+|~+|(?<![\\\w$])\$[^\s$]{0,40}|\$)\Z")
-_AMOUNT: Final = re.compile(r"\$\d[\d,.]*(?:[kKMBb]|bn|mn)?(?:/\w+)?[^\w\\^_{}*+=]*")
+_UNSURE: Final = re.compile(
+    r"(?:\n[\n \t]*(?:`{3,}[^`\n]*|~{3,}[^\n]*|[`~]*)|\\|`+|~+|(?<![\\\w$])\$[^\s$]{0,40}\$?|\$)\Z"
+)
+_AMOUNT: Final = re.compile(
+    r"\$\d[\d,.]*(?:[kKMBb]|bn|mn)?(?:/\w+)?[^\w\\^_{}*+=]*"
+    r"(?:(?:\*{1,3}|_{1,2})[^\w\\^_{}*+=]*)?"  # the end of bold or italics
+)
 _MATHS: Final = {"\\(": "$", "\\)": "$", "\\[": "$$", "\\]": "$$"}
 
 
@@ -37,21 +42,18 @@ class Cutter:
 
     def feed(self, piece: str) -> list[object]:
         """Text and `CUT`s that are certain now; the rest is held back until more comes."""
-        text = self._held + piece
+        text = self._before + self._held + piece
         unsure = _UNSURE.search(text)
-        end = unsure.start() if unsure else len(text)
-        self._held = text[end:]
-        return self._judge(text[:end])
+        return self._judge(text, max(1, unsure.start()) if unsure else len(text))
 
     def finish(self) -> list[object]:
         """What was held back: nothing more will come."""
-        held, self._held = self._held, ""
-        return self._judge(held)
+        text = self._before + self._held
+        return self._judge(text, len(text))
 
-    def _judge(self, text: str) -> list[object]:
-        if not text:
-            return []
-        text = self._before + text
+    def _judge(self, text: str, end: int) -> list[object]:
+        """`text` begins with the last character judged before; from `end` on it only says how to judge what is left."""
+        self._held = text[end:]
         out: list[object] = []
         pending: list[str] = []
         at = 1
@@ -61,9 +63,9 @@ class Cutter:
                 pending.append(part)
                 self._length += len(part)
 
-        for token in _TOKEN.finditer(text):
-            if token.start() < at:
-                continue
+        for token in _TOKEN.finditer(text, 1):
+            if token.start() >= end:
+                break
             keep(text[at : token.start()])
             at = token.end()
             replacement = self._replace(token)
@@ -75,13 +77,13 @@ class Cutter:
             pending.clear()
             out.append(CUT)
             self._length = 0
-        keep(text[at:])
-        self._before = text[-1]
+        keep(text[at:end])
+        self._before = text[end - 1]
         return [*out, "".join(pending)] if pending else out
 
     def _replace(self, token: re.Match[str]) -> object:
         kind, found = token.lastgroup, token.group()
-        if kind == "fence" and not self._span:
+        if kind == "fence":
             self._toggle_fence(found.strip())
         elif kind == "ticks" and not self._fence:
             self._span = "" if self._span == found else self._span or found
@@ -93,14 +95,16 @@ class Cutter:
             return "\\" + found
         elif kind == "gap":
             self._span = ""  # a code span does not reach over a paragraph's end
-            if self._length >= _SEGMENT:
+            # What is indented after a gap belongs to the list before it.
+            if self._length >= _SEGMENT and token.string[token.end()] not in " \t":
                 return CUT
         return found
 
-    def _toggle_fence(self, marks: str) -> None:
+    def _toggle_fence(self, line: str) -> None:
+        marks = line[: len(line) - len(line.lstrip(line[0]))]
         if not self._fence:
-            self._fence = marks
-        elif marks[0] == self._fence[0] and len(marks) >= len(self._fence):
+            self._fence, self._span = marks, ""
+        elif marks[0] == self._fence[0] and len(marks) >= len(self._fence) and marks == line:
             self._fence = ""
 
 

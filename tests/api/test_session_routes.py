@@ -219,7 +219,7 @@ def test_every_answer_carries_the_security_headers(http: TestClient) -> None:
     for path in ("/api/health", "/nowhere", "/session/leave", "/static.js"):
         headers = http.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["content-security-policy"] == "frame-ancestors 'self'"
+        assert headers["content-security-policy"] == "frame-ancestors 'self'; img-src 'self' data: blob:"
         assert headers["x-frame-options"] == "SAMEORIGIN"
         assert headers["referrer-policy"] == "same-origin"
 

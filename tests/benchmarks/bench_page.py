@@ -35,7 +35,7 @@ MOST_MS: Final = 25.0
 MOST_BYTES: Final = 60_000
 LONG, SHORT = 1_000, 10
 _QUESTION: Final = "How would you read the latency figures of last week, and what should we look at first? (part {})"
-_ANSWER: Final = """Number {} in short: the median hardly moved, while the slowest percent doubled, so look at what is rare.
+_ANSWER: Final = """Number {} in short: the median hardly moved, the slowest percent doubled, so look at what is rare.
 
 - **Pauses of the collector** show up in every process at once and last some hundred milliseconds.
 - **A full queue** shows up in one process only, and grows with the number of people who are asking.
@@ -99,7 +99,7 @@ async def page(app: App, cookie: str, conversation: str, runs: int, notes: Path)
             await tab.rerun()
             await tab.until(lambda ended=ended: tab.runs_finished >= ended and tab.idle, 30)  # type: ignore[misc]
             seen = time.perf_counter() - start
-            while len(found := pages(notes)) == noted:  # noqa: ASYNC110 - another process writes it
+            while len(found := pages(notes)) == noted:
                 await asyncio.sleep(0.005)
             if number >= 5:
                 cost.seen.append(seen * 1000)
@@ -121,7 +121,7 @@ def pages(notes: Path) -> list[tuple[float, float]]:
 def report(costs: dict[int, Cost]) -> tuple[list[tuple[str, ...]], list[str]]:
     """The table's rows, and what is not held."""
     long, short = costs[LONG], costs[SHORT]
-    head = ("one run of the chat page", f"{LONG} messages: p50", "p95", "mark", f"{SHORT} messages: p50", "p95", "ratio")
+    head = ("one run of the page", f"{LONG} messages: p50", "p95", "mark", f"{SHORT} messages: p50", "p95", "ratio")
     rows, faults = [head], []
     lines: list[tuple[str, list[float], list[float], str, float | None]] = [
         ("script, in the server", long.script, short.script, "ms", MOST_MS),

@@ -116,9 +116,8 @@ def account(db: Database, url: str, kind: str, committed: dict[str, float]) -> t
         ends.append(last)
         if row.status != "complete" or row.outcome != "ok" or row.content.count("[") != call["words"]:
             faults.append(f"{row.question}: {row.status}, {row.outcome}, {row.content.count('[')} of {call['words']}")
-        found.append(
-            Stored((row.finished_at.timestamp() - last) * 1000, (committed.get(row.question, float("nan")) - last) * 1000)
-        )
+        commit = committed.get(row.question, float("nan"))
+        found.append(Stored((row.finished_at.timestamp() - last) * 1000, (commit - last) * 1000))
     return found, max(ends) - min(ends), faults
 
 

@@ -60,6 +60,7 @@ class Crash:
             f"{len(self.ledger)} ledger rows": row is not None,
             "the ledger row is not settled as interrupted": row is not None and row.outcome == "interrupted",
             "tokens are not estimated": row is not None and row.usage_source == "estimated" and row.prompt_tokens > 0,
+            "not all that was sent is billed": row is not None and row.prompt_tokens >= words_sent(self.call),
             "words are not billed": row is not None and (row.completion_tokens > 0) == said,
             "the cost is unknown": row is not None and row.cost_nano_usd is not None,
             "the gateway worker outlived its parent": not self.worker_left,
@@ -68,6 +69,11 @@ class Crash:
             "Continue made no reply": self.continued is not None and self.continued.status == "complete",
         }
         return [fault for fault, fine in checks.items() if not fine]
+
+
+def words_sent(call: Call) -> int:
+    """The words in all messages of the call, system prompt included: an honest estimate of tokens is not below."""
+    return sum(len(str(message["content"]).split()) for message in call.messages)
 
 
 def lost_seconds(call: Call, kept: int, killed_at: float) -> float:

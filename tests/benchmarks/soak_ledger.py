@@ -160,7 +160,8 @@ def soak(folder: Path, turns: int, seed: int) -> int:
         reported = [call.usage["total_tokens"] for call in provider.log if call.usage]
         rows = core.db.read(lambda session: session.scalars(select(UsageMetric)).all())
         believed = [row.prompt_tokens + row.completion_tokens for row in rows if row.usage_source == "provider"]
-        print(f"\n{len(asked)} turns in {took:.0f} s, {len(rows)} ledger rows, {len(provider.log)} calls in the provider's log")
+        print(f"\n{len(asked)} turns in {took:.0f} s, {len(rows)} ledger rows, {len(provider.log)} calls in its log")
+        print(f"{len(rows) - len(provider.log)} of them stopped before anything was sent")
         print(f"tokens that the provider reported: {sum(reported):,}; in rows marked `provider`: {sum(believed):,}")
         count = sum(map(len, found.values()))
         print(f"{count} faults", *found.get("", []), sep="\n")

