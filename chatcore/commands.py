@@ -16,7 +16,7 @@ from chatcore import agents, maintenance
 from chatcore.accounts import Accounts, Console
 from chatcore.config import Settings, load_settings
 from chatcore.db import Database, check, downgrade, upgrade
-from chatcore.errors import InvalidInput, NotFound
+from chatcore.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,7 @@ def keys_add(chosen: Namespace) -> None:
 
 def keys_list(chosen: Namespace) -> None:
     with shell() as core:
-        owners = [chosen.user] if chosen.user else [p.username for p in core.console.everyone() if p.status == "active"]
-        found = [(name, key) for name in owners for key in core.accounts.keys(core.accounts.system_principal(name))]
+        found = core.console.keys(chosen.user)
     rows = [
         (
             k.id,
@@ -153,19 +152,8 @@ def keys_list(chosen: Namespace) -> None:
 
 def keys_revoke(chosen: Namespace) -> None:
     with shell() as core:
-        for person in core.console.everyone():
-            if person.status == "active" and _revoked(core, person.username, chosen.id):
-                say(f"The key {chosen.id} of {person.username} is revoked.")
-                return
-    raise NotFound("There is no such key, or it was revoked already; `keys list` shows them.")
-
-
-def _revoked(core: Shell, username: str, key_id: str) -> bool:
-    try:
-        core.accounts.revoke_key(core.accounts.system_principal(username), key_id)
-    except NotFound:
-        return False
-    return True
+        owner = core.console.revoke_key(chosen.id)
+    say(f"The key {chosen.id} of {owner} is revoked.")
 
 
 # ---- the database

@@ -42,11 +42,11 @@ def run() -> None:
     wide = page.url_path in ("usage", "admin") and principal is not None
     st.set_page_config(page_title=f"{page.title} · Chatcore", page_icon=ICON, layout="wide" if wide else "centered")
     if principal is not None and not by_link:
+        browser.draw_style()
         session.hand_on(principal)
         if page.url_path:  # the chat page draws it itself, after the first words
             sidebar.draw_navigation(principal)
     st.logo(ICON, size="large")
-    browser.draw_style()
     try:
         page.run()
     except ChatcoreError as error:

@@ -34,7 +34,9 @@ def write_config(path: Path, url: str, behaviours: list[str], **own: Any) -> Non
         }
         for behaviour in behaviours
     ]
-    entries.append({"model_name": "unpriced", "litellm_params": entries[0]["litellm_params"] | {"model": "openai/ok;n=5"}})
+    entries.append(
+        {"model_name": "unpriced", "litellm_params": entries[0]["litellm_params"] | {"model": "openai/ok;n=5"}}
+    )
     path.write_text(yaml.safe_dump({"model_list": entries, "chatcore": {"ollama": False, **own}}))
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.config import Settings, database_url, load_settings, parse_config, worker_environment
+from chatcore.config import Settings, database_url, load_settings, worker_environment
+from chatcore.config_file import parse_config
 from chatcore.errors import ConfigError
 
 SECRETS = {

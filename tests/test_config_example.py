@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatcore.config import PROJECT_ROOT, ChatcoreSection, ConfigFile, Settings, load_settings, parse_config
+from chatcore.config import PROJECT_ROOT, Settings, load_settings
+from chatcore.config_file import ChatcoreSection, ConfigFile, parse_config
 from chatcore.gateway import Catalog
 from chatcore.gateway.catalog import _table_entry as table_entry
 

@@ -1,8 +1,10 @@
 """What only whoever has a shell on the server does: the command line's part of this package."""
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from chatcore.accounts import people, setup
+from chatcore.accounts import audit, keys, people, setup
+from chatcore.accounts.keys import KeyInfo
 from chatcore.accounts.passwords import hash_password
 from chatcore.accounts.people import Person
 from chatcore.accounts.principal import Principal
@@ -71,6 +73,24 @@ class Console:
         person = self.find(username)
         who = self.operator(person.tenant)
         self._db.write(lambda session: people.set_role(session, who, person.id, role))
+
+    def keys(self, username: str | None = None) -> list[tuple[str, KeyInfo]]:
+        """Usernames and their API keys: everybody's, or one person's, also of the disabled. Raises `NotFound`."""
+        user_id = self.find(username).id if username else None
+        return self._db.read(lambda session: keys.owned(session, user_id))
+
+    def revoke_key(self, key_id: str) -> str:
+        """End a key, whosesoever it is, and return its owner's username. Raises `NotFound`."""
+
+        def work(session: Session) -> str:
+            owner = keys.revoke_any(session, key_id)
+            if owner is None:
+                raise NotFound("There is no such key, or it was revoked already; `keys list` shows them.")
+            tenant_id, user_id = owner
+            audit.record(session, people.command_line(tenant_id), "key.revoke", key_id)
+            return session.execute(select(User.username).where(User.id == user_id)).scalar_one()
+
+        return self._db.write(work)
 
     def tenants(self) -> list[TenantInfo]:
         """All tenants, the oldest first."""

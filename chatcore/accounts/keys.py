@@ -62,6 +62,32 @@ def listed(session: Session, who: Principal) -> list[KeyInfo]:
     return [KeyInfo(*row) for row in rows]
 
 
+def owned(session: Session, user_id: str | None = None) -> list[tuple[str, KeyInfo]]:
+    """Keys with their owners' usernames: all of the instance, or one person's. The disabled and revoked ones too."""
+    statement = (
+        select(
+            User.username,
+            *(ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.last_used_at, ApiKey.revoked_at),
+        )
+        .join(User, User.id == ApiKey.user_id)
+        .order_by(User.username, ApiKey.id.desc())
+    )
+    if user_id is not None:
+        statement = statement.where(ApiKey.user_id == user_id)
+    return [(username, KeyInfo(*key)) for username, *key in session.execute(statement)]
+
+
+def revoke_any(session: Session, key_id: str) -> tuple[str, str] | None:
+    """End a key, whosesoever it is: its tenant and its owner's user id. None where it is absent or has ended."""
+    ended = session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=utcnow())
+        .returning(ApiKey.tenant_id, ApiKey.user_id)
+    ).one_or_none()
+    return None if ended is None else (ended.tenant_id, ended.user_id)
+
+
 def revoke(session: Session, who: Principal, key_id: str) -> None:
     """End a key of this person. Raises `NotFound` when it is not theirs or has ended."""
     ended = session.execute(

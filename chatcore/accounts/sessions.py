@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, codes
@@ -16,6 +16,7 @@ from chatcore.errors import NotFound
 from chatcore.ids import new_id
 
 SEEN_EVERY: Final = timedelta(seconds=60)
+KEEP_ENDED: Final = timedelta(days=90)
 _MAX_AGENT_CHARS: Final = 300
 
 
@@ -73,6 +74,7 @@ def exchange(session: Session, ticket: str, lifetime: timedelta, user_agent: str
 def start(session: Session, user_id: str, lifetime: timedelta, user_agent: str, address: str) -> tuple[str, datetime]:
     """A new browser session of this person: its token and its end."""
     tenant_id = session.execute(select(User.tenant_id).where(User.id == user_id)).scalar_one()
+    _purge(session, user_id)
     now = utcnow()
     token, session_id = secrets.token_urlsafe(32), new_id("bs")
     session.execute(
@@ -90,6 +92,13 @@ def start(session: Session, user_id: str, lifetime: timedelta, user_agent: str, 
     )
     audit.note(session, tenant_id, user_id, "session.start", session_id, address)
     return token, now + lifetime
+
+
+def _purge(session: Session, user_id: str) -> None:
+    """Drop this person's sessions that ended long ago. One of theirs begins now, so when they were last seen stays."""
+    long_ago = utcnow() - KEEP_ENDED
+    ended = or_(BrowserSession.expires_at < long_ago, BrowserSession.revoked_at < long_ago)
+    session.execute(delete(BrowserSession).where(BrowserSession.user_id == user_id, ended))
 
 
 def live_id(session: Session, token: str) -> str | None:

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Result, create_engine, event, text
@@ -117,15 +118,18 @@ def _postgres_engine(url: URL) -> Engine:
         max_overflow=20,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # what people write must not stand in an error or a log
         connect_args={"connect_timeout": 10, "options": "-c timezone=utc"},
     )
 
 
 def _sqlite_engine(url: URL) -> Engine:
+    Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,
         pool_size=10,
         max_overflow=40,
+        hide_parameters=True,
         connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx
 import litellm
 
+from chatcore.config import process_environment
 from chatcore.gateway import context, demo_provider, failures
 from chatcore.gateway.joining import JoiningClient
 from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Failure, Usage
@@ -24,6 +25,8 @@ _MANY_CALLS: Final = 24
 _ACCEPTED: Final = frozenset({"truncated", "bad_response", "empty_reply"})
 
 
+# litellm reads the providers' own variables by itself, so their values are in no call's arguments.
+_ENVIRONMENT_SECRETS: Final = failures.secrets_in(process_environment())
 _WARM_UP: Final = CallSpec(
     target="openai/warm-up",
     messages=[{"role": "user", "content": "hello"}],
@@ -107,20 +110,30 @@ class _Call:
         self._clock: asyncio.Timeout | None = None
 
     async def run(self) -> CallEnd:
+        outcome, failure = await self._ended()
+        settling = asyncio.ensure_future(self._settled(outcome, failure))
+        while True:
+            try:
+                return await asyncio.shield(settling)
+            except asyncio.CancelledError:
+                continue  # a stop that comes after the end: too late to change it, and the tokens must still be counted
+
+    async def _ended(self) -> tuple[Any, Failure | None]:
         try:
             async with asyncio.timeout(self.spec.first_word_timeout) as self._clock:
                 await self._exchange()
-            outcome, failure = failures.verdict(self.finish_reason, anything=bool(self.text or self.tool_calls))
+            return failures.verdict(self.finish_reason, anything=bool(self.text or self.tool_calls))
         except TimeoutError:
-            outcome, failure = "timeout", failures.silence(self.first_word is not None)
             self._gave_up = True
+            return "timeout", failures.silence(self.first_word is not None)
         except asyncio.CancelledError:
-            outcome, failure = "stopped", None
             self._gave_up = True
+            return "stopped", None
         except Exception as error:  # noqa: BLE001 - litellm and its providers raise anything; all of it is classified
-            outcome, failure = failures.classify(error, self._secrets())
-        finally:
-            await self._close()
+            return failures.classify(error, self._secrets())
+
+    async def _settled(self, outcome: Any, failure: Failure | None) -> CallEnd:
+        await self._close()
         self._finish_tool_calls()
         latency = time.monotonic() - self.started
         return CallEnd(
@@ -217,7 +230,7 @@ class _Call:
             await asyncio.shield(asyncio.ensure_future(self._stream.aclose()))
 
     def _secrets(self) -> list[str]:
-        return [value for name, value in self.spec.arguments.items() if "key" in name and isinstance(value, str)]
+        return failures.secrets_in(self.spec.arguments) + _ENVIRONMENT_SECRETS
 
 
 def _usage(found: Any) -> Usage:

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from chatcore.config import ENV_REFERENCE, ModelEntry, Settings
+from chatcore.config import Settings
+from chatcore.config_file import ENV_REFERENCE, ModelEntry
 from chatcore.errors import ModelUnavailable
 from chatcore.gateway.demo import DEMO_MODELS, DemoModel
 from chatcore.gateway.prices import Prices, prices_from
@@ -50,7 +51,7 @@ _NOT_ARGUMENTS: Final = frozenset(
 class Model:
     """One entry of the catalog. `name` is the registry's name; `target` is what litellm is asked for.
 
-    `missing`: the variables of which one must be set before it can be called, empty when it can.
+    `missing`: what must be set before it can be called (`A`, or `A or B` where either will do), empty when it can.
     `arguments`: more arguments of the call, secrets included, so they stay out of the repr. Times are seconds.
     """
 
@@ -79,7 +80,7 @@ class Model:
     @property
     def why_not(self) -> str:
         """A sentence that says what is missing, empty when it is available."""
-        return f"Set {' or '.join(self.missing)} to use {self.display_name}." if self.missing else ""
+        return f"Set {' and '.join(self.missing)} to use {self.display_name}." if self.missing else ""
 
 
 class Catalog:
@@ -196,7 +197,7 @@ def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tupl
         if "api_base" in arguments:
             arguments["api_key"] = "not-needed"  # a server of one's own; the client library insists on some key
         else:
-            missing.extend(variables)
+            missing.append(" or ".join(variables))
     return arguments, tuple(missing)
 
 

@@ -29,6 +29,7 @@ _KEY_LIKE: Final = re.compile(
     r"|[A-Za-z0-9_\-]{32,}"
     r"|(?<![\w\-])(?=[\w\-]*\d)(?=[\w\-]*[a-z])(?=[\w\-]*[A-Z])[\w\-]{16,}"
 )
+_SECRET_NAME: Final = re.compile(r"(?i)key|token|secret|password|credential|authorization")
 _CONTEXT_WORDS: Final = re.compile(r"(?i)context[ _](length|window)|maximum context|too many tokens|prompt is too long")
 _CONTENT_WORDS: Final = re.compile(r"(?i)content[ _](policy|filter|management)|safety|responsible ai")
 MAX_DETAIL: Final = 400
@@ -58,6 +59,17 @@ def classify(error: BaseException, secrets: list[str]) -> tuple[AttemptOutcome, 
     code = _broken_stream(error) or _code(error)
     detail = redact(f"{type(error).__name__}: {error}", secrets)
     return _OUTCOMES.get(code, "error"), Failure(code=code, retry_after=_retry_after(error), detail=detail)
+
+
+def secrets_in(values: Mapping[str, Any]) -> list[str]:
+    """The strings among a call's arguments, or a process's variables, whose names say that they are secret."""
+    found: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found.extend(secrets_in(value))
+        elif isinstance(value, str) and _SECRET_NAME.search(name):
+            found.extend({value, value.rpartition(" ")[2]})  # `Bearer …` may be quoted without its first word
+    return found
 
 
 def redact(text: str, secrets: list[str]) -> str:

@@ -1,7 +1,6 @@
 """The page process's side of the gateway worker: starts it, starts it again when it dies, and hands out attempts."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import subprocess
@@ -17,7 +16,8 @@ from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Failure, Usa
 
 log = logging.getLogger(__name__)
 
-_RESTART_PAUSE: Final = 1.0
+_SHORT_LIFE: Final = 2.0  # seconds; a worker that lived no longer is started again only after a pause
+_CLOSE_WITHIN: Final = 5.0
 _WORKER_MODULE: Final = "chatcore.gateway.worker"
 
 
@@ -81,6 +81,7 @@ class WorkerProcess:
         self._next_id = 0
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._spawned = 0.0
         self.ready = False
 
     @property
@@ -99,27 +100,30 @@ class WorkerProcess:
                 env=self._environment,
                 start_new_session=True,  # Ctrl+C reaches us alone; the child ends when our end of the socket closes
             )
+        self._spawned = time.monotonic()
         ours.setblocking(False)
         self._socket = ours
 
     async def start(self) -> None:
-        """Begin to listen to the child, starting it where that has not happened."""
+        """Listen to the child, starting it where that has not happened. Calls are taken from here on."""
         if self._socket is None:
             self.spawn()
-        self._task = asyncio.create_task(self._keep_alive())
+        self._task = asyncio.create_task(self._keep_alive(await self._connect()))
 
     async def close(self) -> None:
         """End the child, after its calls were cancelled."""
         self._closing = True
         if self._writer is not None:
             self._writer.close()
-        if self._task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait_for(self._task, 5)
-        if self._process is not None:
-            try:
-                await asyncio.to_thread(self._process.wait, 5)
-            except subprocess.TimeoutExpired:
+        try:
+            if self._task is not None:
+                await asyncio.wait_for(self._task, _CLOSE_WITHIN)
+            if self._process is not None:
+                await asyncio.to_thread(self._process.wait, _CLOSE_WITHIN)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            log.warning("the gateway worker did not end by itself")
+        finally:
+            if self._process is not None:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
 
@@ -139,12 +143,16 @@ class WorkerProcess:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(protocol.encode(message))
 
-    async def _keep_alive(self) -> None:
+    async def _connect(self) -> asyncio.StreamReader:
+        assert self._socket is not None
+        reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=2**20)
+        return reader
+
+    async def _keep_alive(self, reader: asyncio.StreamReader) -> None:
         while True:
-            assert self._socket is not None
-            reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=2**20)
             await self._listen(reader)
             self.ready = False
+            assert self._writer is not None
             self._writer.close()
             lost, self._calls = self._calls, {}
             for call in lost.values():
@@ -155,8 +163,10 @@ class WorkerProcess:
             assert self._process is not None
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-            await asyncio.sleep(_RESTART_PAUSE)
+            if time.monotonic() - self._spawned < _SHORT_LIFE:
+                await asyncio.sleep(_SHORT_LIFE)  # it does not come up: do not spin
             self.spawn()
+            reader = await self._connect()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await protocol.read_frame(reader)) is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.config import ChatcoreSection
+from chatcore.config_file import ChatcoreSection
 from chatcore.conversations import Conversation, Message
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import streamlit as st
+from streamlit import net_util
 
 from chatcore.api import middleware, routes
 from chatcore.bootstrap import Core
@@ -21,6 +22,9 @@ log = logging.getLogger("chatcore.pages")
 def options(core: Core) -> dict[str, Any]:
     """The keyword arguments of `st.App`."""
     base_path = str(st.get_option("server.baseUrlPath") or "")
+    # Streamlit would else ask a server on the internet for our address: at the start, and again, on the loop that
+    # serves everybody, for each websocket that comes from another site.
+    net_util._external_ip = ""
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
@@ -58,7 +62,8 @@ def _not_while_warming(record: logging.LogRecord) -> bool:
 def _say_setup_link(core: Core, base_path: str) -> None:
     """The link with which the first person makes the first account."""
     path = f"/{base_path.strip('/')}" if base_path.strip("/") else ""
-    origin = core.settings.public_url or f"http://localhost:{st.get_option('server.port')}{path}"
+    origin = core.settings.public_url or f"http://localhost:{st.get_option('server.port')}"
+    origin = origin if path and origin.endswith(path) else origin + path
     print(f"\n  Make the first account here (works once):\n  {origin}/?setup={core.setup_code}\n", flush=True)  # noqa: T201
 
 

@@ -11,13 +11,15 @@ from typing import Final
 CUT: Final = object()
 """Stands between two elements in what `Cutter.feed` returns."""
 
+_WINDOW: Final = 256  # how far back an end of text can be unsure: a bound on what is held, and on the work per piece
 _SEGMENT: Final = 400  # characters after which the next paragraph end starts a new element
+# Every repeat is possessive or bounded: a message of 200,000 newlines must not cost more than one of words.
 _TOKEN: Final = re.compile(
-    r"(?P<fence>(?<=\n)[ ]{0,3}(?:`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[^\n]*)"
-    r"|(?P<ticks>`+)"
+    r"(?P<fence>(?<=\n)[ ]{0,3}(?:`{3,}+(?=[^`\n]*+(?:\n|\Z))|~{3,}+)[^\n]*+)"
+    r"|(?P<ticks>`++)"
     r"|(?P<maths>\\[()\[\]])"
     r"|(?P<money>(?<![\\\w$])\$\d[^\s$]{0,38}(?=\s|\Z|(?<![\\\w$])\$\d))"
-    r"|(?P<gap>\n[ \t]*\n(?:[ \t]*\n)*(?=[ \t]*\S))"
+    r"|(?P<gap>\n(?:[ \t]*+\n)++)"
 )
 # What cannot be judged before more has come: a line's beginning, a backslash, backticks, an amount of money.
 _UNSURE: Final = re.compile(
@@ -43,7 +45,7 @@ class Cutter:
     def feed(self, piece: str) -> list[object]:
         """Text and `CUT`s that are certain now; the rest is held back until more comes."""
         text = self._before + self._held + piece
-        unsure = _UNSURE.search(text)
+        unsure = _UNSURE.search(text, max(0, len(text) - _WINDOW))
         return self._judge(text, max(1, unsure.start()) if unsure else len(text))
 
     def finish(self) -> list[object]:
@@ -96,7 +98,8 @@ class Cutter:
         elif kind == "gap":
             self._span = ""  # a code span does not reach over a paragraph's end
             # What is indented after a gap belongs to the list before it.
-            if self._length >= _SEGMENT and token.string[token.end()] not in " \t":
+            following = token.string[token.end() : token.end() + 1]
+            if self._length >= _SEGMENT and following.strip():
                 return CUT
         return found
 

@@ -4,6 +4,9 @@ The middleware has turned the cookie into `st.user`; what it names is looked up 
 notices at its next action that it was signed out elsewhere.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -14,7 +17,9 @@ from chatcore.bootstrap import core
 
 SESSION_HEADER: Final = "X-Chatcore-Session"
 ADDRESS_HEADER: Final = "X-Chatcore-Address"
-_FOUND: Final = "principal_of_this_run"
+# Not in the session state: what stands there outlives the run, and reading it may end the run.
+_found: ContextVar[Principal | None] = ContextVar("principal_of_this_run", default=None)
+_BEHIND_ROUTER: Final = "behind_router"
 CODE_KINDS: Final = ("setup", "invite", "reset")
 
 _go_to = st.components.v2.component(
@@ -49,17 +54,27 @@ def current_principal() -> Principal | None:
 def require_principal() -> Principal:
     """`current_principal` for pages behind the router; where the session has just ended, the sign-in form comes.
 
-    The router has looked a moment ago and left what it found; a fragment that runs by itself looks anew.
+    During a run of the router it is what the router found; a fragment that runs by itself looks anew. A page that
+    runs without the router says that nobody is signed in, and ends.
     """
-    principal: Principal | None = st.session_state.pop(_FOUND, None) or current_principal()
-    if principal is None:
+    principal = _found.get() or current_principal()
+    if principal is not None:
+        return principal
+    if st.session_state.pop(_BEHIND_ROUTER, False):
         st.rerun()
-    return principal
+    st.info("You are signed out. Reload the page to sign in.", icon=":material/lock:")
+    st.stop()
 
 
-def hand_on(principal: Principal) -> None:
-    """Leave the router's finding for the page that runs next."""
-    st.session_state[_FOUND] = principal
+@contextmanager
+def handed_on(principal: Principal) -> Iterator[None]:
+    """What the router found, for the page that runs inside, and for no later run."""
+    st.session_state[_BEHIND_ROUTER] = True
+    token = _found.set(principal)
+    try:
+        yield
+    finally:
+        _found.reset(token)
 
 
 def base_path() -> str:

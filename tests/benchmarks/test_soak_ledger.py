@@ -27,9 +27,6 @@ def test_every_behaviour_at_once(core: Core, provider: HostileProvider) -> None:
     assert {model: faults for model, faults in compare(core, provider, turns).items() if faults} == {}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the gateway worker: a stop that comes while a call's tokens are counted takes the count away"
-)
 @pytest.mark.parametrize("model", ["cut", "ok;n=30"])
 def test_a_stop_in_the_last_moment_is_billed(core: Core, provider: HostileProvider, model: str) -> None:
     """The words are there, the call is ending by itself, and its tokens are just being counted."""

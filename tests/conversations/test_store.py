@@ -62,8 +62,9 @@ class House:
 
     def run_turn(self, who: Principal, conversation_id: str, status: str = "running") -> None:
         row = {
-            "id": new_id("turn"), "tenant_id": who.tenant_id, "user_id": who.user_id, "message_id": "m", "status": status,
-            "conversation_id": conversation_id, "owner_host": "h", "owner_pid": 1, "owner_started": "x",
+            "id": new_id("turn"), "tenant_id": who.tenant_id, "user_id": who.user_id, "message_id": "m",
+            "status": status, "conversation_id": conversation_id, "owner_host": "h",
+            "owner_pid": 1, "owner_started": "x",
         }  # fmt: skip
         self.db.write(lambda session: session.execute(insert(TurnRow), [row]))
 
@@ -87,8 +88,9 @@ def test_an_empty_conversation_has_an_empty_window(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "limit", "shown", "earlier"), [(5, 3, ["2", "3", "4"], True), (3, 3, ["0", "1", "2"], False), (1, 3, ["0"], False)]
-)  # fmt: skip
+    ("count", "limit", "shown", "earlier"),
+    [(5, 3, ["2", "3", "4"], True), (3, 3, ["0", "1", "2"], False), (1, 3, ["0"], False)],
+)
 def test_the_newest_are_shown_oldest_first(
     house: House, count: int, limit: int, shown: list[str], earlier: bool
 ) -> None:

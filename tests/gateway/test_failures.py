@@ -71,6 +71,16 @@ def test_a_known_secret_never_survives(before: str, secret: str, after: str) -> 
         assert secret not in said.replace("[redacted]", "\x00")
 
 
+def test_what_is_secret_among_a_calls_arguments() -> None:
+    arguments = {
+        "api_key": "team-key", "temperature": 0.2, "max_tokens": 5, "api_base": "http://x", "api_version": "v1",
+        "aws_session_token": "session", "vertex_credentials": "{json}", "api_key_2": None,
+        "extra_headers": {"Authorization": "Bearer of-news", "X-Team": "chat"},
+    }  # fmt: skip
+    assert set(failures.secrets_in(arguments)) == {"team-key", "session", "{json}", "Bearer of-news", "of-news"}
+    assert failures.secrets_in({"OPENAI_API_KEY": "short-one", "HF_TOKEN": "t", "HOME": "/root"}) == ["short-one", "t"]
+
+
 def test_a_secret_that_holds_another_goes_whole() -> None:
     assert redact("key abcd-efgh-ijkl!", ["abcd", "abcd-efgh-ijkl"]).count("efgh") == 0
 

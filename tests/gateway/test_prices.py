@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.config import parse_config
+from chatcore.config_file import parse_config
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd, prices_from
 
 KINDS = ("prompt", "cached", "cache_write", "completion", "reasoning")

@@ -86,10 +86,8 @@ def test_killed_in_mid_call_it_ends_the_call_and_another_takes_its_place(core: C
     until(lambda: call.closed_by_client_at is not None)
 
     meanwhile = chat.answer("ok;n=20", "is anybody there?", asked.conversation_id)
-    assert (meanwhile.status, meanwhile.content) == ("failed", "")
-    assert "cannot be reached right now" in str(meanwhile.parts)
-
-    until(lambda: core.gateway.warm and core.gateway.worker_pid != before, timeout=30)
+    assert meanwhile.status == "complete", "the next question waits for the worker that is just starting"
+    assert core.gateway.worker_pid != before
     again = chat.core.turns.retry(chat.who, str(asked.message_id), model="ok;n=20")
     chat.words(again)
     assert chat.reply(again).status == "complete"

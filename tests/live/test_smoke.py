@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chatcore.config import ConfigFile, load_settings
+from chatcore.config import load_settings
+from chatcore.config_file import ConfigFile
 from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model
 from chatcore.ids import new_id
 

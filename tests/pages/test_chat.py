@@ -2,8 +2,8 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from chatcore import bootstrap
 from chatcore.bootstrap import Core
 from chatcore.conversations import store
 from chatcore.db.tables import Conversation
+from chatcore.turns import TurnSettings
+from chatcore.turns import store as turns
 from pages.ui import session
 from tests.chat import Chat, running_core, until
 from tests.hostile import HostileProvider
@@ -91,6 +93,11 @@ def press(at: AppTest, label: str) -> AppTest:
     return run(at)
 
 
+def conversation_of(at: AppTest) -> str:
+    value = at.query_params["c"]
+    return value if isinstance(value, str) else value[0]
+
+
 def labels(at: AppTest) -> list[str]:
     return [button.label for button in at.button]
 
@@ -100,8 +107,31 @@ def said(at: AppTest) -> list[tuple[str, str]]:
     return [(message.name, "\n".join(one.value for one in message.markdown)) for message in at.chat_message]
 
 
+def typed(at: AppTest) -> str:
+    """What stands in the input without being sent."""
+    proto = at.chat_input[0].proto
+    return proto.value if proto.set_value else ""
+
+
 def captions(at: AppTest) -> str:
     return "\n".join(caption.value for caption in at.caption)
+
+
+# --- nobody ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("params", [{}, {"c": "conv_never"}, {"model": QUICK}])
+def test_somebody_who_is_not_signed_in_sees_the_sign_in_form_alone(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch, params: dict[str, str]
+) -> None:
+    mine = tab.conversation(2)
+    monkeypatch.setattr(session, "current_principal", lambda: None)
+    monkeypatch.setattr(session, "session_id", lambda: None)
+    for at in (tab.open(**params), tab.open(mine)):
+        assert not at.chat_input
+        assert not at.chat_message
+        assert not at.selectbox
+        assert {field.label for field in at.text_input} == {"Username", "Password"}
 
 
 # --- nothing yet ----------------------------------------------------------------------------------------------------
@@ -146,7 +176,7 @@ def test_a_question_and_its_reply_with_model_tokens_cost_and_time(tab: Tab) -> N
     assert "[19]" in reply
     [caption] = at.chat_message[1].caption
     model, tokens, cost, took = caption.value.split(" · ")
-    stored = tab.messages(at.query_params["c"][0])[-1]
+    stored = tab.messages(conversation_of(at))[-1]
     assert model == QUICK
     assert tokens == f"{stored.prompt_tokens + stored.completion_tokens} tokens"  # type: ignore[operator]
     assert cost.startswith("\\$0.")
@@ -163,8 +193,10 @@ def test_tokens_that_were_estimated_and_a_cost_that_is_unknown_say_so(tab: Tab) 
 
 def test_the_conversation_is_in_the_address_and_in_the_list(tab: Tab) -> None:
     at = send(tab.open(), "Remember this title")
-    conversation_id = at.query_params["c"][0]
-    assert any(button.key == f"open-{conversation_id}" and "Remember this title" in button.label for button in at.button)
+    conversation_id = conversation_of(at)
+    assert any(
+        button.key == f"open-{conversation_id}" and "Remember this title" in button.label for button in at.button
+    )
     again = tab.open(conversation_id)
     assert said(again) == said(at), "a reload shows the same"
 
@@ -278,9 +310,6 @@ def test_a_question_left_waiting_by_a_restart_can_be_sent(tab: Tab) -> None:
     tab.core.turns.stop(tab.who, str(asked.turn_id))
     tab.words(asked)
     until(lambda: tab.core.turns.active(tab.who, asked.conversation_id) is None)
-    from chatcore.turns import TurnSettings
-    from chatcore.turns import store as turns
-
     tab.core.db.write(
         lambda db: turns.enqueue(db, tab.who, asked.conversation_id, "left over", QUICK, None, TurnSettings())
     )
@@ -293,7 +322,7 @@ def test_a_message_over_the_limit_is_refused_with_its_count_and_kept(tab: Tab) -
     at = send(tab.open(), "x" * 501)
     [error] = at.error
     assert error.value == "Your message has 501 characters; the most that can be sent is 500."
-    assert at.session_state["chat_input"] == "x" * 501
+    assert typed(at) == "x" * 501
     assert not at.chat_message
     assert tab.core.conversations.recent(tab.who) == []
 
@@ -340,8 +369,6 @@ def test_what_was_switched_to_is_remembered(tab: Tab) -> None:
 
 
 def test_a_model_without_its_key_names_the_variable(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     catalog = tab.core.gateway.catalog
     absent = replace(catalog.get(QUICK), name="absent", display_name="Absent", missing=("ACME_API_KEY",))
     monkeypatch.setattr(catalog, "_found", (absent,))
@@ -350,7 +377,7 @@ def test_a_model_without_its_key_names_the_variable(tab: Tab, monkeypatch: pytes
     assert "ACME\\_API\\_KEY" in captions(at)
     at = send(at, "hello?")
     assert at.error[0].value == "Set ACME_API_KEY to use Absent."
-    assert at.session_state["chat_input"] == "hello?"
+    assert typed(at) == "hello?"
 
 
 def test_a_removed_model_leaves_its_conversation_readable_and_going_on(tab: Tab) -> None:
@@ -381,7 +408,7 @@ def test_html_stays_text(tab: Tab) -> None:
 
 
 def test_markdown_in_a_title_and_a_name_stays_text(tab: Tab) -> None:
-    tab.who = SimpleNamespace(**vars(tab.who) | {"name": ":red[**Eve**]"})  # type: ignore[assignment]
+    tab.who = replace(tab.who, name=":red[**Eve**]")
     tab.conversation(2, title="**bold** [x](javascript:alert(1)) :material/bolt:")
     at = tab.open()
     assert at.title[0].value == "Hello, \\:red\\[\\*\\*Eve\\*\\*\\]"

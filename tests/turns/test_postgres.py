@@ -19,7 +19,9 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def postgres_core(tmp_path: Path, provider: HostileProvider, postgres_url: URL) -> Iterator[Core]:
-    with running_core(tmp_path, provider, ["ok;n=20", "ok;n=10;rate=20", "hang", "cut;n=40;at=12"], postgres_url) as core:
+    with running_core(
+        tmp_path, provider, ["ok;n=20", "ok;n=10;rate=20", "hang", "cut;n=40;at=12"], postgres_url
+    ) as core:
         yield core
 
 

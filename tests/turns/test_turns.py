@@ -205,38 +205,48 @@ def test_a_model_that_is_not_there_is_a_sentence(chat: Chat) -> None:
         chat.ask("no-such-model")
 
 
+def assert_nothing_is_theirs(
+    stranger: Chat, conversation_id: str, turn_id: str, message_id: str, queued_id: str
+) -> None:
+    core, turns, who = stranger.core, stranger.core.turns, stranger.who
+    attempts = (
+        lambda: stranger.ask(SLOW, "theirs", conversation_id),
+        lambda: turns.stop(who, turn_id),
+        lambda: next(turns.follow(who, turn_id)),
+        lambda: turns.active(who, conversation_id),
+        lambda: turns.retry(who, message_id, model=SLOW),
+        lambda: turns.resume(who, message_id, model=SLOW),
+        lambda: turns.send_queued(who, conversation_id),
+        lambda: turns.edit_queued(who, conversation_id, queued_id, "stolen"),
+        lambda: core.conversations.window(who, conversation_id),
+        lambda: core.conversations.rename(who, conversation_id, "stolen"),
+    )
+    for attempt in attempts:
+        with pytest.raises(NotFound):
+            attempt()
+    assert turns.queued(who, conversation_id) == []
+    assert turns.withdraw(who, conversation_id, queued_id) is None
+    assert core.conversations.head(who, conversation_id) is None
+    assert core.conversations.recent(who) == []
+
+
 def test_another_persons_turns_do_not_exist(chat: Chat, core: Core, provider: HostileProvider) -> None:
     asked = chat.ask(SLOW, "mine")
     queued = chat.ask(SLOW, "mine too", asked.conversation_id)
     turn_id, message_id = str(asked.turn_id), str(asked.message_id)
-    for stranger in (
+    strangers = (
         Chat(core, provider, f"colleague-of-{chat.who.username}", role="admin"),
         Chat(core, provider, f"elsewhere-{chat.who.username}", tenant="Elsewhere", role="operator"),
-    ):
-        turns, who = core.turns, stranger.who
-        for attempt in (
-            lambda: stranger.ask(SLOW, "theirs", asked.conversation_id),
-            lambda: turns.stop(who, turn_id),
-            lambda: next(turns.follow(who, turn_id)),
-            lambda: turns.active(who, asked.conversation_id),
-            lambda: turns.retry(who, message_id, model=SLOW),
-            lambda: turns.resume(who, message_id, model=SLOW),
-            lambda: turns.send_queued(who, asked.conversation_id),
-            lambda: turns.edit_queued(who, asked.conversation_id, str(queued.queued_id), "stolen"),
-            lambda: core.conversations.window(who, asked.conversation_id),
-            lambda: core.conversations.rename(who, asked.conversation_id, "stolen"),
-        ):
-            with pytest.raises(NotFound):
-                attempt()
-        assert turns.queued(who, asked.conversation_id) == []
-        assert turns.withdraw(who, asked.conversation_id, str(queued.queued_id)) is None
-        assert core.conversations.head(who, asked.conversation_id) is None
-        assert core.conversations.recent(who) == []
+    )
+    for stranger in strangers:
+        assert_nothing_is_theirs(stranger, asked.conversation_id, turn_id, message_id, str(queued.queued_id))
     chat.core.turns.withdraw(chat.who, asked.conversation_id, str(queued.queued_id))
     assert numbers(chat.words(asked)) == list(range(40))
 
 
-def test_a_turn_that_cannot_be_written_does_not_spoil_the_others(chat: Chat, core: Core, provider: HostileProvider) -> None:
+def test_a_turn_that_cannot_be_written_does_not_spoil_the_others(
+    chat: Chat, core: Core, provider: HostileProvider
+) -> None:
     other = Chat(core, provider, f"other-{chat.who.username}")
     asked = chat.ask(SLOW)
     trigger = f"""CREATE TRIGGER refuse BEFORE INSERT ON turn_chunks WHEN NEW.turn_id = '{asked.turn_id}'
@@ -266,7 +276,11 @@ def test_chunks_go_a_minute_after_the_end(chat: Chat, core: Core) -> None:
 
     core.db.write(store.purge_chunks)
     assert chunks()
-    core.db.write(lambda s: s.execute(text("UPDATE turns SET finished_at = '2020-01-01 00:00:00.000000' WHERE id = :id"), {"id": asked.turn_id}))
+    core.db.write(
+        lambda s: s.execute(
+            text("UPDATE turns SET finished_at = '2020-01-01 00:00:00.000000' WHERE id = :id"), {"id": asked.turn_id}
+        )
+    )
     core.db.write(store.purge_chunks)
     assert chunks() == 0
 
@@ -277,7 +291,9 @@ def test_many_at_once_lose_nothing(core: Core, provider: HostileProvider, chat: 
     assert all(numbers(reply.content) == list(range(20)) for reply in replies)
     rows = core.db.read(
         lambda s: s.scalar(
-            select(func.count()).select_from(UsageMetric).where(UsageMetric.user_id == chat.who.user_id, UsageMetric.outcome == "ok")
+            select(func.count())
+            .select_from(UsageMetric)
+            .where(UsageMetric.user_id == chat.who.user_id, UsageMetric.outcome == "ok")
         )
     )
     assert rows == 25

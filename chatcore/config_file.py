@@ -1,0 +1,143 @@
+"""The config file: the LiteLLM proxy's format, with our own settings under `chatcore:`."""
+
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from chatcore.errors import ConfigError
+
+ENV_REFERENCE: Final = "os.environ/"
+"""Before the name of a variable: a value that stands in the environment and not in the file."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Dates stay the text they are written as: `api_version: 2025-01-01` is an argument of a call."""
+
+    yaml_implicit_resolvers = {
+        sign: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class ModelParams(BaseModel):
+    """`litellm_params` of one entry: what is handed to `litellm.acompletion`. Unknown keys pass through."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(min_length=1)
+    api_key: str | None = None
+    api_base: str | None = None
+    input_cost_per_token: float | None = Field(None, ge=0)
+    output_cost_per_token: float | None = Field(None, ge=0)
+    timeout: float | None = Field(None, gt=0)
+    stream_timeout: float | None = Field(None, gt=0)
+
+
+class ModelFacts(BaseModel):
+    """`model_info` of one entry: what the registry shows and prices with. Unknown keys pass through."""
+
+    model_config = ConfigDict(extra="allow")
+
+    display_name: str | None = None
+    description: str | None = None
+    max_input_tokens: int | None = Field(None, gt=0)
+    max_output_tokens: int | None = Field(None, gt=0)
+    input_cost_per_token: float | None = Field(None, ge=0)
+    output_cost_per_token: float | None = Field(None, ge=0)
+    cache_read_input_token_cost: float | None = Field(None, ge=0)
+    cache_creation_input_token_cost: float | None = Field(None, ge=0)
+    output_cost_per_reasoning_token: float | None = Field(None, ge=0)
+    supports_vision: bool | None = None
+    supports_function_calling: bool | None = None
+    supports_reasoning: bool | None = None
+    first_word_timeout: float | None = Field(None, gt=0)
+    between_words_timeout: float | None = Field(None, gt=0)
+
+
+class ModelEntry(BaseModel):
+    """One deployment in `model_list`. Several entries may share a `model_name`."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model_name: str = Field(min_length=1, max_length=200)
+    litellm_params: ModelParams
+    model_info: ModelFacts = Field(default_factory=ModelFacts)
+
+
+class ChatcoreSection(BaseModel):
+    """Our own settings, under `chatcore:`. A key we do not know is kept and named in a warning at the start."""
+
+    model_config = ConfigDict(extra="allow")
+
+    default_model: str | None = None
+    demo_models: Literal["auto"] | bool = "auto"
+    rate_limits: bool = True
+    ollama: bool = True
+    max_message_chars: int = Field(200_000, ge=1, le=5_000_000)
+    first_word_timeout: float = Field(30.0, gt=0)
+    between_words_timeout: float = Field(45.0, gt=0)
+    session_days: int = Field(30, ge=1, le=400)
+
+
+class ConfigFile(BaseModel):
+    """The whole file. Sections that only the LiteLLM proxy uses are accepted and left alone."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model_list: list[ModelEntry] = Field(default_factory=list)
+    router_settings: dict[str, Any] = Field(default_factory=dict)
+    litellm_settings: dict[str, Any] = Field(default_factory=dict)
+    general_settings: dict[str, Any] = Field(default_factory=dict)
+    chatcore: ChatcoreSection = Field(default_factory=ChatcoreSection)
+
+    @field_validator("model_list", "router_settings", "litellm_settings", "general_settings", "chatcore", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any, info: Any) -> Any:
+        if value is not None:
+            return value
+        return [] if info.field_name == "model_list" else {}
+
+
+def parse_config(text: bytes, *, name: str = "config.yaml") -> ConfigFile:
+    """Parse and check a config file. Raises `ConfigError`: `<name>, line N: <what is wrong>`."""
+    try:
+        source = text.decode("utf-8-sig")
+        node = yaml.compose(source, Loader=_Loader)
+        data = yaml.load(source, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name} is not UTF-8 text.") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{name}, line {line}: {error.problem or 'not valid YAML'}.") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML lets what its constructors raise pass, such as a ValueError for `!!int x`.
+        raise ConfigError(f"{name} is not valid YAML.") from error
+    if data is None:
+        return ConfigFile()
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name}, line 1: the file must be a mapping with model_list, router_settings or chatcore.")
+    try:
+        return ConfigFile.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{name}, line {_line_of(node, first['loc'])}: {where}: {first['msg']}.") from error
+
+
+def _line_of(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:
+    """The line where the value at `path` stands, or that of the nearest parent that exists."""
+    line = 1
+    for part in path:
+        child = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, child = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            break
+        node = child
+    return line
