@@ -20,6 +20,7 @@ from chatcore.errors import ConfigError
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 
+_NO_FOLDER: Final = "The data folder cannot be written; set CHATCORE_DATA_DIR to one that can."
 _NOT_THE_WORKERS: Final = frozenset(
     {
         "CHATCORE_DATABASE_URL",
@@ -88,8 +89,11 @@ def load_settings(environ: Mapping[str, str] | None = None, *, root: Path = PROJ
     username, password = env.get("CHATCORE_ADMIN_USERNAME"), env.get("CHATCORE_ADMIN_PASSWORD")
     if bool(username) != bool(password):
         raise ConfigError("CHATCORE_ADMIN_USERNAME and CHATCORE_ADMIN_PASSWORD must be set together.")
+    url = database_url(env.get("CHATCORE_DATABASE_URL"), root, data_dir)
+    if url.get_backend_name() == "sqlite" and Path(url.database or "").parent == data_dir:
+        _make_data_folder(data_dir)
     return Settings(
-        database_url=database_url(env.get("CHATCORE_DATABASE_URL"), root, data_dir),
+        database_url=url,
         data_dir=data_dir,
         secret_key=env.get("CHATCORE_SECRET_KEY") or _kept_secret(data_dir),
         file=config,
@@ -130,11 +134,18 @@ def _config_file(value: str | None, root: Path) -> tuple[Path | None, ConfigFile
     return path, parse_config(path.read_bytes(), name=value or "config.yaml")
 
 
+def _make_data_folder(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations are nobody else's on this machine
+    except OSError as error:
+        raise ConfigError(_NO_FOLDER) from error
+
+
 def _kept_secret(data_dir: Path) -> str:
     """The secret kept in the data folder, made on the first start. Two processes starting at once agree on one."""
     path = data_dir / "secret_key"
+    _make_data_folder(data_dir)
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations are nobody else's on this machine
         fresh = path.with_name(f"secret_key.{secrets.token_hex(4)}")
         if not path.exists():
             fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -148,9 +159,7 @@ def _kept_secret(data_dir: Path) -> str:
                 fresh.unlink()
         secret = path.read_text().strip()
     except OSError as error:
-        raise ConfigError(
-            "The data folder cannot be written; set CHATCORE_DATA_DIR to one that can, or CHATCORE_SECRET_KEY."
-        ) from error
+        raise ConfigError(_NO_FOLDER) from error
     if not secret:
         raise ConfigError(
             "The file secret_key in the data folder is empty; restore it, or delete it to make a new one."

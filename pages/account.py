@@ -30,7 +30,8 @@ def password_form(principal: Principal) -> None:
     st.caption("Changing it signs you out in all other browsers.")
     with st.form("password", border=False, clear_on_submit=True):
         old = st.text_input("Current password", type="password", autocomplete="current-password")
-        new = st.text_input("New password", type="password", autocomplete="new-password", help="At least 8 characters.")
+        rule = "At least 8 characters"
+        new = st.text_input("New password", type="password", autocomplete="new-password", placeholder=rule)
         again = st.text_input("New password again", type="password", autocomplete="new-password")
         if not st.form_submit_button("Change password"):
             return

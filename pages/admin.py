@@ -1,35 +1,12 @@
 """The people of a tenant: who they are, what they may do, and the links that let them in."""
 
-from collections.abc import Callable
-
 import streamlit as st
 
-from chatcore.accounts import ROLES, Link, Person, Principal
+from chatcore.accounts import ROLES, Person, Principal
 from chatcore.bootstrap import core
-from chatcore.errors import ChatcoreError
 from pages.ui import session
-from pages.ui.text import ago, plain
-
-
-def table(people: list[Person]) -> None:
-    rows = [
-        {
-            "Name": one.name,
-            "Access": one.role if one.status == "active" else one.status,
-            "Last seen": ago(one.last_seen_at),
-            "Username": one.username,
-        }
-        for one in people
-    ]
-    st.dataframe(rows, hide_index=True, key="people")
-
-
-def show_link(link: Link, name: str) -> None:
-    """The link, this one time: it is stored nowhere."""
-    what = "join" if link.kind == "invite" else "choose a new password"
-    st.success(f"Send this link to {plain(name)}. It works once, until {link.expires_at:%-d %B, %H:%M} UTC.")
-    st.caption(f"With it they can {what}. It is shown only now.")
-    st.code(f"{session.app_url()}/{link.query}", language=None, wrap_lines=True)
+from pages.ui.people_parts import act, hand_out, show_link, table
+from pages.ui.text import plain
 
 
 def roles_of(principal: Principal) -> list[str]:
@@ -39,23 +16,31 @@ def roles_of(principal: Principal) -> list[str]:
 def invite(principal: Principal) -> None:
     st.subheader("Invite someone")
     with st.form("invite", border=True):
-        username = st.text_input("Username", max_chars=64, help="For signing in: a to z, digits and . _ @ + -")
-        name = st.text_input("Name", max_chars=100)
+        count = st.session_state.get("admin_invites", 0)  # fields with new keys are empty
+        rule = "a to z, digits and . _ @ + -"
+        username = st.text_input("Username", max_chars=64, placeholder=rule, key=f"invite-username-{count}")
+        name = st.text_input("Name", max_chars=100, key=f"invite-name-{count}")
         role = st.selectbox("Role", roles_of(principal))
         sent = st.form_submit_button("Make invite link", type="primary")
     if sent:
-        try:
-            show_link(core().accounts.invite(principal, username, name, role), name)
-        except ChatcoreError as error:
-            st.error(str(error))
+        hand_out(lambda: core().accounts.invite(principal, username, name, role), name)
 
 
 def change(principal: Principal, people: list[Person]) -> None:
     others = {one.id: one for one in people if one.id != principal.user_id}
     if not others:
         return
-    st.subheader("Change someone")
-    chosen = st.selectbox("Person", list(others), format_func=lambda key: _label(others[key]), key="person")
+    st.subheader("Manage a person")
+    chosen = st.selectbox(
+        "Person",
+        list(others),
+        index=None,
+        format_func=lambda key: _label(others[key]),
+        key="person",
+        placeholder="Choose a person",
+    )
+    if chosen is None:
+        return
     person = others[chosen]
     offered = roles_of(principal)
     if person.role not in offered:
@@ -65,27 +50,24 @@ def change(principal: Principal, people: list[Person]) -> None:
         role = st.selectbox("Role", offered, index=offered.index(person.role), key=f"role-{person.id}", width=180)
         if st.button("Save role", disabled=role == person.role):
             act(lambda: core().accounts.set_role(principal, person.id, role), f"{person.name} is now {role}.")
-        closed = person.status == "disabled"
-        if st.button("Enable" if closed else "Disable", help=None if closed else "Signs them out everywhere at once."):
-            done = f"{person.name} can sign in again." if closed else f"{person.name} is shut out."
-            act(lambda: core().accounts.set_disabled(principal, person.id, not closed), done)
-        wanted = st.button("Make a new link" if person.status == "invited" else "Reset password", disabled=closed)
+        if person.status == "disabled":
+            if st.button("Enable"):
+                enable = core().accounts.set_disabled
+                act(lambda: enable(principal, person.id, False), f"{person.name} can sign in again.")
+            return
+        wanted = st.button("Make a new link" if person.status == "invited" else "Reset password")
+        disable(principal, person)
     if wanted:
-        try:
-            show_link(core().accounts.reset_link(principal, person.id), person.name)
-        except ChatcoreError as error:
-            st.error(str(error))
+        hand_out(lambda: core().accounts.reset_link(principal, person.id), person.name)
 
 
-def act(work: Callable[[], None], done: str) -> None:
-    """Do it and draw the page anew with `done`, or say why not."""
-    try:
-        work()
-    except ChatcoreError as error:
-        st.error(str(error))
-    else:
-        st.session_state["admin_note"] = done
-        st.rerun()
+def disable(principal: Principal, person: Person) -> None:
+    """Asks first: it ends what the person is doing now."""
+    with st.popover("Disable", key=f"disable-{person.id}"):
+        st.markdown(f"{plain(person.name)} is signed out everywhere at once, and their API keys are refused.")
+        if st.button("Yes, disable", type="primary"):
+            done = f"{person.name} is shut out."
+            act(lambda: core().accounts.set_disabled(principal, person.id, True), done)
 
 
 def _label(person: Person) -> str:
@@ -101,12 +83,13 @@ def page() -> None:
     note = st.session_state.pop("admin_note", None)
     if note:
         st.success(plain(note), icon=":material/check:")
-    above = st.container(gap="medium")
-    invite(principal)  # drawn below, but done first, so that whom it adds stands in the table
+    handed = st.session_state.pop("admin_link", None)
+    if handed:
+        show_link(*handed)
     people = core().accounts.people(principal)
-    with above:
-        table(people)
-        change(principal, people)
+    table(people)
+    change(principal, people)
+    invite(principal)
 
 
 page()

@@ -5,14 +5,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from chatcore.accounts import OpenCode
+from chatcore.accounts.validation import clean_name, clean_username
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
 from pages.ui import session, sign_in_form
+from pages.ui.entrance import Fields, draw_frame, passwords, problems, say
 from pages.ui.text import plain
-
-
-def say(error: ChatcoreError | str) -> None:
-    st.error(str(error), icon=":material/error:")
 
 
 def sign_in() -> None:
@@ -27,18 +25,13 @@ def sign_in() -> None:
         say(error)
 
 
-def passwords() -> tuple[str, str]:
-    first = st.text_input("Password", type="password", autocomplete="new-password", help="At least 8 characters.")
-    again = st.text_input("Password again", type="password", autocomplete="new-password")
-    return first, again
-
-
-def submit(label: str, chosen: tuple[str, str], use: Callable[[], str]) -> None:
-    """The form's button; `use` uses the code up and returns a ticket."""
+def submit(label: str, chosen: Fields, use: Callable[[], str], *checks: Callable[[], str]) -> None:
+    """The form's button; `use` uses the code up and returns a ticket. `checks`: those of the other fields."""
     if not st.form_submit_button(label, type="primary", width="stretch"):
         return
-    if chosen[0] != chosen[1]:
-        say("The two passwords differ.")
+    wrong = problems(chosen, *checks)
+    if wrong:
+        say("\n\n".join(wrong))
         return
     try:
         session.enter(use(), "/")
@@ -47,25 +40,32 @@ def submit(label: str, chosen: tuple[str, str], use: Callable[[], str]) -> None:
 
 
 def setup(code: str, _: OpenCode) -> None:
-    st.subheader("Make the first account")
+    st.subheader("Make the first account", anchor=False)
     st.caption("It runs this instance: it invites people, sees what models cost, and can make other operators.")
-    username = st.text_input("Username", max_chars=64, autocomplete="username")
+    rule = "a to z, digits and . _ @ + -"
+    username = st.text_input("Username", max_chars=64, autocomplete="username", placeholder=rule)
     name = st.text_input("Your name", max_chars=100, autocomplete="name")
     chosen = passwords()
     accounts, address = core().accounts, session.address()
-    submit("Make account", chosen, lambda: accounts.setup_first_account(code, username, name, chosen[0], address))
+    submit(
+        "Make account",
+        chosen,
+        lambda: accounts.setup_first_account(code, username, name, chosen[0], address),
+        *(lambda: clean_username(username), lambda: clean_name(name)),
+    )
 
 
 def invite(code: str, opened: OpenCode) -> None:
-    st.subheader("Join your team")
+    st.subheader("Join your team", anchor=False)
     st.markdown(f"You will sign in as **{plain(opened.username or '')}**.")
     name = st.text_input("Your name", value=opened.name or "", max_chars=100, autocomplete="name")
     chosen = passwords()
-    submit("Join", chosen, lambda: core().accounts.accept_invite(code, name, chosen[0], session.address()))
+    accounts, address = core().accounts, session.address()
+    submit("Join", chosen, lambda: accounts.accept_invite(code, name, chosen[0], address), lambda: clean_name(name))
 
 
 def reset(code: str, opened: OpenCode) -> None:
-    st.subheader("Choose a new password")
+    st.subheader("Choose a new password", anchor=False)
     st.markdown(f"For **{plain(opened.username or '')}**. All other browsers are signed out.")
     chosen = passwords()
     submit("Set password", chosen, lambda: core().accounts.reset_password(code, chosen[0], session.address()))
@@ -89,14 +89,15 @@ def by_link() -> bool:
 
 
 def page() -> None:
-    with st.container(horizontal_alignment="center"), st.container(width=420):
-        st.markdown("## Chatcore", text_alignment="center")
-        st.caption("Your team’s chat with any model.", text_alignment="center")
+    with draw_frame():
         if by_link():
             return
         if session.current_principal() is not None:
-            st.page_link("chat.py", label="Go on to the chat", icon=":material/arrow_forward:")
+            if st.button("Go on to the chat", icon=":material/arrow_forward:", type="primary", width="stretch"):
+                session.go_to(f"{session.base_path()}/")
             return
+        if st.session_state.get("signed_out"):
+            st.info("You were signed out.", icon=":material/logout:")
         sign_in()
 
 

@@ -14,6 +14,11 @@ from pages.ui import charts, filters, usage_parts
 from pages.ui.session import require_principal
 
 MAX_CSV_ROWS = 250_000
+# The range is as high as the fields beside it, and the table of models fits a laptop.
+STYLE = """<style>
+  .st-key-usage_range button { min-height: 2.5rem; }
+  @media (min-width: 768px) { [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; } }
+</style>"""
 Scope = tuple[str, str | None]
 
 
@@ -27,27 +32,24 @@ def choices(scope: Scope, _principal: Principal) -> tuple[list[str], list[Person
     return core().usage.models(_principal), core().usage.people(_principal)
 
 
-def chart(title: str, figure: go.Figure, alt: str, legend: str = "") -> None:
+def chart(title: str, unit: str, figure: go.Figure, legend: str = "") -> None:
+    """A card with a drawing. `unit`: what its numbers are, said beside the title and not along the axes."""
     with st.container(border=True, height="stretch"):
-        st.markdown(f"**{title}**")
+        st.markdown(f"**{title}** :gray[({unit})]")
         if legend:
             st.html(legend)
-        st.plotly_chart(figure, config=charts.CONFIG, key=f"usage_{title}", alt=alt)
+        st.plotly_chart(figure, config=charts.CONFIG, key=f"usage_{title}", alt=title)
 
 
-def drawings(report: Report, by_hour: bool) -> None:
-    colour = charts.colours(report.by_model)
-    over_time(report, "tokens", colour, by_hour)
+def drawings(report: Report, by_hour: bool, known: list[str]) -> None:
+    colour = charts.colours(report.by_model, known)
+    days, step = report.by_day, "hour" if by_hour else "day"
+    tokens = charts.per_day(days, "tokens", colour, by_hour)
+    chart(f"Tokens per {step} by model", "UTC", tokens, charts.legend(days, colour))
     if report.totals.cost_nano_usd:
         with st.grid(2, min_column_width=400):
-            over_time(report, "cost", colour, by_hour)
-            chart("Share of the cost", charts.cost_share(report.by_model, colour), "Each model's cost and its share")
-
-
-def over_time(report: Report, measure: charts.Measure, colour: dict[str, str], by_hour: bool) -> None:
-    title = f"{measure.title()} per {'hour' if by_hour else 'day'} by model"
-    figure = charts.per_day(report.by_day, measure, colour, by_hour)
-    chart(title, figure, title, charts.legend(report.by_day, measure, colour))
+            chart(f"Cost per {step} by model", "US$, UTC", charts.per_day(days, "cost", colour, by_hour))
+            chart("Share of the cost", "US$", charts.cost_share(report.by_model, colour))
 
 
 def empty(principal: Principal, filtered: bool) -> None:
@@ -87,6 +89,7 @@ def rows(principal: Principal, chosen: Filter, sums: Totals, names: dict[str, st
 def page() -> None:
     principal = require_principal()
     st.title("Usage")
+    st.html(STYLE)
     scope = (principal.tenant_id, None if principal.is_admin else principal.user_id)
     try:
         models, people = choices(scope, principal)
@@ -97,7 +100,7 @@ def page() -> None:
             return empty(principal, filtered=bool(models))
         usage_parts.cards(report.totals, report.previous, chosen.length.days)
         usage_parts.notes(report.totals)
-        drawings(report, chosen.by_hour)
+        drawings(report, chosen.by_hour, models)
         st.markdown("**Models**")
         usage_parts.models(report.by_model)
         rows(principal, chosen, report.totals, {one.id: one.name for one in people} if principal.is_admin else {})

@@ -1,5 +1,6 @@
 """Who people are: tenants, users, passwords, browser sessions, one-time links, API keys, and the audit log."""
 
+from chatcore.accounts.active import require_active
 from chatcore.accounts.codes import Link, OpenCode
 from chatcore.accounts.console import Console
 from chatcore.accounts.keys import KeyInfo
@@ -22,4 +23,5 @@ __all__ = [
     "Role",
     "SessionInfo",
     "TenantInfo",
+    "require_active",
 ]

@@ -74,7 +74,7 @@ def owned(session: Session, user_id: str | None = None) -> list[tuple[str, KeyIn
     )
     if user_id is not None:
         statement = statement.where(ApiKey.user_id == user_id)
-    return [(username, KeyInfo(*key)) for username, *key in session.execute(statement)]
+    return [(row[0], KeyInfo(*row[1:])) for row in session.execute(statement)]
 
 
 def revoke_any(session: Session, key_id: str) -> tuple[str, str] | None:

@@ -193,7 +193,7 @@ def _refuse_headless(session: Session, was: User) -> None:
         raise Conflict("This is the last admin; make another one first.")
 
 
-def _people() -> Select[Any]:
+def _people() -> Select[*tuple[Any, ...]]:
     # For each listed person by the index on user_id, so that one tenant's list does not read all sessions there are.
     seen = select(func.max(BrowserSession.last_seen_at)).where(BrowserSession.user_id == User.id).scalar_subquery()
     return (

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatcore.api.addresses import client_address, forwarded_hops, is_trusted, peer
 from chatcore.api.parts import Parts
+from chatcore.errors import DatabaseError
 
 COOKIE: Final = "chatcore_session"
 SESSION_HEADER: Final = b"x-chatcore-session"
@@ -21,6 +22,9 @@ ADDRESS_HEADER: Final = b"x-chatcore-address"
 
 _OUR_PREFIX: Final = b"x-chatcore-"
 _OUR_PATHS: Final = ("/session/", "/api/", "/v1/")
+# Streamlit answers these to anybody: strangers could fill the memory with uploads, and read metrics and downloads.
+_SIGNED_IN_ONLY: Final = ("/_stcore/upload_file", "/_stcore/metrics", "/media/")
+_PICTURES: Final = (".png", ".svg")  # the sign-in page's own, served from /media/ too
 _MAX_COOKIES: Final = 3  # more of the same name than this is nobody's browser
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -51,8 +55,11 @@ class CallerMiddleware:
             return
         try:
             caller = await self._caller(scope)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, DatabaseError):
             await _unavailable(scope, receive, send)
+            return
+        if self._is_closed(scope, caller):
+            await Response(status_code=403)(scope, receive, send)
             return
         forwarded = self._scheme(scope) | {"headers": [*_without_ours(scope["headers"]), *caller]}
         await self._app({**scope, **forwarded}, receive, _secured(send) if scope["type"] == "http" else send)
@@ -61,13 +68,23 @@ class CallerMiddleware:
         """Our headers. Only a websocket and our own routes cost a look into the database."""
         address = client_address(dict(scope), self._core.settings.trusted_proxies)
         headers = [(ADDRESS_HEADER, address.encode("latin-1"))]
-        path: str = scope["path"]
-        if scope["type"] == "websocket" or path.removeprefix(self._base).startswith(_OUR_PATHS):
+        path = self._path(scope)
+        if scope["type"] == "websocket" or path.startswith((*_OUR_PATHS, *_SIGNED_IN_ONLY)):
             for token in cookie_values(scope["headers"])[:_MAX_COOKIES]:
                 session_id = await self._core.accounts.session_for_token(token)
                 if session_id is not None:
                     return [*headers, (SESSION_HEADER, session_id.encode())]
         return headers
+
+    def _path(self, scope: Scope) -> str:
+        path: str = scope["path"]
+        return path.removeprefix(self._base)
+
+    def _is_closed(self, scope: Scope, caller: list[tuple[bytes, bytes]]) -> bool:
+        """Whether nobody is signed in for what is there for signed-in people only."""
+        path = self._path(scope)
+        closed = path.startswith(_SIGNED_IN_ONLY) and not path.endswith(_PICTURES)
+        return closed and all(name != SESSION_HEADER for name, _ in caller)
 
     def _scheme(self, scope: Scope) -> dict[str, Any]:
         """What a trusted proxy says about the scheme: it decides whether the cookie is for https only."""

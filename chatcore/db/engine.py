@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Result, create_engine, event, text
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from chatcore.errors import DatabaseError
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _BUSY_TIMEOUT_MS: Final = 15_000
 _WRITE_TRIES: Final = 5
 _POSTGRES_WRITERS: Final = 4
+_AWAY: Final = "The database does not answer right now. Nothing was changed; try again in a moment."
 _RETRYABLE_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
 
 
@@ -44,20 +45,28 @@ class Database:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._inode = 0
         writers = 1 if self.is_sqlite else _POSTGRES_WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-writer")
         self._readers = ThreadPoolExecutor(8, thread_name_prefix="db-reader")
 
     def read(self, work: Callable[[Session], T]) -> T:
-        """Run `work` in a session that is rolled back at its end, in this thread."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            return work(session)
+        """Run `work` in a session that is rolled back at its end, in this thread.
+
+        Raises `DatabaseError` when the database does not answer.
+        """
+        try:
+            with Session(self.engine, expire_on_commit=False) as session:
+                return work(session)
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseError(_AWAY) from error
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction, on the writer queue, and wait for its commit.
 
         `work` may be run again when the database was busy or a deadlock was broken, so it must have no effect
-        but on the session. Its exceptions roll back and are raised here.
+        but on the session. Its exceptions roll back and are raised here; `DatabaseError` stands for a database that
+        does not answer, or is busy for too long.
         """
         return self.submit(work).result()
 
@@ -74,13 +83,26 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read, work)
 
     def ping(self) -> None:
-        """Raises `DatabaseError` when the database does not answer."""
+        """Raises `DatabaseError` when the database does not answer, or its SQLite file was removed or replaced."""
         try:
+            self._check_file()
             with self.engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
         except (DBAPIError, OSError) as error:
             where = "the SQLite file" if self.is_sqlite else f"PostgreSQL at {self.url.host or 'the local socket'}"
             raise DatabaseError(f"The database does not answer: {where}. Check CHATCORE_DATABASE_URL.") from error
+
+    def _check_file(self) -> None:
+        """An open SQLite file goes on working after somebody moved it away, and all that is written is then lost."""
+        if not self.is_sqlite:
+            return
+        path = Path(self.url.database or "")
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        found = path.stat().st_ino
+        self._inode = self._inode or found
+        if found != self._inode:
+            raise DatabaseError("The SQLite file was replaced while Chatcore runs. Restart it.")
 
     def close(self) -> None:
         """Finish the writes that were asked for, then close every connection."""
@@ -99,6 +121,8 @@ class Database:
                     return result
             except DBAPIError as error:
                 if attempt == _WRITE_TRIES or not _is_passing(error):
+                    if isinstance(error, OperationalError | InterfaceError):
+                        raise DatabaseError(_AWAY) from error
                     raise
                 log.warning("database busy, write tried again", extra={"attempt": attempt})
                 time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)
@@ -124,7 +148,6 @@ def _postgres_engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,
         pool_size=10,

@@ -21,13 +21,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` stands in the log lines."""
+    """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` stands in the log lines.
+
+    `keep_last`: how many of the last messages are sent whatever the model's window.
+    """
 
     model: Model
     messages: list[dict[str, Any]]
     trace_id: str
     temperature: float | None = None
     max_tokens: int | None = None
+    keep_last: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,7 @@ class Attempt:
     def __init__(self, request: CompletionRequest, worker: WorkerProcess) -> None:
         model = request.model
         self.request = request
-        self.trimmed = 0
-        self._call: RemoteCall = worker.call(_spec(request), self._notice)
+        self._call: RemoteCall = worker.call(_spec(request))
         self._prices = model.prices
 
     def __aiter__(self) -> AsyncIterator[list[Delta]]:
@@ -66,14 +69,21 @@ class Attempt:
         self._call.cancel()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether `result` is there."""
+        return self._call.end is not None
+
+    @property
+    def trimmed(self) -> int:
+        """How many of the oldest messages were left out because they did not fit the model's window."""
+        return self._call.trimmed
+
+    @property
     def result(self) -> AttemptResult:
         """How it ended. Only after the iteration has."""
         end = self._call.end
         assert end is not None, "the attempt has not ended"
         return self._result(end)
-
-    def _notice(self, notice: dict[str, Any]) -> None:
-        self.trimmed = int(notice.get("trimmed", 0))
 
     def _result(self, end: CallEnd) -> AttemptResult:
         model, error = self.request.model, None
@@ -113,6 +123,11 @@ class Gateway:
     def warm(self) -> bool:
         """Whether the worker has imported litellm and takes calls at once."""
         return self._worker.ready
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the worker is looked after: it may be starting, but it is coming."""
+        return self._worker.is_kept
 
     @property
     def worker_pid(self) -> int | None:
@@ -156,4 +171,5 @@ def _spec(request: CompletionRequest) -> CallSpec:
         between_words_timeout=model.between_words_timeout,
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
+        keep_last=request.keep_last,
     )

@@ -148,11 +148,12 @@ class _Call:
     async def _exchange(self) -> None:
         spec = self.spec
         self.messages, trimmed = await context.fit(
-            spec.messages, spec.target, spec.context_window, spec.arguments.get("max_tokens")
+            spec.messages, spec.target, spec.context_window, spec.arguments.get("max_tokens"), spec.keep_last
         )
         if trimmed:
             self._notice({"trimmed": trimmed})
         self.sent = True
+        self._notice({"started": True})
         self._stream = await litellm.acompletion(
             model=spec.target,
             messages=self.messages,

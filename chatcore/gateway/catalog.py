@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from chatcore.config import Settings
 from chatcore.config_file import ENV_REFERENCE, ModelEntry
-from chatcore.errors import ModelUnavailable
+from chatcore.errors import ConfigError, ModelUnavailable
 from chatcore.gateway.demo import DEMO_MODELS, DemoModel
-from chatcore.gateway.prices import Prices, prices_from
+from chatcore.gateway.prices import PRICE_FIELDS, Prices, prices_from
 
 # The variable each provider's key is read from, as litellm documents them. A provider that is not listed here
 # (a cloud's own credentials, a local server) is taken to be available.
@@ -84,7 +84,10 @@ class Model:
 
 
 class Catalog:
-    """The models in the order of the configuration; the demo models after them, a local Ollama's last."""
+    """The models in the order of the configuration; the demo models after them, a local Ollama's last.
+
+    Raises `ConfigError` when the default model is not among them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -92,14 +95,19 @@ class Catalog:
         self._found: tuple[Model, ...] = ()
         entries: dict[str, Model] = {}
         for entry in settings.file.model_list:
-            # Several deployments may share a name; the first stands until failover between them exists.
-            entries.setdefault(entry.model_name, _configured(entry, settings))
+            # Several deployments may share a name; the first that can be called stands until failover exists.
+            model = _configured(entry, settings)
+            if entry.model_name not in entries or (model.available and not entries[entry.model_name].available):
+                entries[entry.model_name] = model
         show_demo = settings.own.demo_models
         if show_demo == "auto":
             show_demo = not any(model.available for model in entries.values())
         if show_demo:
             entries |= {demo.name: _demo(demo) for demo in DEMO_MODELS}
         self._entries = entries
+        wanted = settings.own.default_model
+        if wanted and wanted not in entries and not wanted.startswith(("ollama/", "demo/")):
+            raise ConfigError(f"chatcore.default_model names {wanted}, which is not in model_list.")
 
     def models(self) -> list[Model]:
         """Every entry, available or not."""
@@ -145,7 +153,7 @@ def _configured(entry: ModelEntry, settings: Settings) -> Model:
     params, facts = entry.litellm_params, entry.model_info
     extra = dict(params.model_extra or {})
     provider = str(extra.get("custom_llm_provider") or provider_of(params.model))
-    table = _table_entry(params.model)
+    table = _table_entry(params.model, provider)
     secret_arguments, missing = _arguments(entry, provider, settings.environment)
     known = {**table, **{k: v for k, v in facts.model_dump().items() if v is not None}, **(facts.model_extra or {})}
     own = settings.own
@@ -172,10 +180,14 @@ def _configured(entry: ModelEntry, settings: Settings) -> Model:
 
 
 def _prices(entry: ModelEntry, table: Mapping[str, Any]) -> Prices:
-    for values in (entry.model_info, entry.litellm_params):
-        if found := prices_from(values.model_dump(), "config"):
-            return found
-    return prices_from(table, "litellm") or Prices()
+    """Each price from `model_info`, else `litellm_params`, else litellm's table."""
+    info = {name: value for name, value in entry.model_info.model_dump().items() if value is not None}
+    given = entry.litellm_params.model_dump() | info
+    written = {name: value for name, value in given.items() if name.partition("_above_")[0] in PRICE_FIELDS}
+    if all(value is None for value in written.values()):
+        return prices_from(table, "litellm") or Prices()
+    listed = {name: value for name, value in table.items() if name in PRICE_FIELDS}
+    return prices_from(listed | {k: v for k, v in written.items() if v is not None}, "config") or Prices()
 
 
 def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -184,12 +196,10 @@ def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tupl
     missing: list[str] = []
     arguments: dict[str, Any] = {}
     for name, value in given.items():
-        if isinstance(value, str) and value.startswith(ENV_REFERENCE):
-            variable = value.removeprefix(ENV_REFERENCE)
-            value = env.get(variable)
-            if not value:
-                missing.append(variable)
-                continue
+        value, absent = _resolved(value, env)
+        missing.extend(absent)
+        if absent:
+            continue
         if (name not in _NOT_ARGUMENTS or name == "api_key") and "cost_per_" not in name:
             arguments[name] = value
     variables = KEY_VARIABLES.get(provider, ())
@@ -199,6 +209,22 @@ def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tupl
         else:
             missing.append(" or ".join(variables))
     return arguments, tuple(missing)
+
+
+def _resolved(value: Any, env: Mapping[str, str]) -> tuple[Any, list[str]]:
+    """`value` with its `os.environ/NAME` replaced, also inside lists and mappings, and the names that are not set."""
+    if isinstance(value, str) and value.startswith(ENV_REFERENCE):
+        name = value.removeprefix(ENV_REFERENCE)
+        return env.get(name), [] if env.get(name) else [name]
+    if isinstance(value, dict):
+        pairs = {key: _resolved(inner, env) for key, inner in value.items()}
+        return {key: found for key, (found, _) in pairs.items()}, [
+            name for _, absent in pairs.values() for name in absent
+        ]
+    if isinstance(value, list):
+        items = [_resolved(inner, env) for inner in value]
+        return [found for found, _ in items], [name for _, absent in items for name in absent]
+    return value, []
 
 
 def _demo(demo: DemoModel) -> Model:
@@ -217,9 +243,13 @@ def _demo(demo: DemoModel) -> Model:
     )
 
 
-def _table_entry(target: str) -> Mapping[str, Any]:
+def _table_entry(target: str, provider: str) -> Mapping[str, Any]:
+    """What litellm's table says of the model, if it is that provider's: another one has prices of its own."""
     table = _litellm_table()
-    return table.get(target) or table.get(target.split("/", 1)[-1]) or {}
+    if target in table:
+        return table[target]
+    found = table.get(target.split("/", 1)[-1], {})
+    return found if found.get("litellm_provider") == provider else {}
 
 
 @cache

@@ -13,8 +13,10 @@ _PER_MESSAGE: Final = 4  # tokens a chat format adds to each message
 _DEFAULT_RESERVE: Final = 4096  # tokens left for the reply where the person set no limit
 
 
-async def fit(messages: Messages, target: str, window: int | None, max_tokens: int | None) -> tuple[Messages, int]:
-    """Drop the oldest turns until the rest fits `window` tokens. Never the system prompt, never the last question.
+async def fit(
+    messages: Messages, target: str, window: int | None, max_tokens: int | None, keep_last: int = 1
+) -> tuple[Messages, int]:
+    """Drop the oldest turns until the rest fits `window` tokens. Never the system prompt, never the last `keep_last`.
 
     Returns what to send and how many messages were left out.
     """
@@ -30,11 +32,11 @@ async def fit(messages: Messages, target: str, window: int | None, max_tokens: i
     left = budget - (sum(counts) - sum(count for _, count in turns))
     total = sum(count for _, count in turns)
     dropped = 0
-    last_question = max((i for i, (message, _) in enumerate(turns) if message["role"] == "user"), default=0)
-    while total > left and dropped < last_question:
+    kept_from = max(len(turns) - keep_last, 0)
+    while total > left and dropped < kept_from:
         total -= turns[dropped][1]
         dropped += 1
-        while dropped < last_question and turns[dropped][0]["role"] != "user":
+        while dropped < kept_from and turns[dropped][0]["role"] != "user":
             total -= turns[dropped][1]
             dropped += 1
     return system + [message for message, _ in turns[dropped:]], dropped

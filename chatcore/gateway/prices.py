@@ -16,6 +16,7 @@ _FIELDS: Final = {
     "output_cost_per_reasoning_token": "reasoning",
 }
 _TIERED: Final = re.compile(rf"({'|'.join(_FIELDS)})_above_(\d+)k_tokens")
+PRICE_FIELDS: Final = frozenset(_FIELDS)
 _NANO: Final = Decimal(10) ** 9
 
 
@@ -64,7 +65,7 @@ def prices_from(values: Mapping[str, Any], source: PriceSource) -> Prices | None
 
 
 def cost_nano_usd(tokens: Tokens, prices: Prices) -> int | None:
-    """The cost of a call in nano-USD, None where the model has no price.
+    """The cost of a call in nano-USD, None where a price that it needs is not known.
 
     Cached tokens cost the cached price where there is one, else the prompt's; the same for cache writes and
     reasoning. Source: the providers' price lists as litellm names their fields.
@@ -72,6 +73,8 @@ def cost_nano_usd(tokens: Tokens, prices: Prices) -> int | None:
     if prices.source == "none":
         return None
     unit = {kind: Decimal(value) for kind, value in prices.at(tokens.prompt).items()}
+    if (tokens.prompt and "prompt" not in unit) or (tokens.completion and "completion" not in unit):
+        return None  # half a price must not make the other half free
     prompt, completion = unit.get("prompt", Decimal(0)), unit.get("completion", Decimal(0))
     plain_prompt = max(tokens.prompt - tokens.cached - tokens.cache_write, 0)
     plain_completion = max(tokens.completion - tokens.reasoning, 0)

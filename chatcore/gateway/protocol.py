@@ -1,7 +1,8 @@
 """What the page's process and the gateway worker say to each other over a socket pair.
 
-A frame is four bytes of length (big endian) and a JSON object. To the worker: `call`, `cancel`. From it, each with
-the call's number `id`: `deltas`, `notice`, and one `end`. `ready` comes once, when litellm is imported.
+A frame is four bytes of length (big endian) and a JSON object. To the worker: `call`, `cancel`, `ping`. From it, each
+with the call's number `id`: `started`, `trimmed`, `deltas`, and one `end`; without one, `ready` (litellm is imported,
+calls are taken) and `pong`.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ class CallSpec(BaseModel):
     between_words_timeout: float
     context_window: int | None = None
     max_output_tokens: int | None = None
+    keep_last: int = 1  # how many of the last messages must be sent, whatever the window
 
 
 class Usage(BaseModel):

@@ -36,6 +36,8 @@ class Worker:
                 task = asyncio.create_task(self._run(call_id, message["call"]))
                 self._calls[call_id] = task
                 task.add_done_callback(partial(self._forget, call_id))
+            elif "ping" in message:
+                self.send({"pong": True})
             elif "cancel" in message and (running := self._calls.get(int(message["id"]))):
                 running.cancel()
         for task in list(self._calls.values()):
@@ -90,8 +92,8 @@ class Outbox:
                 self._timer = self._loop.call_later(wait, self.flush)
 
     def notice(self, notice: dict[str, Any]) -> None:
-        """Tell something about the call that is no word of the reply, such as `{"trimmed": 4}`."""
-        self._worker.send({"id": self._call_id, "notice": notice})
+        """Tell something about the call that is no word of the reply: `{"started": True}`, `{"trimmed": 4}`."""
+        self._worker.send({"id": self._call_id, **notice})
 
     def flush(self) -> None:
         """Send what is held."""

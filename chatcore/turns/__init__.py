@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from chatcore.accounts.principal import Principal
+from chatcore import accounts
+from chatcore.accounts import Principal
 from chatcore.config_file import ChatcoreSection
 from chatcore.conversations import Conversation, Message
 from chatcore.conversations import store as conversations
@@ -48,7 +49,7 @@ class Turns:
     @property
     def is_running(self) -> bool:
         """Whether new questions are taken."""
-        return self.engine.is_running
+        return self.engine.is_running and self._gateway.is_kept
 
     def ask(
         self,
@@ -59,7 +60,6 @@ class Turns:
         model: str,
         agent_id: str | None = None,
         settings: TurnSettings | None = None,
-        client_message_id: str | None = None,
     ) -> Asked:
         """Store a question and begin to answer it, in a new conversation where `conversation_id` is None.
 
@@ -68,7 +68,7 @@ class Turns:
         """
         text = self._checked(text)
         found = self._gateway.catalog.get(model)
-        chosen = settings or TurnSettings()
+        chosen = TurnSettings.from_dict((settings or TurnSettings()).as_dict())
 
         def work(session: Session) -> Asked | Begun:
             if conversation_id is None:
@@ -80,25 +80,46 @@ class Turns:
                 if store.running(session, conversation_id):
                     queued_id = store.enqueue(session, principal, conversation_id, text, model, agent_id, chosen)
                     return Asked(conversation_id, queued_id=queued_id)
-            return self._begin(session, principal, conversation, text, found, agent_id, chosen, client_message_id)
+            return self._begin(session, principal, conversation, text, found, agent_id, chosen)
 
         return self._start(principal, work)
 
-    def retry(self, principal: Principal, message_id: str, *, model: str) -> Asked:
+    def retry(
+        self,
+        principal: Principal,
+        message_id: str,
+        *,
+        model: str,
+        agent_id: str | None = None,
+        settings: TurnSettings | None = None,
+    ) -> Asked:
         """Answer the same question again: a sibling of the reply `message_id`, which stays.
 
+        `agent_id`, `settings`: None for those that the reply and its conversation have.
         Raises `NotFound`, `Conflict` while a turn runs, `ModelUnavailable`, `Draining`.
         """
-        return self._again(principal, message_id, model, continuing=False)
+        return self._again(principal, message_id, model, agent_id, settings, below=False)
 
-    def resume(self, principal: Principal, message_id: str, *, model: str) -> Asked:
-        """Go on where a stopped, interrupted or cut reply ended, as a message below it. Raises as `retry`."""
-        return self._again(principal, message_id, model, continuing=True)
+    def resume(
+        self,
+        principal: Principal,
+        message_id: str,
+        *,
+        model: str,
+        agent_id: str | None = None,
+        settings: TurnSettings | None = None,
+    ) -> Asked:
+        """Go on where a stopped, interrupted or cut reply ended, as a message below it. As `retry` otherwise."""
+        return self._again(principal, message_id, model, agent_id, settings, below=True)
 
     def stop(self, principal: Principal, turn_id: str) -> None:
         """Stop a turn, wherever it runs. Its words stay. Raises `NotFound`."""
 
-        self._db.read(lambda session: store.require_own(session, principal, turn_id))
+        def allowed(session: Session) -> None:
+            accounts.require_active(session, principal)
+            store.require_own(session, principal, turn_id)
+
+        self._db.read(allowed)
         self.engine.stop(turn_id)
         self._db.write(lambda session: store.request_stop(session, turn_id))
 
@@ -123,8 +144,7 @@ class Turns:
             return
         seq, runs = -1, True
         while runs:
-            after = seq
-            chunks, runs = self._db.read(lambda session, after=after: store.chunks_after(session, turn_id, after))  # type: ignore[misc]
+            chunks, runs = self._db.read(partial(store.chunks_after, turn_id=turn_id, seq=seq))
             yield [delta for _, delta in chunks]
             if chunks:
                 seq = chunks[-1][0]
@@ -132,11 +152,20 @@ class Turns:
                 time.sleep(_TAIL_EVERY)
 
     async def afollow(self, principal: Principal, turn_id: str, *, pace: Pace = _steady) -> AsyncIterator[list[Delta]]:
-        """`follow` for coroutines."""
-        iterator = self.follow(principal, turn_id, pace=pace)
-        done = object()
-        while (batch := await asyncio.to_thread(next, iterator, done)) is not done:
-            yield batch  # type: ignore[misc]
+        """`follow` for coroutines: it parks no thread, so there may be hundreds."""
+        await self._db.aread(lambda session: store.require_own(session, principal, turn_id))
+        if live := self.engine.live(turn_id):
+            async for batch in live.afollow(pace):
+                yield batch
+            return
+        seq, runs = -1, True
+        while runs:
+            chunks, runs = await self._db.aread(partial(store.chunks_after, turn_id=turn_id, seq=seq))
+            yield [delta for _, delta in chunks]
+            if chunks:
+                seq = chunks[-1][0]
+            if runs:
+                await asyncio.sleep(_TAIL_EVERY)
 
     def queued(self, principal: Principal, conversation_id: str) -> list[QueuedMessage]:
         """The questions that wait in a conversation, oldest first."""
@@ -151,13 +180,11 @@ class Turns:
         """Change a question that waits. Raises `NotFound` when it no longer does, `InvalidInput`."""
         text = self._checked(text)
 
-        def work(session: Session) -> None:
-            rows = store.queued(session, principal, conversation_id)
-            if queued_id not in {row.id for row in rows}:
-                raise NotFound("This question is no longer waiting.")
-            session.execute(update(QueuedRow).where(QueuedRow.id == queued_id).values(content=text))
+        def work(session: Session) -> bool:
+            return store.edit_queued(session, principal, conversation_id, queued_id, text)
 
-        self._db.write(work)
+        if not self._db.write(work):
+            raise NotFound("This question is no longer waiting.")
 
     def withdraw(self, principal: Principal, conversation_id: str, queued_id: str) -> str | None:
         """Take a question out of the queue; returns its text, None when it no longer waits."""
@@ -184,7 +211,12 @@ class Turns:
     def _start(self, principal: Principal, work: Callable[[Session], Asked | Begun]) -> Asked:
         if self.engine.draining:
             raise Draining("Chatcore is restarting. Your question was not sent; try again in a minute.")
-        outcome = self._db.write(work)
+
+        def checked(session: Session) -> Asked | Begun:
+            accounts.require_active(session, principal)
+            return work(session)
+
+        outcome = self._db.write(checked)
         if isinstance(outcome, Asked):
             return outcome
         self.engine.run(outcome, principal.tenant_id)
@@ -199,14 +231,23 @@ class Turns:
         model: Model,
         agent_id: str | None,
         settings: TurnSettings,
-        client_message_id: str | None = None,
     ) -> Begun:
-        question_id = self._add_question(session, principal, conversation, text, client_message_id)
+        question_id = self._add_question(session, principal, conversation, text)
         return store.begin(
             session, principal, self.engine.owner, conversation, question_id, model, agent_id, settings, added=1
         )
 
-    def _again(self, principal: Principal, message_id: str, model: str, *, continuing: bool) -> Asked:
+    def _again(
+        self,
+        principal: Principal,
+        message_id: str,
+        model: str,
+        agent_id: str | None,
+        settings: TurnSettings | None,
+        *,
+        below: bool,
+    ) -> Asked:
+        """Another reply: beside the one named, or `below` it where it has words to go on from."""
         found = self._gateway.catalog.get(model)
 
         def work(session: Session) -> Begun:
@@ -216,12 +257,22 @@ class Turns:
                 raise Conflict(_BUSY)
             if message.role != "assistant" or message.parent_id is None:
                 raise InvalidInput("Only a reply can be tried again or continued.")
-            settings = TurnSettings.from_dict(conversation.settings)
-            parent = message.id if continuing and message.content else message.parent_id
+            parent_id = message.id if below and message.content else message.parent_id
+            _, parent = conversations.message(session, principal, parent_id)
+            chosen = settings or TurnSettings.from_dict(conversation.settings)
             return store.begin(
-                session, principal, self.engine.owner, conversation, parent, found, message.agent_id, settings,
-                added=0, continuing=continuing and bool(message.content),
-            )  # fmt: skip
+                session,
+                principal,
+                self.engine.owner,
+                conversation,
+                parent_id,
+                found,
+                agent_id or message.agent_id,
+                chosen,
+                added=0,
+                # What follows a reply goes on from it, also when it is tried a second time.
+                continuing=parent.role == "assistant",
+            )
 
         return self._start(principal, work)
 
@@ -231,6 +282,8 @@ class Turns:
         if row is None:
             return None
         user = session.get_one(UserRow, row.user_id)
+        if user.disabled_at is not None:
+            return None
         principal = Principal(user.id, user.tenant_id, user.username, user.name, "member", user.tier)
         session.refresh(row)
         begun = self._begin_queued(session, principal, conversation_value(row))
@@ -261,22 +314,10 @@ class Turns:
         return replace(conversation, head_message_id=reply_id)
 
     @staticmethod
-    def _add_question(
-        session: Session,
-        principal: Principal,
-        conversation: Conversation,
-        text: str,
-        client_message_id: str | None = None,
-    ) -> str:
+    def _add_question(session: Session, principal: Principal, conversation: Conversation, text: str) -> str:
         question = {"role": "user", "content": text, "status": "complete", "parts": []}
-        return conversations.add_message(
-            session,
-            principal,
-            conversation.id,
-            parent_id=conversation.head_message_id,
-            client_message_id=client_message_id,
-            **question,
-        )
+        parent_id = conversation.head_message_id
+        return conversations.add_message(session, principal, conversation.id, parent_id=parent_id, **question)
 
     def _checked(self, text: str) -> str:
         text = clean(text).strip()

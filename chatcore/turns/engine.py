@@ -140,6 +140,8 @@ class TurnEngine:
                 reply.take(batch)
         finally:
             stopper.cancel()
+            if not attempt.has_ended:  # our own code failed: the provider must not go on for nobody
+                attempt.cancel()
         live.close_text()
         status: TurnStatus | None = "interrupted" if self._interrupt and attempt.result.outcome == "stopped" else None
         return reply.end(attempt.result, attempt.trimmed, status)
@@ -165,17 +167,27 @@ class TurnEngine:
         return go
 
     async def _housekeeping(self) -> None:
-        """Forget finished turns, drop old chunks, and recover the turns of hosts that went silent."""
+        """Every few seconds, for as long as the process lives: a round that fails is logged, and the next one tries."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING_EVERY)
-            old = time.monotonic() - _KEEP_FINISHED
-            for turn_id in [key for key, live in self._live.items() if live.finished and live.finished_at < old]:
-                del self._live[turn_id]
             try:
-                await self._db.awrite(store.purge_chunks)
-                await self._db.awrite(lambda session: recovery.recover(session, self.owner))
-            except Exception as error:  # noqa: BLE001 - the database may be away; the next round tries again
-                log.error("housekeeping failed", extra={"error": type(error).__name__})
+                await self._keep_house()
+            except Exception:
+                log.exception("housekeeping failed")
+
+    async def _keep_house(self) -> None:
+        """Forget finished turns, drop old chunks, recover what dead processes left, stop what disabled people asked."""
+        live = list(self._live.values())
+        old = time.monotonic() - _KEEP_FINISHED
+        for turn in live:
+            if turn.finished and turn.finished_at < old:
+                self._live.pop(turn.turn_id, None)
+        running = [turn.turn_id for turn in live if not turn.finished]
+        await self._db.awrite(store.purge_chunks)
+        await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
+        if running:
+            for turn_id in await self._db.aread(lambda session: store.of_disabled(session, running)):
+                self.stop(turn_id)
 
     async def _drain(self, seconds: float) -> None:
         assert self._journal is not None

@@ -37,6 +37,7 @@ class Entry:
     end: TurnEnd | None = None
     stored: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
+    doubtful: bool = False  # a commit failed, or only seemed to: what it wrote is written again
     not_before: float = 0.0
 
 
@@ -79,16 +80,17 @@ class Journal:
     async def _write(self, entries: list[Entry]) -> None:
         try:
             await self._commit(entries)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other turns must go on being written
-            facts = {"error": type(error).__name__, "turns": len(entries)}
-            log.error("group commit failed, writing turn by turn", extra=facts)
+        except Exception as error:
+            log.error("group commit failed, writing turn by turn", exc_info=error, extra={"turns": len(entries)})
+            for entry in entries:
+                entry.doubtful = True
             for entry in entries:
                 await self._write_alone(entry)
 
     async def _write_alone(self, entry: Entry) -> None:
         try:
             await self._commit([entry])
-        except Exception as error:  # noqa: BLE001 - as above; the turn stays in the journal and is tried again
+        except Exception as error:
             entry.failures += 1
             pause = min(0.25 * 2**entry.failures, _MAX_PAUSE)
             entry.not_before = time.monotonic() + pause
@@ -98,8 +100,8 @@ class Journal:
                     "turn_id": entry.live.turn_id,
                     "try": entry.failures,
                     "pause_s": pause,
-                    "error": type(error).__name__,
                 },
+                exc_info=error,
             )
 
     async def _commit(self, entries: list[Entry]) -> None:
@@ -117,13 +119,15 @@ class Journal:
 
         def work(session: Session) -> list[str]:
             afterwards.clear()
+            for entry in entries:
+                if entry.doubtful:
+                    store.forget_chunks(session, entry.live.turn_id, entry.live.next_seq)
             store.add_chunks(session, tenants, chunks)
             if beat:
                 store.heartbeat(session, list(marks))
             for entry in ended:
                 assert entry.end is not None
-                store.finish(session, entry.end)
-                if then := self._after_end(session, entry.end):
+                if store.finish(session, entry.end) and (then := self._after_end(session, entry.end)):
                     afterwards.append(then)
             return store.stop_requested(session, list(marks))
 
@@ -134,7 +138,7 @@ class Journal:
             self._entries[turn_id].live.next_seq = seq + 1
         for entry in entries:
             entry.live.flushed = marks[entry.live.turn_id]
-            entry.failures = 0
+            entry.failures, entry.doubtful = 0, False
             if entry.live.turn_id in stops and entry.end is None:
                 entry.on_stop()
         for then in afterwards:

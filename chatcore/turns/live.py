@@ -4,12 +4,16 @@ The engine's loop appends, followers on other threads read. The list only grows,
 number and every word is seen once, in order.
 """
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Final
 
 from chatcore.conversations.text import Cleaner
 from chatcore.gateway import Delta
+
+_LOOK_EVERY: Final = 0.02  # seconds between two looks of a coroutine
 
 Pace = Callable[[int], float]
 """From the characters handed out so far to the seconds until the next batch."""
@@ -79,6 +83,19 @@ class LiveTurn:
                 return
             if not finished and end:
                 time.sleep(pace(characters))
+
+    async def afollow(self, pace: Pace) -> AsyncIterator[list[Delta]]:
+        """`follow` for coroutines."""
+        seen = characters = 0
+        while True:
+            finished = self.finished  # before the deltas, as in `follow`
+            end = len(self.deltas)
+            batch = join(self.deltas[seen:end])
+            seen, characters = end, characters + sum(len(delta.text) for delta in batch)
+            yield batch
+            if finished:
+                return
+            await asyncio.sleep(max(pace(characters), _LOOK_EVERY))
 
     def _add(self, deltas: list[Delta]) -> None:
         if deltas:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its host, its pid, and when it started, as pids come back."""
+    """A process: its host, its pid, and when it started, as pids come back.
+
+    `started` begins with the pid namespace: two containers may share a host's name and not see each other's pids.
+    """
 
     host: str
     pid: int
@@ -19,9 +22,14 @@ class Owner:
         """This process."""
         return cls(socket.gethostname(), os.getpid(), _started(os.getpid()))
 
+    @property
+    def is_near(self) -> bool:
+        """Whether its pid means anything to this process."""
+        return self.host == socket.gethostname() and self.started.split("/")[0] == _namespace()
+
     def is_dead(self) -> bool:
-        """True when it surely has gone; only its own host can tell."""
-        if self.host != socket.gethostname():
+        """True when it surely has gone; only a process that is near can tell."""
+        if not self.is_near:
             return False
         try:
             os.kill(self.pid, 0)
@@ -33,8 +41,16 @@ class Owner:
 
 
 def _started(pid: int) -> str:
-    """The process's start time in clock ticks since boot; empty where the system does not say (then pids decide)."""
+    """Namespace and start time (clock ticks since boot); without the time where the system does not say."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
+        ticks = ""
+    return f"{_namespace()}/{ticks}"
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
         return ""

@@ -1,6 +1,7 @@
 """Settling what a dead process left: the words that were written stay, as an interrupted reply."""
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,17 +20,28 @@ from chatcore.usage import ledger
 log = logging.getLogger(__name__)
 
 STALE_AFTER: Final = timedelta(seconds=30)
+_STALE_NEARBY: Final = timedelta(seconds=10)  # a container of the same name that was started again
+_LOST_AFTER: Final = timedelta(seconds=10)  # a turn of this process that nothing runs: its beginning was in doubt
 _CHARACTERS_A_TOKEN: Final = 4  # the usual rule of thumb for English; these rows are marked `estimated`
 
 
-def recover(session: Session, this: Owner) -> int:
-    """Interrupt the turns of dead processes of this host, and of hosts whose heartbeat is stale. Returns how many."""
+def recover(session: Session, this: Owner, running_here: Collection[str] = ()) -> int:
+    """Interrupt the turns of dead processes, of hosts whose heartbeat is stale, and our own that nothing runs.
+
+    `running_here`: the turns this process runs. Returns how many were interrupted.
+    """
     rows = session.scalars(select(TurnRow).where(TurnRow.status == "running")).all()
     recovered = 0
     for row in rows:
         owner = Owner(row.owner_host, row.owner_pid, row.owner_started)
-        stale = owner.host != this.host and row.heartbeat_at < utcnow() - STALE_AFTER
-        if owner != this and (stale or owner.is_dead()):
+        age = utcnow() - row.heartbeat_at
+        if owner == this:
+            lost = row.id not in running_here and age > _LOST_AFTER
+        elif owner.is_near:
+            lost = owner.is_dead()
+        else:
+            lost = age > (_STALE_NEARBY if owner.host == this.host else STALE_AFTER)
+        if lost:
             recovered += _interrupt(session, row)
     if recovered:
         log.warning("interrupted turns recovered", extra={"turns": recovered})

@@ -16,13 +16,15 @@ from chatcore.turns.values import Begun, TurnEnd, TurnStatus
 CONTINUE_PROMPT: Final = (
     "Continue exactly where your last message stopped. Do not repeat what you already wrote and do not comment on this."
 )
-_MAX_CONTEXT_MESSAGES: Final = 2000
+_MAX_CONTEXT_MESSAGES: Final = 10_000
 
 
 def request(session: Session, begun: Begun) -> CompletionRequest:
     """The begun turn's request with its messages: system prompt, then the branch up to the question."""
     window = store.branch(session, begun.conversation_id, begun.context_head, _MAX_CONTEXT_MESSAGES)
-    return replace(begun.request, messages=messages(begun.system_prompt, window.messages, continuing=begun.continuing))
+    sent = messages(begun.system_prompt, window.messages, continuing=begun.continuing)
+    # To continue means nothing without the question and the reply that are to be gone on with.
+    return replace(begun.request, messages=sent, keep_last=3 if begun.continuing else 1)
 
 
 def messages(system_prompt: str, branch: tuple[Message, ...], *, continuing: bool) -> list[dict[str, Any]]:

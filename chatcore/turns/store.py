@@ -1,6 +1,6 @@
 """The SQL of turns: beginning, chunks, stop requests, ends. Functions work inside the caller's transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
@@ -15,6 +15,7 @@ from chatcore.db import changed_rows
 from chatcore.db.tables import QueuedMessage as QueuedRow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
+from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
 from chatcore.gateway import CompletionRequest, Delta, Model
 from chatcore.ids import new_id
@@ -22,6 +23,7 @@ from chatcore.turns.owner import Owner
 from chatcore.turns.values import ActiveTurn, Begun, TurnEnd, TurnSettings
 from chatcore.usage import ledger
 
+MAX_QUEUED: Final = 20
 _CHUNKS_KEPT = timedelta(seconds=60)
 
 
@@ -105,7 +107,7 @@ def require_own(session: Session, principal: Principal, turn_id: str) -> None:
         raise errors.NotFound("This turn does not exist, or it is not yours.")
 
 
-def add_chunks(session: Session, tenant_ids: Mapping[str, str], chunks: Iterable[tuple[str, int, Delta]]) -> None:
+def add_chunks(session: Session, tenant_ids: Mapping[str, str], chunks: Sequence[tuple[str, int, Delta]]) -> None:
     """Write words of running turns: (turn, number, delta) each."""
     rows = [
         {"turn_id": turn_id, "seq": seq, "tenant_id": tenant_ids[turn_id], "kind": delta.kind, "text": delta.text}
@@ -113,6 +115,12 @@ def add_chunks(session: Session, tenant_ids: Mapping[str, str], chunks: Iterable
     ]
     if rows:
         session.execute(insert(ChunkRow), rows)
+
+
+def forget_chunks(session: Session, turn_id: str, seq: int) -> None:
+    """Remove the chunks from number `seq` on: a commit that seemed to fail may have written them after all."""
+    late = delete(ChunkRow).where(ChunkRow.turn_id == turn_id, ChunkRow.seq >= seq)
+    session.execute(late.execution_options(synchronize_session=False))
 
 
 def chunks_after(session: Session, turn_id: str, seq: int) -> tuple[list[tuple[int, Delta]], bool]:
@@ -153,17 +161,21 @@ def request_stop(session: Session, turn_id: str) -> None:
     )
 
 
-def finish(session: Session, end: TurnEnd) -> None:
-    """Write a turn's end: the reply, its ledger row, the turn's status. Twice is once."""
+def finish(session: Session, end: TurnEnd) -> bool:
+    """Write a turn's end: the reply, its ledger row, the turn's status. False when it had an end before.
+
+    Only the process that runs a turn calls this, and it knows best: where another one took it for dead meanwhile and
+    marked it interrupted, the true end replaces that.
+    """
     begun, result, usage = end.begun, end.result, end.result.usage
     changed = session.execute(
         update(TurnRow)
-        .where(TurnRow.id == begun.turn_id, TurnRow.status == "running")
+        .where(TurnRow.id == begun.turn_id, TurnRow.status.in_(("running", "interrupted")))
         .values(status=end.status, finished_at=utcnow())
         .execution_options(synchronize_session=False)
     )
     if changed_rows(changed) == 0:
-        return
+        return False
     known = usage.source != "none"
     store.finish_message(
         session, begun.conversation_id, begun.message_id, end.content,
@@ -173,6 +185,7 @@ def finish(session: Session, end: TurnEnd) -> None:
         ttft_ms=result.ttft_ms, latency_ms=result.latency_ms, meta=end.meta,
     )  # fmt: skip
     ledger.settle_call(session, begun.ledger_id, settlement(end))
+    return True
 
 
 def settlement(end: TurnEnd) -> ledger.Settlement:
@@ -204,7 +217,9 @@ def enqueue(
     agent_id: str | None,
     settings: TurnSettings,
 ) -> str:
-    """Put a question behind the running turn; returns its id."""
+    """Put a question behind the running turn; returns its id. Raises `Conflict` when too many wait already."""
+    if len(queued(session, principal, conversation_id)) >= MAX_QUEUED:
+        raise errors.Conflict(f"{MAX_QUEUED} questions are waiting already. Wait for an answer, or withdraw one.")
     queued_id = new_id("queued")
     session.execute(
         insert(QueuedRow).values(
@@ -223,11 +238,28 @@ def queued(session: Session, principal: Principal, conversation_id: str) -> list
 
 def take_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str | None = None) -> Any:
     """Take a question out of the queue: the one named, else the oldest. None when there is none."""
-    rows = [row for row in queued(session, principal, conversation_id) if queued_id in (None, row.id)]
-    if not rows:
-        return None
-    session.execute(delete(QueuedRow).where(QueuedRow.id == rows[0].id).execution_options(synchronize_session=False))
-    return rows[0]
+    for row in queued(session, principal, conversation_id):
+        if queued_id in (None, row.id):
+            gone = delete(QueuedRow).where(QueuedRow.id == row.id).execution_options(synchronize_session=False)
+            if changed_rows(session.execute(gone)):  # else somebody took it a moment ago
+                return row
+    return None
+
+
+def edit_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str, text: str) -> bool:
+    """Change a question that waits. False when it no longer does."""
+    changed = session.execute(
+        update(QueuedRow)
+        .where(
+            QueuedRow.id == queued_id,
+            QueuedRow.conversation_id == conversation_id,
+            QueuedRow.user_id == principal.user_id,
+            QueuedRow.tenant_id == principal.tenant_id,
+        )
+        .values(content=text)
+        .execution_options(synchronize_session=False)
+    )
+    return changed_rows(changed) == 1
 
 
 def purge_chunks(session: Session) -> None:
@@ -236,3 +268,9 @@ def purge_chunks(session: Session) -> None:
         TurnRow.id == ChunkRow.turn_id, TurnRow.status != "running", TurnRow.finished_at < utcnow() - _CHUNKS_KEPT
     )
     session.execute(delete(ChunkRow).where(ended).execution_options(synchronize_session=False))
+
+
+def of_disabled(session: Session, turn_ids: Sequence[str]) -> list[str]:
+    """Those of the turns whose person was disabled since they asked."""
+    statement = select(TurnRow.id).join(UserRow, UserRow.id == TurnRow.user_id)
+    return list(session.scalars(statement.where(TurnRow.id.in_(turn_ids), UserRow.disabled_at.is_not(None))))

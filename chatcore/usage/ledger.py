@@ -78,12 +78,15 @@ def open_call(session: Session, call: NewCall) -> str:
 
 
 def settle_call(session: Session, row_id: str, settlement: Settlement) -> bool:
-    """Write a call's outcome. False when the row was settled before: the first word stands."""
+    """Write a call's outcome. False when the row was settled before.
+
+    The first word stands, but for `interrupted`: that is what others assume of a process that seems dead.
+    """
     values = {name: getattr(settlement, name) for name in settlement.__dataclass_fields__}
     values["unit_prices"] = dict(settlement.unit_prices)
     statement = (
         update(UsageMetric)
-        .where(UsageMetric.id == row_id, UsageMetric.outcome == "running")
+        .where(UsageMetric.id == row_id, UsageMetric.outcome.in_(("running", "interrupted")))
         .values(settled_at=utcnow(), **values)
         .execution_options(synchronize_session=False)
     )

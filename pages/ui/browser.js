@@ -1,5 +1,7 @@
 // Runs in the page, once for each change of `data`; one-time work is guarded by the state kept on the element.
 const states = new WeakMap()
+// What outlives the element, which some runs make anew: the conversation, what was put back, what is being rewritten.
+const memory = { key: null, returned: null, rewritten: null }
 
 function textarea() {
   return document.querySelector(".st-key-chat_input textarea")
@@ -18,6 +20,62 @@ function store(key, text) {
   } catch {
     // Storage may be switched off or full: then there is no draft.
   }
+}
+
+function scroller() {
+  return document.querySelector("[data-testid='stAppScrollToBottomContainer']") || document.querySelector("[data-testid='stMain']")
+}
+
+function toEnd() {
+  const box = scroller()
+  if (box) box.scrollTo({ top: box.scrollHeight })
+}
+
+// Who scrolled up and sends wants to see the question: the page follows it, and from there on Streamlit does.
+function followSent() {
+  if (textarea()?.value.trim()) for (const wait of [0, 150, 500]) setTimeout(toEnd, wait)
+}
+
+function lookAtEnd(state) {
+  const box = scroller()
+  if (!box) return
+  const away = box.scrollHeight - box.scrollTop - box.clientHeight
+  state.end.hidden = away < 300 || !textarea()
+  if (state.end.hidden) return
+  const main = box.getBoundingClientRect()
+  const bottom = document.querySelector("[data-testid='stBottom']")?.getBoundingClientRect()
+  state.end.style.left = `${main.left + main.width / 2}px`
+  state.end.style.bottom = `${window.innerHeight - (bottom ? bottom.top : main.bottom) + 8}px`
+}
+
+// On a phone the sidebar lies over the chat: it goes once something was chosen in it.
+function closeDrawer() {
+  if (!window.matchMedia("(max-width: 768px)").matches) return
+  const open = document.querySelector("[data-testid='stSidebar'][data-collapsed='false']")
+  open?.querySelector("[data-testid='stSidebarCollapseButton'] button")?.click()
+}
+
+function putBack(returned) {
+  if (!returned || memory.returned === returned.id) return
+  const area = textarea()
+  if (!area) return
+  memory.returned = returned.id
+  type(area, area.value.trim() ? `${area.value}\n${returned.text}` : returned.text)
+  area.focus()
+}
+
+// A waiting question that somebody rewrites may be answered meanwhile: then its row goes, and the words would with it.
+function rewriting(area) {
+  const row = area.closest("[class*='st-key-queued-text-']")
+  const name = row && [...row.classList].find((one) => one.startsWith("st-key-queued-text-"))
+  if (name) memory.rewritten = { row: name.replace("queued-text-", "queued-"), key: memory.key, text: area.value }
+}
+
+function keepRewritten() {
+  const mine = memory.rewritten
+  if (!mine || document.querySelector(`.${CSS.escape(mine.row)}`)) return
+  memory.rewritten = null
+  if (mine.key === memory.key) putBack({ id: mine.row + mine.text, text: mine.text })
 }
 
 // Sending clears the input without an input event, and the next run may already show another conversation.
@@ -62,30 +120,47 @@ function watchConnection(state) {
 
 function show(state, down) {
   state.banner.hidden = !down
-  state.banner.textContent = down
-    ? "The connection is down. Trying again… A reply that is being written goes on, and nothing is lost."
-    : ""
+  state.banner.textContent = down ? "The connection is down. Trying again… What has been written is kept." : ""
+  const main = document.querySelector("[data-testid='stMain']")?.getBoundingClientRect()
+  if (main) state.banner.style.left = `${main.left + main.width / 2}px`
 }
 
 export default function ({ data, parentElement }) {
   let state = states.get(parentElement)
   if (!state) {
-    state = { banner: parentElement.querySelector(".banner") }
+    state = { banner: parentElement.querySelector(".banner"), end: parentElement.querySelector(".end") }
     states.set(parentElement, state)
     state.onInput = (event) => {
       if (event.target === textarea()) store(state.key, event.target.value)
+      else if (event.target.tagName === "TEXTAREA") rewriting(event.target)
     }
     document.addEventListener("input", state.onInput)
     state.onKey = (event) => {
-      if (event.target === textarea() && event.key === "Enter" && !event.shiftKey && !event.isComposing) forgetSent(state)
+      if (event.target === textarea() && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        followSent()
+        forgetSent(state)
+      }
     }
     state.onClick = (event) => {
-      if (event.target.closest && event.target.closest("[data-testid='stChatInputSubmitButton']")) forgetSent(state)
+      const on = (selector) => event.target.closest?.(selector)
+      if (on("[data-testid='stChatInputSubmitButton']")) {
+        followSent()
+        forgetSent(state)
+      }
+      if (on(".st-key-new_chat button, [class*='st-key-open-'] button")) setTimeout(closeDrawer, 0)
+      if (on("[class*='st-key-save-'] button, [class*='st-key-withdraw-'] button")) memory.rewritten = null
     }
-    document.addEventListener("keydown", state.onKey)
-    document.addEventListener("click", state.onClick)
+    state.onScroll = () => lookAtEnd(state)
+    state.end.onclick = () => scroller()?.scrollTo({ top: scroller().scrollHeight, behavior: "smooth" })
+    document.addEventListener("scroll", state.onScroll, { capture: true, passive: true })
+    window.addEventListener("resize", state.onScroll)
+    // Before Streamlit's own listener empties the input.
+    document.addEventListener("keydown", state.onKey, true)
+    document.addEventListener("click", state.onClick, true)
     watchConnection(state)
   }
+  if (memory.key !== data.draft) closeDrawer()
+  memory.key = data.draft
   state.key = data.draft
   // What was typed before this script had come is kept too.
   clearInterval(state.poll)
@@ -94,12 +169,17 @@ export default function ({ data, parentElement }) {
     if (!area) return
     restore(state)
     if (area.value) store(state.key, area.value)
+    keepRewritten()
+    lookAtEnd(state)
   }, 500)
   restore(state)
+  putBack(data.returned)
   return () => {
     document.removeEventListener("input", state.onInput)
-    document.removeEventListener("keydown", state.onKey)
-    document.removeEventListener("click", state.onClick)
+    document.removeEventListener("keydown", state.onKey, true)
+    document.removeEventListener("click", state.onClick, true)
+    document.removeEventListener("scroll", state.onScroll, { capture: true })
+    window.removeEventListener("resize", state.onScroll)
     clearInterval(state.poll)
     clearTimeout(state.timer)
     if (state.observer) state.observer.disconnect()

@@ -1,25 +1,43 @@
-"""What only the browser can do on the chat page: keep a draft over a reload, tell that the connection is down."""
+"""What only the browser can do on the chat page: keep a draft over a reload, tell that the connection is down, copy."""
 
 from pathlib import Path
 
 import streamlit as st
 
+_HERE = Path(__file__).parent
 _element = st.components.v2.component(
     "chatcore_browser",
-    html="<div class='banner' role='status' hidden></div>",
-    css=Path(__file__).with_name("browser.css").read_text(),
-    js=Path(__file__).with_name("browser.js").read_text(),
+    html="""<div class='banner' role='status' hidden></div>
+<button class='end' type='button' aria-label='Jump to the end' title='Jump to the end' hidden>
+<svg viewBox='0 0 24 24' width='20' height='20' aria-hidden='true'><path d='M12 5v13m-6-6 6 6 6-6'/></svg></button>""",
+    css=(_HERE / "browser.css").read_text(),
+    js=(_HERE / "browser.js").read_text(),
 )
+_copy = st.components.v2.component(
+    "chatcore_copy",
+    html="""<button type='button' aria-label='Copy reply' title='Copy reply'>
+<svg viewBox='0 0 24 24' width='16' height='16' aria-hidden='true'><path
+ d='M9 9h10v11H9zM15 9V4H5v11h4'/></svg><span role='status'></span></button>""",
+    css=(_HERE / "copy.css").read_text(),
+    js=(_HERE / "copy.js").read_text(),
+)
+_STYLE = (_HERE / "style.css").read_text()
 
 
-def draw(user_id: str, conversation_id: str) -> None:
-    """Watch the connection and keep what is typed for this conversation (`new` for none) in the browser's storage."""
-    _element(data={"draft": f"chatcore-draft:{user_id}:{conversation_id}"}, key="browser", height=0)
+def draw(user_id: str, conversation_id: str, returned: dict[str, str] | None = None) -> None:
+    """Watch the connection and keep what is typed for this conversation (`new` for none) in the browser's storage.
+
+    `returned`: an `id` and a `text` that is put into the input, once, behind what stands there.
+    """
+    data = {"draft": f"chatcore-draft:{user_id}:{conversation_id}", "returned": returned}
+    _element(data=data, key="browser", height=0)
+
+
+def draw_copy(text: str) -> None:
+    """A button that copies `text`."""
+    _copy(data={"text": text}, key="copy", height="content", width="content")
 
 
 def draw_style() -> None:
     """The few rules that the theme's settings cannot say."""
     st.html(f"<style>{_STYLE}</style>")
-
-
-_STYLE = Path(__file__).with_name("style.css").read_text()

@@ -1,7 +1,7 @@
 """Charts of usage: plotly figures that follow Streamlit's light and dark theme and stay readable at 390 px."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Measure = Literal["tokens", "cost"]
+_MEASURES: Final[tuple[Measure, ...]] = ("tokens", "cost")
 
 OTHERS: Final = "Others"
 CONFIG: Final = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False, "showAxisDragHandles": False}
@@ -27,17 +28,30 @@ _MAX_LABEL: Final = 20
 _INK: Final = {"light": "#3b424b", "dark": "#d3d8de"}
 
 
-def colours(by_model: "DataFrame") -> dict[str, str]:
+def colours(by_model: "DataFrame", known: Sequence[str]) -> dict[str, str]:
     """A colour for each model that gets one, the weightiest first; models that are not in it are drawn as `OTHERS`.
 
     `by_model`: as `Usage.by_model` returns it. A model weighs as much as the larger of its shares of tokens and cost.
+    `known`: all models there are, also outside the range and the filters. A model's colour follows from its place
+    among them, so that it stays when those change; only with more models than colours may two that meet differ.
     """
     tokens = by_model["prompt_tokens"] + by_model["completion_tokens"]
     cost = by_model["cost_nano_usd"].fillna(0).astype("float64")
     weight = (tokens / max(tokens.sum(), 1)).combine(cost / max(cost.sum(), 1.0), max)
     ranked = by_model["model"].iloc[weight.argsort(kind="stable")[::-1]].tolist() if len(by_model) else []
     shown = ranked if len(ranked) <= len(_PALETTE) else ranked[: len(_PALETTE) - 1]
-    return dict(zip(shown, _PALETTE, strict=False))
+    return _assigned(shown, list(dict.fromkeys([*known, *ranked])))
+
+
+def _assigned(shown: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """Each shown model takes the colour of its place, or the next one that is free."""
+    free, found = list(range(len(_PALETTE))), {}
+    for name in sorted(shown, key=known.index):
+        wanted = known.index(name) % len(_PALETTE)
+        slot = wanted if wanted in free else free[0]
+        free.remove(slot)
+        found[name] = _PALETTE[slot]
+    return {name: found[name] for name in shown}
 
 
 def per_day(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str], by_hour: bool) -> go.Figure:
@@ -58,10 +72,9 @@ def per_day(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str], by
         )
     top = max(wide.sum(axis="columns").max(), 0.0) if len(wide) else 0.0
     figure.update_layout(_layout(260), barmode="stack", bargap=0.18, hovermode="x unified", showlegend=False)
-    figure.update_xaxes(title_text="Hour (UTC)" if by_hour else "Day (UTC)", type="date", hoverformat=_hover(by_hour))
-    if not by_hour and len(wide) <= 10:
-        figure.update_xaxes(tickvals=moments, tickformat="%-d %b")
-    figure.update_yaxes(_dollars(top) if measure == "cost" else {"title_text": "Tokens", "exponentformat": "B"})
+    figure.update_xaxes(type="date", hoverformat="%-d %b, %H:%M" if by_hour else "%-d %b")
+    figure.update_xaxes(tickvals=_few(moments), tickformat="%H:%M<br>%-d %b" if by_hour else "%-d %b", tickangle=0)
+    figure.update_yaxes(_dollars(top) if measure == "cost" else {"exponentformat": "B"}, nticks=6)
     return figure
 
 
@@ -90,10 +103,11 @@ def cost_share(by_model: "DataFrame", colour: Mapping[str, str]) -> go.Figure:
     return figure
 
 
-def legend(by_day: "DataFrame", measure: Measure, colour: Mapping[str, str]) -> str:
-    """HTML for the names and colours of `per_day`. Plotly's own legend would take most of the chart on a phone."""
+def legend(by_day: "DataFrame", colour: Mapping[str, str]) -> str:
+    """HTML for the names and colours of all charts. Plotly's own legend would take most of a chart on a phone."""
     dot = "display:inline-block;width:.7em;height:.7em;border-radius:.15em;margin-right:.4em;background:"
-    names = [(name, colour.get(name, _OTHERS_COLOUR)) for name in _wide(by_day, measure, colour).columns]
+    drawn = {name for measure in _MEASURES for name in _wide(by_day, measure, colour).columns}
+    names = [(name, colour.get(name, _OTHERS_COLOUR)) for name in (*colour, OTHERS) if name in drawn]
     items = [
         f'<span style="white-space:nowrap"><i style="{dot}{code}"></i>{escape(name)}</span>' for name, code in names
     ]
@@ -134,8 +148,9 @@ def _layout(height: int) -> dict[str, Any]:
 def _dollars(top: float) -> dict[str, Any]:
     """A cost axis with as many digits as its highest value needs."""
     digits = 0 if top >= 8 else 2 if top >= 0.08 else min(2 - math.floor(math.log10(top)), 9) if top > 0 else 2
-    return {"title_text": "Cost (US$)", "tickprefix": "$", "tickformat": f",.{digits}f"}
+    return {"tickprefix": "$", "tickformat": f",.{digits}f"}
 
 
-def _hover(by_hour: bool) -> str:
-    return "%-d %b %Y, %H:%M" if by_hour else "%a %-d %b %Y"
+def _few(moments: Sequence[str]) -> Sequence[str]:
+    """At most five of the moments, evenly apart, for a label under each: that many fit on a phone."""
+    return moments[:: math.ceil(len(moments) / 5) or 1]

@@ -15,6 +15,9 @@ from chatcore.turns import TurnSettings
 from pages.ui.text import plain
 
 _PLACE: Final = "chat_place"  # which conversation the widgets below were last set for
+_CHOSEN: Final = "chat_chosen"  # what was last chosen: Streamlit forgets the widgets while another page is shown
+_SEEN: Final = "chat_seen"  # the list of recent conversations as it was drawn
+_WIDGETS: Final = ("model", "agent", "own_temperature", "temperature", "max_tokens")
 
 
 def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> None:
@@ -38,6 +41,21 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
         )  # fmt: skip
         _draw_settings(principal, conversation)
         _draw_recent(principal, conversation)
+    st.session_state[_CHOSEN] = {key: st.session_state[key] for key in _WIDGETS if key in st.session_state}
+
+
+def is_stale(principal: Principal, conversation: Conversation | None) -> bool:
+    """Whether the list, or the conversation that is shown at rest, is no longer as it was drawn. One query."""
+    recent = core().conversations.recent(principal, _shown() + 1)
+    for summary in recent:
+        if conversation and summary.id == conversation.id:
+            if summary.running or summary.last_message_at != conversation.last_message_at:
+                return True
+            break
+    else:
+        if conversation and core().conversations.head(principal, conversation.id) != conversation.head_message_id:
+            return True
+    return _signature(recent) != st.session_state.get(_SEEN)
 
 
 def model_name() -> str:
@@ -69,6 +87,8 @@ def _preselect(conversation: Conversation | None, agents: list[Agent]) -> None:
     place = conversation.id if conversation else f"new {st.query_params.get('model')} {st.query_params.get('agent')}"
     catalog = core().gateway.catalog
     known = {model.name for model in catalog.models()}
+    for key, value in st.session_state.get(_CHOSEN, {}).items():
+        st.session_state.setdefault(key, value)
     if st.session_state.get(_PLACE) != place:
         st.session_state[_PLACE] = place
         wanted = conversation.model if conversation else st.query_params.get("model")
@@ -142,8 +162,9 @@ def _remember(principal: Principal, conversation: Conversation | None) -> None:
 
 
 def _draw_recent(principal: Principal, conversation: Conversation | None) -> None:
-    shown = st.session_state.get("recent_shown", RECENT)
+    shown = _shown()
     recent = core().conversations.recent(principal, shown + 1)
+    st.session_state[_SEEN] = _signature(recent)
     if not recent:
         return
     with st.container(key="recent", gap=None):
@@ -165,6 +186,15 @@ def _draw_recent(principal: Principal, conversation: Conversation | None) -> Non
             )
         if len(recent) > shown:
             st.button("Show more", key="recent_more", type="tertiary", on_click=_show_more, args=(shown,))
+
+
+def _shown() -> int:
+    return int(st.session_state.get("recent_shown", RECENT))
+
+
+def _signature(recent: list[ConversationSummary]) -> list[tuple[str, str, bool, str]]:
+    """All of the list that is drawn."""
+    return [(summary.id, summary.title, summary.running, _day(summary)) for summary in recent]
 
 
 def _show_more(shown: int) -> None:

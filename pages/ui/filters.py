@@ -84,6 +84,7 @@ def _widgets(models: Sequence[str], names: Mapping[str, str], today: date) -> Ch
     dates = st.session_state["usage_dates"]
     if chosen == "custom":
         dates = row.date_input("Days (UTC)", key="usage_dates", max_value=today, width=270)
+    if chosen == "custom" or names:  # three in a row would leave no room for the names of what is chosen
         row = _row()
     picked = row.multiselect("Models", models, key="usage_models", placeholder="All models")
     persons: list[str] = []

@@ -19,11 +19,13 @@ _TOKEN: Final = re.compile(
     r"|(?P<ticks>`++)"
     r"|(?P<maths>\\[()\[\]])"
     r"|(?P<money>(?<![\\\w$])\$\d[^\s$]{0,38}(?=\s|\Z|(?<![\\\w$])\$\d))"
+    r"|(?P<directive>(?<!\\):(?=[A-Za-z_][\w+\-/]{0,60}[\[:]))"
     r"|(?P<gap>\n(?:[ \t]*+\n)++)"
 )
 # What cannot be judged before more has come: a line's beginning, a backslash, backticks, an amount of money.
 _UNSURE: Final = re.compile(
-    r"(?:\n[\n \t]*(?:`{3,}[^`\n]*|~{3,}[^\n]*|[`~]*)|\\|`+|~+|(?<![\\\w$])\$[^\s$]{0,40}\$?|\$)\Z"
+    r"(?:\n[\n \t]*(?:`{3,}[^`\n]*|~{3,}[^\n]*|[`~]*)|\\|`+|~+|(?<![\\\w$])\$[^\s$]{0,40}\$?|\$"
+    r"|:(?:[A-Za-z_][\w+\-/]{0,60})?)\Z"
 )
 _AMOUNT: Final = re.compile(
     r"\$\d[\d,.]*(?:[kKMBb]|bn|mn)?(?:/\w+)?[^\w\\^_{}*+=]*"
@@ -93,6 +95,8 @@ class Cutter:
             return found
         elif kind == "maths":
             return _MATHS[found]
+        elif kind == "directive":
+            return "\\:"  # `:red[…]` and `:smile:` are Streamlit's own, and not what was meant
         elif kind == "money" and _AMOUNT.fullmatch(found):
             return "\\" + found
         elif kind == "gap":

@@ -4,7 +4,7 @@ A streamed reply is drawn with the same elements in the same places as the store
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -12,12 +12,32 @@ import streamlit as st
 from chatcore.conversations import Message
 from chatcore.gateway import Delta
 from chatcore.turns import can_continue
+from pages.ui import browser
 from pages.ui.figures import seconds, usd, whole
 from pages.ui.markdown import CUT, Cutter, as_typed, segments
+from pages.ui.text import plain
 
 THINKING: Final = ":shimmer[Thinking…]"
 CURSOR: Final = " ▍"
+Again = Callable[[str, bool], None]
+_THOUGHT: Final = 1_500  # characters after which a thought without paragraphs goes on in an element of its own
 _LONG_REPLY: Final = 40_000  # characters over which the updates' interval grows by a second
+
+
+def draw_messages(messages: Sequence[Message], *, labels: Mapping[str, str], again: Again) -> None:
+    """Stored messages, oldest first. `labels`: the models' names as people read them.
+
+    `again(message_id, continuing)` is called by Regenerate, Retry and Continue.
+    """
+    for number, message in enumerate(messages):
+        following = messages[number + 1] if number + 1 < len(messages) else None
+        if message.status == "streaming":
+            continue
+        if message.role == "user":
+            draw_question(message)
+        else:
+            label = labels.get(message.model or "") or message.model or "Unknown model"
+            _draw_reply(message, label, following, again)
 
 
 def draw_question(message: Message) -> None:
@@ -26,8 +46,9 @@ def draw_question(message: Message) -> None:
         st.markdown(as_typed(message.content))
 
 
-def draw_reply(message: Message, model_label: str, *, last: bool, again: Callable[[str, bool], None]) -> None:
-    """A stored reply with its caption. `again(message_id, continuing)` is called by Retry and Continue."""
+def _draw_reply(message: Message, model_label: str, following: Message | None, again: Again) -> None:
+    """A stored reply with its caption; with what can be done about it where nothing follows."""
+    continued = following is not None and following.role == "assistant"
     with st.chat_message("assistant"):
         with st.container():
             _draw_reasoning(message.parts)
@@ -36,12 +57,14 @@ def draw_reply(message: Message, model_label: str, *, last: bool, again: Callabl
         for part in message.parts:
             if part["type"] == "tool_call":
                 _draw_tool_call(part)
-            elif part["type"] == "error":
+            elif part["type"] == "error" and following is None:
                 st.error(part["message"], icon=":material/error:")
-        if note := _note(message):
+            elif part["type"] == "error" and not continued:
+                st.markdown(f":gray[:material/error: {plain(part['message'])}]")
+        if note := "Continued after a break." if continued else _note(message):
             st.markdown(f":gray[{note}]")
         st.caption(caption(message, model_label), help=_speed(message))
-        if last:
+        if following is None:
             _draw_actions(message, again)
 
 
@@ -67,7 +90,8 @@ class _Running:
         self._cutter = Cutter()
         self._status: Any = None
         self._slot: Any = None
-        self._thought: list[str] = []
+        self._thought = ""  # what stands in the slot
+        self._thoughts = Cutter()
 
     def items(self, batches: Iterator[list[Delta]]) -> Iterator[Any]:
         for batch in batches:
@@ -98,14 +122,22 @@ class _Running:
             self._clear_sign()
             self._status = self._head.status(THINKING, type="compact", expanded=True)
             self._slot = self._status.empty()
-        self._thought.append(text)
-        self._slot.markdown("".join(self._thought))
+        self._draw_thoughts(self._thoughts.feed(text))
+
+    def _draw_thoughts(self, items: list[object]) -> None:
+        for item in items:
+            if item is CUT or len(self._thought) > _THOUGHT:
+                self._slot, self._thought = self._status.empty(), ""
+            if item is not CUT:
+                self._thought += str(item)
+                self._slot.markdown(self._thought)
 
     def _answer(self) -> None:
         self._clear_sign()
         if self._status is not None:
+            self._draw_thoughts(self._thoughts.finish())
             self._status.update(label="Thought", state="complete", expanded=False)
-            self._status = None
+            self._status, self._thought, self._thoughts = None, "", Cutter()
 
     def _clear_sign(self) -> None:
         if self._sign is not None:
@@ -157,25 +189,22 @@ def _note(message: Message) -> str:
     return " ".join(notes)
 
 
-def _draw_actions(message: Message, again: Callable[[str, bool], None]) -> None:
-    error = next((part for part in message.parts if part["type"] == "error"), None)
-    with st.container(horizontal=True, key=f"actions-{message.id}"):
-        if can_continue(message):
+def _draw_actions(message: Message, again: Again) -> None:
+    error = next((part for part in message.parts if part["type"] == "error"), {})
+    whole_reply = message.status == "complete"
+    with st.container(horizontal=True, key=f"actions-{message.id}", gap="xsmall", vertical_alignment="center"):
+        if message.content and can_continue(message):
             st.button(
-                "Continue",
-                key=f"continue-{message.id}",
-                icon=":material/play_arrow:",
-                on_click=again,
+                "Continue", key=f"continue-{message.id}", icon=":material/play_arrow:", on_click=again,
                 args=(message.id, True),
-            )
-        if message.status in ("failed", "stopped", "interrupted") and (error is None or error.get("retryable", True)):
+            )  # fmt: skip
+        if whole_reply or error.get("retryable", True):
             st.button(
-                "Retry",
-                key=f"regenerate-{message.id}",
-                icon=":material/refresh:",
-                on_click=again,
-                args=(message.id, False),
-            )
+                "Regenerate" if whole_reply else "Retry", key=f"regenerate-{message.id}", icon=":material/refresh:",
+                type="tertiary" if whole_reply else "secondary", on_click=again, args=(message.id, False),
+            )  # fmt: skip
+        if whole_reply and message.content:
+            browser.draw_copy(message.content)
 
 
 def _draw_reasoning(parts: tuple[Mapping[str, Any], ...]) -> None:
@@ -184,7 +213,8 @@ def _draw_reasoning(parts: tuple[Mapping[str, Any], ...]) -> None:
             duration = part.get("duration_ms")
             label = f"Thought for {seconds(duration)}" if duration else "Thought"
             with st.expander(label, type="compact"):
-                st.markdown(part["text"])
+                for segment in segments(part["text"]):
+                    st.markdown(segment)
 
 
 def _draw_tool_call(part: Mapping[str, Any]) -> None:

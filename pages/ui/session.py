@@ -7,7 +7,7 @@ notices at its next action that it was signed out elsewhere.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
@@ -58,8 +58,12 @@ def require_principal() -> Principal:
     runs without the router says that nobody is signed in, and ends.
     """
     principal = _found.get() or current_principal()
-    if principal is not None:
-        return principal
+    if principal is None:
+        _leave_page()
+    return principal
+
+
+def _leave_page() -> NoReturn:
     if st.session_state.pop(_BEHIND_ROUTER, False):
         st.rerun()
     st.info("You are signed out. Reload the page to sign in.", icon=":material/lock:")
@@ -92,11 +96,15 @@ def app_url() -> str:
     return f"{here.scheme}://{here.netloc}{base_path()}" if here.netloc else base_path()
 
 
+def path() -> str:
+    """The path that this tab asked for, below the base path."""
+    return urlsplit(st.context.url or "").path.removeprefix(base_path()) or "/"
+
+
 def destination() -> str:
     """The path and query that this tab asked for, below the base path and without one-time codes."""
-    path = urlsplit(st.context.url or "").path.removeprefix(base_path()) or "/"
     kept = {name: st.query_params.get_all(name) for name in st.query_params if name not in CODE_KINDS}
-    return f"{path}?{urlencode(kept, doseq=True)}" if kept else path
+    return f"{path()}?{urlencode(kept, doseq=True)}" if kept else path()
 
 
 def go_to(url: str) -> None:

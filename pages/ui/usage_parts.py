@@ -61,25 +61,25 @@ def models(by_model: pd.DataFrame) -> None:
     percents = {name: by_model[name] * 100 for name in ("share_failed", "share_estimated", "share_unpriced")}
     frame = by_model.assign(**shown_as, **percents)
     shares = {
-        name: _number(label, format="%.1f%%", help=help_, width=85)
-        for name, label, help_ in (
-            ("share_failed", "Failed", "Share of calls that ended in an error, a timeout, a rate limit or a cut."),
-            ("share_estimated", "Estimated", "Share of calls whose tokens we counted, as the provider did not say."),
-            ("share_unpriced", "Unpriced", "Share of calls without a known price. The cost does not contain them."),
+        name: _number(label, format="%.1f%%", help=help_, width=width)
+        for name, label, width, help_ in (
+            ("share_failed", "Failed", 65, "Share of calls that ended in an error, a timeout, a rate limit or a cut."),
+            ("share_estimated", "Est.", 60, "Share of calls whose tokens we counted, as the provider did not say."),
+            ("share_unpriced", "Unpriced", 80, "Share of calls without a known price. The cost does not contain them."),
         )
     }
     config = {
-        "model": st.column_config.TextColumn("Model", pinned=True, width=150),
-        "calls": _number("Calls", format="localized", width=80),
+        "model": st.column_config.TextColumn("Model", pinned=True),
+        "calls": _number("Calls", format="localized", width=70),
         "prompt_tokens": _number("Tokens in", format="localized"),
         "completion_tokens": _number("Tokens out", format="localized"),
-        "cost": _number("Cost", format=_dollar_format(frame["cost"].min()), help="Of the calls with a known price."),
-        "average": _number("Cost / call", format=_dollar_format(frame["average"].min())),
+        "cost": _number("Cost", help="Of the calls with a known price."),
+        "average": _number("Cost / call"),
         "average_tokens": _number("Tokens / call", format="%.0f"),
         **shares,
     }
     st.dataframe(
-        frame,
+        frame.style.format(_dollars, subset=["cost", "average"]),  # as in the cards, and still sorted as numbers
         column_order=list(config),
         column_config=config,
         hide_index=True,
@@ -137,9 +137,5 @@ def _call_row(row: Call, names: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _dollar_format(least: Any) -> str:
-    """Digits enough for the smallest cost in a column; NA and 0 need no more than cents."""
-    value = 1.0 if pd.isna(least) else float(least)
-    if value >= 0.1 or not value:
-        return "dollar"
-    return "$%.4f" if value >= 0.0001 else "$%.6f" if value >= 0.000001 else "$%.9f"
+def _dollars(value: Any) -> str:
+    return "–" if pd.isna(value) else figures.usd(round(float(value) * 1e9))

@@ -233,6 +233,30 @@ def test_a_disabled_persons_key_is_refused(house: House) -> None:
         house.accounts.principal_for_key(key)
 
 
+def test_the_console_lists_and_revokes_keys_of_the_disabled_and_they_stay_revoked(any_house: House) -> None:
+    any_house.person("root", "operator")
+    any_house.console.add_tenant("Other")
+    ada, bob = any_house.person("ada"), any_house.person("bob", tenant="Other")
+    info, key = any_house.accounts.create_key(ada, "laptop")
+    other, others_key = any_house.accounts.create_key(bob, "ci")
+    any_house.console.set_disabled("ada", True)
+    found = any_house.console.keys(None)
+    assert [(name, one.id) for name, one in found] == [("ada", info.id), ("bob", other.id)]
+    assert [one.id for _, one in any_house.console.keys("ADA")] == [info.id]
+    assert any_house.console.revoke_key(info.id) == "ada"
+    any_house.console.set_disabled("ada", False)
+    with pytest.raises(Unauthorized):
+        any_house.accounts.principal_for_key(key)
+    assert any_house.accounts.principal_for_key(others_key) == bob
+    for gone in (info.id, "key_absent"):
+        with pytest.raises(NotFound):
+            any_house.console.revoke_key(gone)
+    with pytest.raises(NotFound):
+        any_house.console.keys("nobody")
+    entries = any_house.db.read(lambda s: s.scalars(select(AuditEntry).where(AuditEntry.action == "key.revoke")).all())
+    assert [(one.tenant_id, one.user_id, one.target) for one in entries] == [(ada.tenant_id, None, info.id)]
+
+
 def test_every_act_is_audited_with_who_and_from_where_and_no_secret(house: House, signed_in: SignIn) -> None:
     house.person("root", "operator")
     root = signed_in("root")

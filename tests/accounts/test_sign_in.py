@@ -286,3 +286,24 @@ def test_dead_tickets_are_cleared_away(house: House, monkeypatch: pytest.MonkeyP
     asyncio.run(house.accounts.exchange_ticket(fresh, "agent", ""))
     tickets = house.db.read(lambda s: s.scalars(select(OneTimeCode).where(OneTimeCode.kind == "ticket")).all())
     assert len(tickets) == 1
+
+
+def test_sessions_that_ended_long_ago_are_cleared_away_when_their_person_signs_in(
+    house: House, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for username in ("ada", "bob"):
+        house.person(username)
+    gone, bobs = signed_in("ada").session_id, signed_in("bob").session_id
+    house.accounts.sign_out(gone or "")
+    shift_clock(monkeypatch, sessions.KEEP_ENDED - timedelta(hours=1))
+    kept = signed_in("ada").session_id
+
+    def left() -> set[str]:
+        return set(house.db.read(lambda s: s.scalars(select(BrowserSession.id)).all()))
+
+    assert left() == {gone, bobs, kept}
+    shift_clock(monkeypatch, sessions.KEEP_ENDED + timedelta(hours=1))
+    fresh = signed_in("ada").session_id
+    assert left() == {bobs, kept, fresh}, "of another person nothing, of one's own what ended lately"
+    people = {one.username: one.last_seen_at for one in house.console.everyone()}
+    assert people["bob"] is not None

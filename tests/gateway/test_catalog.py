@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from chatcore.config import load_settings
-from chatcore.errors import ModelUnavailable
+from chatcore.errors import ConfigError, ModelUnavailable
 from chatcore.gateway import Catalog, Model, ollama
 from chatcore.gateway.catalog import KEY_VARIABLES, provider_of
 from chatcore.gateway.prices import Prices
@@ -166,11 +166,26 @@ def test_custom_llm_provider_says_it(make: Any) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "chosen"),
-    [("b", "b"), (None, "a"), ("without-key", "a"), ("not-there", "a")],
+    [("b", "b"), (None, "a"), ("without-key", "a")],
 )
 def test_the_default_is_the_wanted_one_where_it_can_be_called(make: Any, wanted: str | None, chosen: str) -> None:
     entries = [entry("without-key", "openai/x"), entry("a", "bedrock/x"), entry("b", "bedrock/y")]
     assert make(entries, default_model=wanted).default.name == chosen
+
+
+def test_a_default_that_is_not_in_the_list_stops_the_start(make: Any) -> None:
+    with pytest.raises(ConfigError, match="default_model names not-there"):
+        make([entry("a", "bedrock/x")], default_model="not-there")
+
+
+def test_of_two_deployments_the_one_with_a_key_stands(make: Any) -> None:
+    model = one(make([entry("m", "openai/x"), entry("m", "bedrock/y")]))
+    assert (model.target, model.available) == ("bedrock/y", True)
+
+
+def test_a_reference_inside_a_mapping_is_resolved(make: Any) -> None:
+    headers = {"extra_headers": {"X-Team": "os.environ/TEAM_KEY"}}
+    assert one(make([entry("m", "bedrock/x", **headers)])).missing == ("TEAM_KEY",)
 
 
 def test_nothing_at_all_has_no_default(make: Any) -> None:
@@ -203,9 +218,12 @@ def test_the_demo_models_are_priced_and_say_that_they_are_demos(make: Any) -> No
 def test_prices_come_from_model_info_then_litellm_params_then_the_table(make: Any) -> None:
     info, params = {"input_cost_per_token": 1e-6}, {"input_cost_per_token": 2e-6}
     both = one(make([entry("m", "openai/gpt-4o", info, **params)])).prices
-    assert both == Prices("config", {"prompt": "0.000001"})
-    assert one(make([entry("m", "openai/gpt-4o", **params)])).prices == Prices("config", {"prompt": "0.000002"})
+    assert both.source == "config"
     table = one(make([entry("m", "openai/gpt-4o")])).prices
+    assert both.unit == {**(table.unit or {}), "prompt": "0.000001"}, "what is not written stands in the table"
+    assert (one(make([entry("m", "openai/gpt-4o", **params)])).prices.unit or {})["prompt"] == "0.000002"
+    elsewhere = one(make([entry("m", "hosted_vllm/gpt-4o", **params)])).prices
+    assert elsewhere == Prices("config", {"prompt": "0.000002"}), "another provider's model has prices of its own"
     assert table.source == "litellm"
     assert (table.unit or {})["prompt"] == "0.0000025"
 

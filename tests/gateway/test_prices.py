@@ -22,8 +22,10 @@ def tokens(draw: st.DrawFn) -> Tokens:
     return Tokens(prompt, cached, draw(st.integers(0, prompt - cached)), completion, draw(st.integers(0, completion)))
 
 
-def expected(used: Tokens, unit: dict[str, str]) -> int:
-    """The same by fractions, token kind by token kind."""
+def expected(used: Tokens, unit: dict[str, str]) -> int | None:
+    """The same by fractions, token kind by token kind; None where a side that was used has no price."""
+    if (used.prompt and "prompt" not in unit) or (used.completion and "completion" not in unit):
+        return None
     price = {kind: Fraction(value) for kind, value in unit.items()}
     prompt, completion = price.get("prompt", Fraction(0)), price.get("completion", Fraction(0))
     total = (

@@ -18,7 +18,7 @@ from chatcore.config import PROJECT_ROOT, load_settings, worker_environment
 from chatcore.errors import ProviderDown
 from chatcore.gateway import protocol
 from chatcore.gateway.process import Delta, RemoteCall
-from chatcore.gateway.protocol import CallSpec
+from chatcore.gateway.protocol import CallSpec, Failure
 from tests.chat import KEY, PROMPT_PRICE, Chat, running_core, until
 from tests.hostile import HostileProvider
 
@@ -134,9 +134,10 @@ def spec_of(text: str) -> CallSpec:
 
 def test_words_of_a_lost_worker_are_billed_at_four_characters_a_token() -> None:
     async def test() -> list[Delta]:
-        call = RemoteCall(spec_of("x" * 400), lambda: None, lambda _: None)
+        call = RemoteCall(spec_of("x" * 400), lambda: None)
+        call.receive({"id": 1, "started": True})
         call.receive({"id": 1, "deltas": [["text", "y" * 40], ["reasoning", "z" * 40]]})
-        call.worker_lost()
+        call.settle_without_worker(Failure(code="provider_down"))
         batches = [batch async for batch in call]
         assert call.end
         assert call.end.outcome == "error"
@@ -145,6 +146,16 @@ def test_words_of_a_lost_worker_are_billed_at_four_characters_a_token() -> None:
         return batches[0]
 
     assert asyncio.run(test()) == [Delta("text", "y" * 40), Delta("reasoning", "z" * 40)]
+
+
+def test_a_call_that_was_never_sent_costs_nothing() -> None:
+    async def test() -> None:
+        call = RemoteCall(spec_of("x" * 400), lambda: None)
+        call.settle_without_worker(None)
+        assert call.end
+        assert (call.end.outcome, call.end.usage.source, call.end.usage.prompt) == ("stopped", "none", 0)
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The page of people: for admins, of their own tenant. The router: what is drawn for whom."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from chatcore import bootstrap
@@ -107,7 +109,7 @@ def test_role_and_status_are_changed(house: Any, monkeypatch: pytest.MonkeyPatch
     press(at, "Save role")
     assert at.success[0].value == "Bob is now admin\\."
     assert house.console.find("bob").role == "admin"
-    press(at, "Disable")
+    press(at, "Yes, disable")
     assert house.console.find("bob").status == "disabled"
     press(at, "Enable")
     assert house.console.find("bob").status == "active"
@@ -120,6 +122,65 @@ def test_what_went_wrong_is_one_sentence(house: Any, monkeypatch: pytest.MonkeyP
     press(at, "Make invite link")
     assert [one.value for one in at.error] == ["The username bob is taken; choose another."]
     assert not at.code
+
+
+def test_after_an_invite_the_form_is_empty_and_after_a_refusal_it_is_not(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = page(house, monkeypatch, "admin")
+    for username, left in (("bob", ["bob", "Eve"]), ("eve", ["", ""])):
+        at.text_input[0].set_value(username)
+        at.text_input[1].set_value("Eve")
+        press(at, "Make invite link")
+        assert [field.value for field in at.text_input] == left
+
+
+def test_nobody_is_chosen_until_somebody_is(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = page(house, monkeypatch, "root")
+    assert at.selectbox(key="person").value is None
+    assert [button.label for button in at.button] == ["Make invite link"]
+
+
+def test_what_the_router_found_serves_its_own_run_alone(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    who = house.accounts.system_principal("admin")
+    monkeypatch.setattr(session, "current_principal", lambda: None)
+    with contextlib.suppress(RuntimeError), session.handed_on(who):
+        assert session.require_principal() is who
+        assert session.require_principal() is who, "also a second time in the same run"
+        raise RuntimeError
+    assert session._found.get() is None
+
+
+def test_a_page_without_the_router_ends_when_nobody_is_signed_in(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "current_principal", lambda: None)
+    at = AppTest.from_file(str(PAGES / "admin.py"), default_timeout=10).run()
+    assert not at.exception
+    assert at.info[0].value == "You are signed out. Reload the page to sign in."
+    assert not at.title
+
+
+@pytest.mark.parametrize(
+    ("path", "extra"),
+    [("/nowhere", ["nowhere"]), ("/usage", []), ("/", []), ("/a/b", []), ("/<b>", []), ("/" + "x" * 101, [])],
+)
+def test_a_path_that_is_no_page_has_one_that_says_so(
+    house: Any, monkeypatch: pytest.MonkeyPatch, path: str, extra: list[str]
+) -> None:
+    who = house.accounts.system_principal("bob")
+    navigation = st.navigation
+
+    def last(pages: list[Any], position: Any) -> Any:
+        navigation(pages, position=position)
+        assert [page.url_path for page in pages] == ["", "usage", "account", "admin", *extra]
+        pages[-1]._can_be_called = True
+        return pages[-1] if extra else SimpleNamespace(title="", url_path="usage", run=lambda: None)
+
+    monkeypatch.setattr(session, "current_principal", lambda: who)
+    monkeypatch.setattr(session, "path", lambda: path)
+    monkeypatch.setattr(st, "navigation", last)
+    at = AppTest.from_file(str(PAGES / "router.py"), default_timeout=10).run()
+    assert not at.exception
+    assert [one.value for one in at.info] == (["There is no such page."] if extra else [])
 
 
 def test_signed_out_the_router_draws_the_sign_in_form_and_nothing_else(house: Any) -> None:

@@ -122,6 +122,41 @@ def test_the_setup_link_makes_the_first_account(house: Any, gone_to: list[str]) 
     assert [one.label for one in again.text_input] == ["Username", "Password"], "and the sign-in form is there"
 
 
+def test_everything_that_is_wrong_is_said_at_once(house: Any, gone_to: list[str]) -> None:
+    at = fill(page(setup=house.code), "a b", "", "short", "shore")
+    said = at.error[0].value.split("\n\n")
+    assert [one.split(" has ")[0] for one in said] == [
+        "A username", "A name", "A password", "The two passwords differ.",
+    ]  # fmt: skip
+    assert house.accounts.open_code("setup", house.code), "and nothing is used up"
+
+
+@pytest.mark.parametrize("base", ["", "/base"])
+def test_a_dead_link_opened_by_somebody_signed_in_leads_on_to_the_chat(
+    house: Any, gone_to: list[str], monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    person(house)
+    ada = house.accounts.system_principal("ada")
+    monkeypatch.setattr(session, "current_principal", lambda: ada)
+    monkeypatch.setattr(session, "base_path", lambda: base)
+    at = AppTest.from_file(str(PAGE.with_name("router.py")), default_timeout=20)
+    at.query_params["invite"] = "used"
+    at.run()
+    assert not at.exception
+    assert at.error[0].value == "This link has been used or has expired. Ask for a new one."
+    [button] = at.button
+    button.click().run()
+    assert not at.exception
+    assert gone_to == [f"{base}/"]
+
+
+def test_who_was_signed_out_elsewhere_is_told(house: Any, gone_to: list[str]) -> None:
+    assert not page().info
+    at = AppTest.from_file(str(PAGE), default_timeout=20)
+    at.session_state["signed_out"] = True
+    assert at.run().info[0].value == "You were signed out."
+
+
 def test_two_passwords_that_differ_use_nothing_up(house: Any, gone_to: list[str]) -> None:
     at = fill(page(setup=house.code), "ada", "Ada", PASSWORD, "another one")
     assert at.error[0].value == "The two passwords differ."

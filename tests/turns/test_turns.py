@@ -1,16 +1,21 @@
 """Asking, following, stopping, queueing, trying again: the promises, through a real worker and real sockets."""
 
+import asyncio
+import os
 import re
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from chatcore.bootstrap import Core
 from chatcore.db.tables import Conversation, Message, TurnChunk, UsageMetric
-from chatcore.errors import Conflict, InvalidInput, ModelUnavailable, NotFound
+from chatcore.errors import Conflict, DatabaseError, InvalidInput, ModelUnavailable, NotFound, Unauthorized
 from chatcore.turns import TurnSettings
 from tests.chat import Chat, until
 from tests.hostile import HostileProvider
@@ -306,3 +311,112 @@ def test_stop_at_once_ends_every_time(chat: Chat) -> None:
         chat.core.turns.stop(chat.who, str(asked.turn_id))
         chat.words(asked)
         assert chat.reply(asked).status == "stopped"
+
+
+def test_a_disabled_person_can_no_longer_act(chat: Chat, core: Core) -> None:
+    asked = chat.ask(SLOW, "before")
+    chat.ask(SLOW, "waiting", asked.conversation_id)
+    core.db.write(
+        lambda s: s.execute(text("UPDATE users SET disabled_at = created_at WHERE id = :id"), {"id": chat.who.user_id})
+    )
+    turns = core.turns
+    for attempt in (
+        lambda: chat.ask(SLOW, "after"),
+        lambda: chat.ask(SLOW, "after", asked.conversation_id),
+        lambda: turns.retry(chat.who, str(asked.message_id), model=SLOW),
+        lambda: turns.stop(chat.who, str(asked.turn_id)),
+        lambda: turns.send_queued(chat.who, asked.conversation_id),
+    ):
+        with pytest.raises(Unauthorized):
+            attempt()
+    chat.words(asked)
+    assert [question.content for question in turns.queued(chat.who, asked.conversation_id)] == ["waiting"]
+    assert turns.active(chat.who, asked.conversation_id) is None
+
+
+def test_a_failed_continuation_is_tried_again_as_one(chat: Chat, provider: HostileProvider) -> None:
+    asked = chat.ask("cut;n=40;at=12", "go on and on")
+    chat.words(asked)
+    failed = chat.core.turns.resume(chat.who, str(asked.message_id), model="500")
+    chat.words(failed)
+    chat.words(chat.core.turns.retry(chat.who, str(failed.message_id), model="ok;n=20"))
+    sent = [call.messages for call in provider.log if "go on and on" in str(call.messages)]
+    assert [[message["role"] for message in messages] for messages in sent[1:]] == [["user", "assistant", "user"]] * 2
+
+
+def test_the_owner_knows_better_than_who_took_it_for_dead(chat: Chat, core: Core) -> None:
+    from chatcore.turns import recovery
+    from chatcore.turns.owner import Owner
+
+    asked = chat.ask(SLOW, "not dead yet")
+    until(lambda: "[3]" in core.turns.engine.live(str(asked.turn_id)).text())  # type: ignore[union-attr]
+    silent = text("UPDATE turns SET heartbeat_at = '2020-01-01 00:00:00.000000' WHERE id = :id")
+
+    def recover_elsewhere(session: Session) -> None:
+        session.execute(silent, {"id": asked.turn_id})
+        recovery.recover(session, Owner("another-host", 1, "x/1"))
+
+    core.db.write(recover_elsewhere)
+    assert chat.reply(asked).status == "interrupted"
+    chat.words(asked)
+    assert (chat.reply(asked).status, numbers(chat.reply(asked).content)) == ("complete", list(range(40)))
+    assert (chat.ledger(asked.turn_id).outcome, chat.ledger(asked.turn_id).usage_source) == ("ok", "provider")
+
+
+def test_too_many_waiting_questions_are_refused(chat: Chat) -> None:
+    asked = chat.ask(SLOW, "first")
+    for number in range(20):
+        chat.ask(SLOW, f"waiting {number}", asked.conversation_id)
+    with pytest.raises(Conflict, match="20 questions"):
+        chat.ask(SLOW, "one too many", asked.conversation_id)
+    for question in chat.core.turns.queued(chat.who, asked.conversation_id):
+        chat.core.turns.withdraw(chat.who, asked.conversation_id, question.id)
+    chat.words(asked)
+
+
+def test_a_coroutine_follows_like_a_thread(chat: Chat, core: Core) -> None:
+    asked = chat.ask(SLOW, "for a coroutine")
+
+    async def words() -> str:
+        batches = core.turns.afollow(chat.who, str(asked.turn_id))
+        return "".join([delta.text async for batch in batches for delta in batch])
+
+    assert numbers(asyncio.run(words())) == list(range(40))
+
+
+def test_a_commit_that_only_seemed_to_fail_is_written_again(
+    chat: Chat, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the connection breaks after COMMIT: the words are there, and nobody has said so."""
+    real, failed = core.db.awrite, []
+
+    async def awrite(work: Any) -> Any:
+        result = await real(work)
+        if "Journal" in work.__qualname__ and not failed:
+            failed.append(1)
+            raise DatabaseError("the answer was lost")
+        return result
+
+    asked = chat.ask(SLOW, "in doubt")
+    monkeypatch.setattr(core.db, "awrite", awrite)
+    assert numbers(chat.words(asked)) == list(range(40))
+    assert failed
+    assert numbers(chat.reply(asked).content) == list(range(40))
+
+
+def test_a_hung_worker_does_not_keep_a_stop_waiting(chat: Chat, core: Core) -> None:
+    asked = chat.ask(SLOW, "hung")
+    live = core.turns.engine.live(str(asked.turn_id))
+    assert live is not None
+    until(lambda: "[3]" in live.text())
+    os.kill(core.gateway.worker_pid or 0, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        core.turns.stop(chat.who, str(asked.turn_id))
+        chat.words(asked)
+        assert time.monotonic() - began < 1.5
+    finally:
+        os.kill(core.gateway.worker_pid or 0, signal.SIGCONT)
+    row = chat.ledger(asked.turn_id)
+    assert (chat.reply(asked).status, row.outcome, row.usage_source) == ("stopped", "stopped", "estimated")
+    assert row.completion_tokens > 0
