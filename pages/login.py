@@ -27,16 +27,18 @@ def sign_in() -> None:
 
 def submit(label: str, chosen: Fields, use: Callable[[], str], *checks: Callable[[], str]) -> None:
     """The form's button; `use` uses the code up and returns a ticket. `checks`: those of the other fields."""
+    above = st.container()  # below the button it could stand outside a small window
     if not st.form_submit_button(label, type="primary", width="stretch"):
         return
     wrong = problems(chosen, *checks)
-    if wrong:
-        say("\n\n".join(wrong))
-        return
-    try:
-        session.enter(use(), "/")
-    except ChatcoreError as error:
-        say(error)
+    with above:
+        if wrong:
+            say("\n\n".join(wrong))
+            return
+        try:
+            session.enter(use(), "/")
+        except ChatcoreError as error:
+            say(error)
 
 
 def setup(code: str, _: OpenCode) -> None:

@@ -32,7 +32,9 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
             on_click=open_conversation,
             args=(None,),
         )
-        _draw_model(principal, conversation)
+        # In fixed places: what stands elsewhere in the next run would show twice until that run ends.
+        with st.container():
+            _draw_model(principal, conversation)
         labels = {agent.id: agent.name for agent in agents}
         st.selectbox(
             "Agent", list(labels), key="agent", format_func=lambda key: labels.get(key, key),
@@ -165,8 +167,6 @@ def _draw_recent(principal: Principal, conversation: Conversation | None) -> Non
     shown = _shown()
     recent = core().conversations.recent(principal, shown + 1)
     st.session_state[_SEEN] = _signature(recent)
-    if not recent:
-        return
     with st.container(key="recent", gap=None):
         heading = ""
         for summary in recent[:shown]:

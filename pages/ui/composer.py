@@ -137,7 +137,7 @@ def _return(text: str) -> None:
 
 def _draw_editor(principal: Principal, conversation_id: str, question: QueuedMessage) -> None:
     key = f"queued-text-{question.id}"
-    st.text_area("Waiting question", question.content, key=key, height=68)
+    st.text_area("Waiting question", question.content, key=key, height=68, label_visibility="collapsed")
     st.button("Save", key=f"save-{question.id}", on_click=_edit, args=(principal, conversation_id, question.id, key))
 
 

@@ -59,6 +59,7 @@ def _style() -> str:
     button = '.st-key-entrance [data-testid="stFormSubmitButton"] button'
     colour = f"background: {st.get_option(f'theme.{theme}.primaryColor')}; color: {_ON_PRIMARY[theme]};"
     return f"""<style>
+      [data-testid="stMainBlockContainer"] {{ padding-top: 3rem; }}
       [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] {{ display: none; }}
       .st-key-entrance [data-testid="InputInstructions"] {{ display: none; }}
       .st-key-entrance [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]),

@@ -10,6 +10,17 @@ from pages.ui import session
 from pages.ui.text import ago, plain
 
 
+_into_view = st.components.v2.component(
+    "chatcore_into_view",
+    js="""
+export default function ({ parentElement }) {
+  const place = parentElement.host || parentElement
+  place.scrollIntoView({ block: "center" })
+}
+""",
+)
+
+
 def table(people: list[Person]) -> None:
     """Who is there, and who was when."""
     rows = [
@@ -28,6 +39,7 @@ def show_link(link: Link, name: str) -> None:
     """The link, this one time: it is stored nowhere. Its copy button is there without a mouse, too."""
     what = "join" if link.kind == "invite" else "choose a new password"
     with st.container(border=True, key="new_link"):
+        _into_view(key="into_view", height=0)  # the button that made it stands further down the page
         st.success(f"Send this link to {plain(name)}. It works once, until {link.expires_at:%-d %B, %H:%M} UTC.")
         st.code(f"{session.app_url()}/{link.query}", language=None, wrap_lines=True)
         st.caption(f"With it they can {what}. It is shown only now.")

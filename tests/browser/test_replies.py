@@ -172,6 +172,7 @@ def test_a_waiting_question_can_be_withdrawn(person: str, open_tab: Open, provid
     row = ada.page.locator('[class*="st-key-queued-"]').filter(has_text="never mind")
     row.first.get_by_role("button", name="Withdraw").click()
     row.first.wait_for(state="detached")
+    ada.until(lambda: ada.input.input_value() == "never mind this one", 5)
     ada.word(59).wait_for()
     ada.finished()
     assert ada.numbers() == list(range(60))
@@ -219,6 +220,56 @@ def test_switching_the_model_applies_to_the_next_turn_and_is_remembered(
     assert called("with the second model").behaviour == "md"
     captions = ada.page.locator('[data-testid="stChatMessage"] [data-testid="stCaptionContainer"]').all_inner_texts()
     assert [caption.split(" ")[0] for caption in captions] == ["fast", "md"]
+
+
+def test_back_from_another_page_keeps_what_was_chosen(person: str, open_tab: Open, called: Called) -> None:
+    ada = open_tab(person).go("/?model=md").ask("before the visit").finished()
+    choose(ada, "agent", "Code reviewer")
+    ada.page.locator(".st-key-navigation").get_by_text("Usage").click()
+    ada.messages.first.wait_for(state="detached")
+    ada.ready()
+    ada.page.go_back()
+    ada.messages.nth(1).wait_for()
+    ada.ready()
+    ada.ask("after the visit").finished()
+    call = called("after the visit")
+    assert call.behaviour == "md"
+    assert "senior software engineer" in call.messages[0]["content"]
+
+
+def test_the_sign_of_a_running_reply_goes_though_nobody_looks_at_it(person: str, open_tab: Open) -> None:
+    ada = open_tab(person).go("/?model=short").ask("work without me")
+    ada.word(2).wait_for()
+    ada.page.locator(".st-key-new_chat button").click()
+    sign = ada.page.locator(".st-key-recent").get_by_text("progress_activity")
+    sign.wait_for()
+    sign.wait_for(state="detached")
+
+
+def test_a_waiting_question_that_is_being_rewritten_is_not_lost(person: str, open_tab: Open) -> None:
+    ada = open_tab(person).go("/?model=short").ask("the one before")
+    ada.send("the one behind")
+    row = ada.page.locator('[class*="st-key-queued-"]').filter(has_text="the one behind").first
+    row.get_by_role("button", name="Edit").click()
+    ada.page.get_by_label("Waiting question").fill("the one half rewritten")
+    ada.until(lambda: ada.input.input_value() == "the one half rewritten", 15)
+    ada.finished()
+
+
+def test_a_question_sent_from_far_above_is_seen(person: str, open_tab: Open) -> None:
+    ada = open_tab(person, viewport={"width": 1000, "height": 500}).go("/?model=md").ask("a long one").finished()
+    jump = ada.page.get_by_role("button", name="Jump to the end")
+    ada.messages.first.scroll_into_view_if_needed()
+    jump.click()
+    jump.wait_for(state="hidden")
+    ada.messages.first.scroll_into_view_if_needed()
+    jump.wait_for()
+    choose(ada, "model", "slow")
+    ada.ask("can you see me?")
+    ada.word(3).wait_for()
+    ada.until(jump.is_hidden, 3)
+    ada.stop.click()
+    ada.finished()
 
 
 def test_a_refused_key_is_a_sentence_without_the_key(person: str, open_tab: Open) -> None:

@@ -14,6 +14,7 @@ from chatcore import bootstrap
 from chatcore.bootstrap import Core
 from chatcore.conversations import store
 from chatcore.db.tables import Conversation
+from chatcore.errors import DatabaseError
 from chatcore.turns import TurnSettings
 from chatcore.turns import store as turns
 from pages.ui import session
@@ -278,6 +279,65 @@ def test_a_stopped_reply_says_so_and_can_be_continued(tab: Tab) -> None:
     assert "≈ " in at.chat_message[1].caption[0].value
 
 
+def test_a_reply_stopped_before_its_first_word_offers_retry_alone(tab: Tab) -> None:
+    conversation_id = tab.conversation(1)
+
+    def stop(db: Any) -> None:
+        head = store.head(db, tab.who, conversation_id)
+        said = {"role": "assistant", "content": "", "status": "stopped", "parts": [], "model": QUICK}
+        store.advance(db, conversation_id, store.add_message(db, tab.who, conversation_id, parent_id=head, **said), 1)
+
+    tab.core.db.write(stop)
+    at = tab.open(conversation_id)
+    assert "Retry" in labels(at)
+    assert "Continue" not in labels(at)
+
+
+def test_a_reply_that_ends_between_two_reads_is_drawn(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation_id = tab.conversation(2)
+    conversations = tab.core.conversations
+    read, reads = conversations.window, []
+
+    def early(*args: Any) -> Any:
+        conversation, window = read(*args)
+        reads.append(len(reads))
+        if reads == [0]:
+            last = replace(window.messages[-1], status="streaming", content="")
+            window = replace(window, messages=(*window.messages[:-1], last))
+        return conversation, window
+
+    monkeypatch.setattr(conversations, "window", early)
+    assert [text.strip() for _, text in said(tab.open(conversation_id))] == ["message 0", "message 1"]
+    assert reads == [0, 1]
+
+
+def test_an_error_is_loud_only_where_it_is_the_last_word(tab: Tab) -> None:
+    at = send(tab.open(), "try", "500")
+    assert len(at.error) == 1
+    at = send(at, "and now?", QUICK)
+    assert not at.error
+    assert "cannot be reached right now" in said(at)[1][1]
+    assert [label for label in labels(at) if label in ("Retry", "Regenerate")] == ["Regenerate"]
+
+
+def test_a_reply_that_was_gone_on_with_no_longer_says_that_it_broke(tab: Tab) -> None:
+    at = send(tab.open(), "go on", CUT)
+    at.selectbox(key="model").set_value(QUICK)
+    at = press(run(at), "Continue")
+    assert not at.error
+    assert "Continued after a break." in said(at)[1][1]
+    assert "mid-reply" not in said(at)[1][1]
+
+
+def test_regenerate_answers_again_with_what_is_chosen_now(tab: Tab) -> None:
+    at = send(tab.open(), "once more, please")
+    [coder] = [agent for agent in tab.core.agents.list(tab.who) if agent.slug == "coder"]
+    at.selectbox(key="agent").set_value(coder.id)
+    at = press(run(at), "Regenerate")
+    assert [who for who, _ in said(at)] == ["user", "assistant"]
+    assert tab.messages(conversation_of(at))[-1].agent_id == coder.id
+
+
 def test_while_a_reply_runs_stop_and_the_queue_are_drawn(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = tab.ask(SLOW, "long")
     tab.ask(QUICK, "then *this*", asked.conversation_id)
@@ -325,6 +385,36 @@ def test_a_message_over_the_limit_is_refused_with_its_count_and_kept(tab: Tab) -
     assert typed(at) == "x" * 501
     assert not at.chat_message
     assert tab.core.conversations.recent(tab.who) == []
+
+
+@pytest.mark.parametrize("failure", [DatabaseError("The database cannot be reached."), RuntimeError("a defect")])
+def test_whatever_fails_what_was_typed_comes_back(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def ask(*_: object, **__: object) -> None:
+        raise failure
+
+    at = tab.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(tab.core.turns, "ask", ask)
+        at = send(at, "do not lose me")
+    [error] = at.error
+    assert error.value.endswith(".")
+    assert "defect" not in error.value
+    assert typed(at) == "do not lose me"
+
+
+def test_while_the_database_is_away_the_page_keeps_what_was_typed(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseError("The database cannot be reached.")
+
+    at = tab.open(tab.conversation(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(tab.core.turns, "ask", away)
+        patch.setattr(tab.core.conversations, "window", away)
+        at = send(at, "do not lose me")
+        assert at.error[0].value == "The database cannot be reached."
+        assert typed(at) == "do not lose me"
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another's"])

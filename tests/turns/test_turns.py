@@ -350,11 +350,12 @@ def test_the_owner_knows_better_than_who_took_it_for_dead(chat: Chat, core: Core
 
     asked = chat.ask(SLOW, "not dead yet")
     until(lambda: "[3]" in core.turns.engine.live(str(asked.turn_id)).text())  # type: ignore[union-attr]
-    silent = text("UPDATE turns SET heartbeat_at = '2020-01-01 00:00:00.000000' WHERE id = :id")
+    # As another host sees it while the database was away for this one.
+    silent = text("UPDATE turns SET owner_host = 'far', heartbeat_at = '2020-01-01 00:00:00.000000' WHERE id = :id")
 
     def recover_elsewhere(session: Session) -> None:
         session.execute(silent, {"id": asked.turn_id})
-        recovery.recover(session, Owner("another-host", 1, "x/1"))
+        recovery.recover(session, Owner.this())
 
     core.db.write(recover_elsewhere)
     assert chat.reply(asked).status == "interrupted"
