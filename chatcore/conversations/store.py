@@ -46,6 +46,11 @@ _MESSAGE: Final = (
 
 
 _INSERT_MESSAGE: Final = insert(MessageRow.__table__)  # type: ignore[arg-type]
+# What they set is named by the keys of their parameters.
+_UPDATE_MESSAGE: Final = update(MessageRow.__table__).where(MessageRow.__table__.c.id == bindparam("of"))  # type: ignore[arg-type]
+_UPDATE_CONVERSATION: Final = update(ConversationRow.__table__).where(  # type: ignore[arg-type]
+    ConversationRow.__table__.c.id == bindparam("of")
+)
 _INSERT_CONVERSATION: Final = insert(ConversationRow.__table__)  # type: ignore[arg-type]
 
 
@@ -159,18 +164,12 @@ def advance(session: Session, conversation_id: str, head_id: str, added: int, **
 
 def finish_message(session: Session, conversation_id: str, message_id: str, content: str, **values: Any) -> None:
     """Write a reply's final content and facts, and the conversation's preview of it."""
-    session.execute(
-        update(MessageRow)
-        .where(MessageRow.id == message_id)
-        .values(content=content, updated_at=utcnow(), **values)
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(ConversationRow)
-        .where(ConversationRow.id == conversation_id)
-        .values(preview=preview_from(content), last_message_at=utcnow(), updated_at=utcnow())
-        .execution_options(synchronize_session=False)
-    )
+    now = utcnow()
+    if "meta" in values:
+        values["metadata"] = values.pop("meta")
+    session.execute(_UPDATE_MESSAGE, {"of": message_id, "content": content, "updated_at": now, **values})
+    activity = {"preview": preview_from(content), "last_message_at": now, "updated_at": now}
+    session.execute(_UPDATE_CONVERSATION, {"of": conversation_id, **activity})
 
 
 def message(session: Session, principal: Principal, message_id: str) -> tuple[str, Message]:

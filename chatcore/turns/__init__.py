@@ -278,9 +278,9 @@ class Turns:
 
     def _next_queued(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
         """The question that waited behind a turn that ends now, begun in the same transaction."""
-        row = session.get(ConversationRow, end.begun.conversation_id)
-        if row is None:
+        if not store.is_waited_for(session, end.begun.conversation_id):
             return None
+        row = session.get_one(ConversationRow, end.begun.conversation_id)
         user = session.get_one(UserRow, row.user_id)
         if user.disabled_at is not None:
             return None

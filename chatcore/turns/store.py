@@ -83,6 +83,10 @@ _RUNNING: Final = select(TurnRow.id, TurnRow.conversation_id, TurnRow.message_id
 _OWN: Final = select(TurnRow.id).where(
     TurnRow.id == bindparam("id"), TurnRow.tenant_id == bindparam("tenant"), TurnRow.user_id == bindparam("user")
 )
+_FINISH: Final = update(TurnRow.__table__).where(  # type: ignore[arg-type]
+    TurnRow.__table__.c.id == bindparam("of"), TurnRow.__table__.c.status.in_(("running", "interrupted"))
+)
+_WAITING: Final = select(QueuedRow.id).where(QueuedRow.conversation_id == bindparam("conversation")).limit(1)
 _QUEUED: Final = (
     select(QueuedRow)
     .where(
@@ -168,12 +172,7 @@ def finish(session: Session, end: TurnEnd) -> bool:
     marked it interrupted, the true end replaces that.
     """
     begun, result, usage = end.begun, end.result, end.result.usage
-    changed = session.execute(
-        update(TurnRow)
-        .where(TurnRow.id == begun.turn_id, TurnRow.status.in_(("running", "interrupted")))
-        .values(status=end.status, finished_at=utcnow())
-        .execution_options(synchronize_session=False)
-    )
+    changed = session.execute(_FINISH, {"of": begun.turn_id, "status": end.status, "finished_at": utcnow()})
     if changed_rows(changed) == 0:
         return False
     known = usage.source != "none"
@@ -228,6 +227,11 @@ def enqueue(
         )
     )  # fmt: skip
     return queued_id
+
+
+def is_waited_for(session: Session, conversation_id: str) -> bool:
+    """Whether any question waits in a conversation."""
+    return session.scalar(_WAITING, {"conversation": conversation_id}) is not None
 
 
 def queued(session: Session, principal: Principal, conversation_id: str) -> list[QueuedRow]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.orm import Session
 
 from chatcore.db import changed_rows
@@ -65,6 +65,9 @@ class Settlement:
     latency_ms: int | None = None
 
 
+_SETTLE: Final = update(UsageMetric.__table__).where(  # type: ignore[arg-type]
+    UsageMetric.__table__.c.id == bindparam("of"), UsageMetric.__table__.c.outcome.in_(("running", "interrupted"))
+)
 _INSERT: Final = insert(UsageMetric.__table__)  # type: ignore[arg-type]
 
 
@@ -84,10 +87,4 @@ def settle_call(session: Session, row_id: str, settlement: Settlement) -> bool:
     """
     values = {name: getattr(settlement, name) for name in settlement.__dataclass_fields__}
     values["unit_prices"] = dict(settlement.unit_prices)
-    statement = (
-        update(UsageMetric)
-        .where(UsageMetric.id == row_id, UsageMetric.outcome.in_(("running", "interrupted")))
-        .values(settled_at=utcnow(), **values)
-        .execution_options(synchronize_session=False)
-    )
-    return changed_rows(session.execute(statement)) == 1
+    return changed_rows(session.execute(_SETTLE, {"of": row_id, "settled_at": utcnow(), **values})) == 1

@@ -9,7 +9,6 @@ from chatcore.errors import ChatcoreError
 from pages.ui import session
 from pages.ui.text import ago, plain
 
-
 _into_view = st.components.v2.component(
     "chatcore_into_view",
     js="""
@@ -38,8 +37,8 @@ def table(people: list[Person]) -> None:
 def show_link(link: Link, name: str) -> None:
     """The link, this one time: it is stored nowhere. Its copy button is there without a mouse, too."""
     what = "join" if link.kind == "invite" else "choose a new password"
+    _into_view(key="into_view", height=0)  # the button that made it stands further down the page
     with st.container(border=True, key="new_link"):
-        _into_view(key="into_view", height=0)  # the button that made it stands further down the page
         st.success(f"Send this link to {plain(name)}. It works once, until {link.expires_at:%-d %B, %H:%M} UTC.")
         st.code(f"{session.app_url()}/{link.query}", language=None, wrap_lines=True)
         st.caption(f"With it they can {what}. It is shown only now.")

@@ -171,3 +171,13 @@ def test_a_frame_that_is_cut_or_absurd_is_the_end(sent: bytes) -> None:
         return message
 
     assert asyncio.run(read()) is None
+
+
+def test_litellm_still_has_what_the_worker_leans_on() -> None:
+    code = (
+        "from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper as S; import sys;"
+        "sys.exit(not all(hasattr(S, n) for n in ('_finalize_completed_stream', '__anext__', 'aclose')))"
+    )
+    environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, check=False)
+    assert done.returncode == 0

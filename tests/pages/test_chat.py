@@ -15,9 +15,10 @@ from chatcore.bootstrap import Core
 from chatcore.conversations import store
 from chatcore.db.tables import Conversation
 from chatcore.errors import DatabaseError
+from chatcore.gateway import Delta
 from chatcore.turns import TurnSettings
 from chatcore.turns import store as turns
-from pages.ui import session
+from pages.ui import messages, session
 from tests.chat import Chat, running_core, until
 from tests.hostile import HostileProvider
 
@@ -207,6 +208,33 @@ def test_thoughts_and_tool_calls_are_folded_away(tab: Tab) -> None:
     assert any(expander.label.startswith("Thought") for expander in at.chat_message[1].expander)
     at = send(at, "use a tool", "tools")
     assert any(expander.label.startswith("Tool call: ") for expander in at.chat_message[3].expander)
+
+
+class Sent:
+    """An element that counts the characters that were sent for it."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def empty(self) -> "Sent":
+        return self
+
+    def status(self, *_: object, **__: object) -> "Sent":
+        return self
+
+    def update(self, **_: object) -> None: ...
+
+    def markdown(self, text: str) -> None:
+        self.characters += len(text)
+
+
+@pytest.mark.parametrize("between", ["\n\n", " "])
+def test_long_thoughts_are_not_sent_again_with_every_word(between: str) -> None:
+    thoughts = between.join(["one thought after another, " * 20] * 60)
+    batches = [[Delta("reasoning", thoughts[at : at + 100])] for at in range(0, len(thoughts), 100)]
+    head, sign = Sent(), Sent()
+    list(messages._Running(head, sign, lambda: None).items(iter(batches)))
+    assert len(thoughts) < head.characters < 12 * len(thoughts)
 
 
 def test_new_chat_leaves_the_conversation(tab: Tab) -> None:
