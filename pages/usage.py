@@ -8,7 +8,7 @@ import streamlit as st
 from chatcore.accounts.principal import Principal
 from chatcore.bootstrap import core
 from chatcore.db.tables import utcnow
-from chatcore.errors import ChatcoreError
+from chatcore.errors import ChatcoreError, Unauthorized
 from chatcore.usage import Filter, Person, Report, Totals
 from pages.ui import charts, filters, usage_parts
 from pages.ui.session import require_principal
@@ -73,7 +73,7 @@ def rows(principal: Principal, chosen: Filter, sums: Totals, names: dict[str, st
             st.caption(f"The newest {min(sums.calls, 100):,} of {sums.calls:,}. The file has all of them.")
     st.download_button(
         "Download all calls (CSV)",
-        data=lambda: "\ufeff" + "".join(core().usage.export_csv(principal, chosen)),
+        data=lambda: _file(principal, chosen),
         file_name=f"usage-{chosen.start:%Y-%m-%d}-{chosen.end - timedelta(days=1):%Y-%m-%d}.csv",
         mime="text/csv",
         key="usage_csv",
@@ -84,6 +84,13 @@ def rows(principal: Principal, chosen: Filter, sums: Totals, names: dict[str, st
     )
     if sums.calls > MAX_CSV_ROWS:
         st.caption(f"A file holds up to {MAX_CSV_ROWS:,} calls: choose a shorter range or fewer models.")
+
+
+def _file(principal: Principal, chosen: Filter) -> str:
+    """Made when it is asked for, which may be long after the page was drawn: who asks is looked up again."""
+    if principal.session_id and core().accounts.principal(principal.session_id) is None:
+        raise Unauthorized("You were signed out. Sign in again to download this.")
+    return "\ufeff" + "".join(core().usage.export_csv(principal, chosen))
 
 
 def page() -> None:

@@ -70,5 +70,5 @@ def _say_setup_link(core: Core, base_path: str) -> None:
 def _on_script_error(error: Exception) -> bool:
     """A defect of ours: the log has it whole, the person a sentence."""
     log.error("a page failed", exc_info=error)
-    st.error("Something went wrong on our side. Reload the page; what was sent is kept.", icon=":material/error:")
+    st.error("Something went wrong on our side. Reload the page and try again.", icon=":material/error:")
     return True
