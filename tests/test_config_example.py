@@ -90,7 +90,7 @@ def test_windows_and_prices_are_those_of_the_installed_litellm(tmp_path: Path) -
         assert model is not None
         if {model.provider, model.name} & NOT_IN_THE_TABLE:
             continue
-        known = table_entry(entry.litellm_params.model)
+        known = table_entry(entry.litellm_params.model, model.provider)
         assert known, f"{model.target} is not in litellm's table"
         assert known["mode"] == "chat"
         assert date.fromisoformat(known.get("deprecation_date") or "9999-12-31") > date.today(), model.target

@@ -37,33 +37,38 @@ READY = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-co
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/browser/" in item.path.as_posix():
-            item.add_marker(pytest.mark.browser)
+    """Mark the journeys, and put them last: Playwright's loop stays open, and `asyncio.run` refuses to work beside it."""
+
+    def is_journey(item: pytest.Item) -> bool:
+        return "tests/browser/" in item.path.as_posix()
+
+    for item in filter(is_journey, items):
+        item.add_marker(pytest.mark.browser)
+    items.sort(key=is_journey)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def provider() -> Iterator[HostileProvider]:
     with HostileProvider() as provider:
         yield provider
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("browser"), provider.url, MODELS, demo_models=True, default_model="fast")
     yield site
     site.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(site: Site, chromium: Browser) -> Iterator[Server]:
     with site.running() as server:
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The browser. Package scope: while it is open this thread cannot run another asyncio loop."""
+    """The browser. The journeys come last: while it is open this thread cannot run another asyncio loop."""
     path = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         skip_or_fail("no Chromium: set PLAYWRIGHT_CHROMIUM, or install the package chromium")
