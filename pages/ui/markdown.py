@@ -15,7 +15,7 @@ _WINDOW: Final = 256  # how far back an end of text can be unsure: a bound on wh
 _SEGMENT: Final = 400  # characters after which the next paragraph end starts a new element
 # Every repeat is possessive or bounded: a message of 200,000 newlines must not cost more than one of words.
 _TOKEN: Final = re.compile(
-    r"(?P<fence>(?<=\n)[ ]{0,3}(?:`{3,}+(?=[^`\n]*+(?:\n|\Z))|~{3,}+)[^\n]*+)"
+    r"(?P<fence>(?<=\n)[ ]{0,3}(?:`{3,}+[^`\n]{0,100}+|~{3,}+[^\n]{0,100}+)(?=\n|\Z))"
     r"|(?P<ticks>`++)"
     r"|(?P<maths>\\[()\[\]])"
     r"|(?P<money>(?<![\\\w$])\$\d[^\s$]{0,38}(?=\s|\Z|(?<![\\\w$])\$\d))"
@@ -24,7 +24,7 @@ _TOKEN: Final = re.compile(
 )
 # What cannot be judged before more has come: a line's beginning, a backslash, backticks, an amount of money.
 _UNSURE: Final = re.compile(
-    r"(?:\n[\n \t]*(?:`{3,}[^`\n]*|~{3,}[^\n]*|[`~]*)|\\|`+|~+|(?<![\\\w$])\$[^\s$]{0,40}\$?|\$"
+    r"(?:\n[\n \t]*(?:`{3,}[^`\n]{0,101}|~{3,}[^\n]{0,101}|[`~]*)|\\|`+|~+|(?<![\\\w$])\$[^\s$]{0,40}\$?|\$"
     r"|:(?:[A-Za-z_][\w+\-/]{0,60})?)\Z"
 )
 _AMOUNT: Final = re.compile(

@@ -193,7 +193,7 @@ def _draw_actions(message: Message, again: Again) -> None:
     error = next((part for part in message.parts if part["type"] == "error"), {})
     whole_reply = message.status == "complete"
     with st.container(horizontal=True, key=f"actions-{message.id}", gap="xsmall", vertical_alignment="center"):
-        if message.content and can_continue(message):
+        if can_continue(message):
             st.button(
                 "Continue", key=f"continue-{message.id}", icon=":material/play_arrow:", on_click=again,
                 args=(message.id, True),

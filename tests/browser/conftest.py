@@ -37,7 +37,7 @@ READY = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-co
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the journeys, and put them last: Playwright's loop stays open, and `asyncio.run` refuses to work beside it."""
+    """Mark the journeys, and put them last: beside Playwright's open loop `asyncio.run` refuses to work."""
 
     def is_journey(item: pytest.Item) -> bool:
         return "tests/browser/" in item.path.as_posix()
