@@ -4,6 +4,7 @@ A streamed reply is drawn with the same elements in the same places as the store
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from pages.ui.text import plain
 
 THINKING: Final = ":shimmer[Thinking…]"
 CURSOR: Final = " ▍"
+_REST_AFTER: Final = 0.2  # seconds: when many ask at once, the first words of all come before the sidebar of any
 Again = Callable[[str, bool], None]
 _THOUGHT: Final = 1_500  # characters after which a thought without paragraphs goes on in an element of its own
 _LONG_REPLY: Final = 40_000  # characters over which the updates' interval grows by a second
@@ -94,6 +96,7 @@ class _Running:
         self._thoughts = Cutter()
 
     def items(self, batches: Iterator[list[Delta]]) -> Iterator[Any]:
+        rest_at = time.monotonic() + _REST_AFTER
         for batch in batches:
             # Touching the session's state is where Streamlit ends a run whose tab has gone.
             st.session_state.setdefault("stream", 0)
@@ -103,7 +106,9 @@ class _Running:
                 elif delta.kind == "text":
                     self._answer()
                     yield from self._drawn(self._cutter.feed(delta.text))
-            self._draw_rest()
+            if time.monotonic() >= rest_at:
+                self._draw_rest()
+        self._draw_rest()
         yield from self._drawn(self._cutter.finish())
         self._answer()
 
