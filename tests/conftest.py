@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import URL, make_url
@@ -19,6 +20,11 @@ from chatcore.config import Settings, load_settings
 from chatcore.db import Database, upgrade
 from chatcore.db.tables import Tenant, User
 from chatcore.ids import new_id
+
+# A busy machine is no failed test. In CI hypothesis loads a profile of its own, which also tries the same each time.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+if not os.environ.get("CI"):
+    hypothesis.settings.load_profile("unhurried")
 
 POSTGRES_URL = os.environ.get("CHATCORE_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 
