@@ -149,7 +149,7 @@ def _postgres_engine(url: URL) -> Engine:
 
 
 def _enter_wal(connection: Any) -> None:
-    """The first switch to WAL needs the file alone, and SQLite does not wait for that whatever the busy timeout says."""
+    """The first switch to WAL needs the file alone, and SQLite does not wait for that, whatever its busy timeout."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
         try:
