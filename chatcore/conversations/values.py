@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
-
-Role = Literal["user", "assistant", "system", "tool"]
-MessageStatus = Literal["complete", "streaming", "stopped", "interrupted", "failed"]
+from typing import Any
 
 
 @dataclass(frozen=True)

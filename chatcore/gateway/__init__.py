@@ -170,6 +170,5 @@ def _spec(request: CompletionRequest) -> CallSpec:
         first_word_timeout=model.first_word_timeout,
         between_words_timeout=model.between_words_timeout,
         context_window=model.context_window,
-        max_output_tokens=model.max_output_tokens,
         keep_last=request.keep_last,
     )

@@ -28,7 +28,6 @@ class CallSpec(BaseModel):
     first_word_timeout: float
     between_words_timeout: float
     context_window: int | None = None
-    max_output_tokens: int | None = None
     keep_last: int = 1  # how many of the last messages must be sent, whatever the window
 
 
