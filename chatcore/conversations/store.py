@@ -2,15 +2,17 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, exists, insert, literal, select, update
+from sqlalchemy import Select, bindparam, exists, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
+from chatcore.conversations.access import ALLOWED, OWNED, scope
 from chatcore.conversations.text import preview_from, title_from
 from chatcore.conversations.values import (
     Conversation,
     ConversationSummary,
     Message,
+    Need,
     Window,
     conversation_value,
     message_value,
@@ -26,23 +28,33 @@ _GONE: Final = "This conversation does not exist, or it is not yours."
 
 
 # Statements are built once: building one costs more than running it, and pages run these for every click.
-# This condition is the one place where it is written down whose a conversation is.
-_OWNED: Final = and_(ConversationRow.tenant_id == bindparam("tenant"), ConversationRow.user_id == bindparam("user"))
-_ONE: Final = select(*ConversationRow.__table__.columns).where(_OWNED, ConversationRow.id == bindparam("id"))
-_ONE_LOCKED: Final = _ONE.with_for_update()
+_ONE: Final = {
+    need: select(*ConversationRow.__table__.columns).where(allowed, ConversationRow.id == bindparam("id"))
+    for need, allowed in ALLOWED.items()
+}
+_ONE_LOCKED: Final = {need: statement.with_for_update(of=ConversationRow) for need, statement in _ONE.items()}
 _RUNNING: Final = exists().where(TurnRow.conversation_id == ConversationRow.id, TurnRow.status == "running")
 _RECENT: Final = (
-    select(ConversationRow.id, ConversationRow.title, ConversationRow.last_message_at, _RUNNING.label("running"))
-    .where(_OWNED, ConversationRow.archived_at.is_(None))
+    select(
+        ConversationRow.id,
+        ConversationRow.title,
+        ConversationRow.last_message_at,
+        ConversationRow.pinned_at,
+        _RUNNING.label("running"),
+    )
+    .where(OWNED, ConversationRow.archived_at.is_(None), ConversationRow.expires_at.is_(None))
     .order_by(ConversationRow.last_message_at.desc(), ConversationRow.id.desc())
     .limit(bindparam("limit"))
     .offset(bindparam("offset"))
 )
-_MESSAGE: Final = (
-    select(*(column.label("meta") if column.key == "metadata" else column for column in MessageRow.__table__.columns))
+_MESSAGE: Final = {
+    need: select(
+        *(column.label("meta") if column.key == "metadata" else column for column in MessageRow.__table__.columns)
+    )
     .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-    .where(_OWNED, MessageRow.id == bindparam("id"))
-)
+    .where(allowed, MessageRow.id == bindparam("id"))
+    for need, allowed in ALLOWED.items()
+}
 
 
 _INSERT_MESSAGE: Final = insert(MessageRow.__table__)  # type: ignore[arg-type]
@@ -75,13 +87,16 @@ def _branch_statement() -> Select[Any]:
 _BRANCH: Final = _branch_statement()
 
 
-def get(session: Session, principal: Principal, conversation_id: str, *, lock: bool = False) -> Conversation:
-    """The principal's conversation. `lock`: nobody else starts a turn in it before this transaction ends.
+def get(
+    session: Session, principal: Principal, conversation_id: str, need: Need = "own", *, lock: bool = False
+) -> Conversation:
+    """A conversation that the principal may have as `need` says. `lock`: nobody else starts a turn in it before this
+    transaction ends.
 
     Raises `NotFound`, the same for absent and for somebody else's.
     """
-    scope = _scope(principal) | {"id": conversation_id}
-    row = session.execute(_ONE_LOCKED if lock else _ONE, scope).one_or_none()
+    statements = _ONE_LOCKED if lock else _ONE
+    row = session.execute(statements[need], scope(principal, need) | {"id": conversation_id}).one_or_none()
     if row is None:
         raise NotFound(_GONE)
     return conversation_value(row)
@@ -107,21 +122,25 @@ def create(
         last_message_at=utcnow(),
         settings=settings,
     )
+    written = {key: value for key, value in vars(conversation).items() if key not in ("user_id", "summary")}
     whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
-    session.execute(_INSERT_CONVERSATION, whose | vars(conversation))
+    session.execute(_INSERT_CONVERSATION, whose | written)
     return conversation
 
 
 def head(session: Session, principal: Principal, conversation_id: str) -> str | None:
     """The head of the principal's conversation, None where there is none."""
-    row = session.execute(_ONE, _scope(principal) | {"id": conversation_id}).one_or_none()
+    row = session.execute(_ONE["reply"], scope(principal, "reply") | {"id": conversation_id}).one_or_none()
     return row.head_message_id if row else None
 
 
 def recent(session: Session, principal: Principal, limit: int, offset: int) -> list[ConversationSummary]:
     """Conversations that are not archived, newest activity first, with whether a turn runs in them."""
-    rows = session.execute(_RECENT, _scope(principal) | {"limit": limit, "offset": offset})
-    return [ConversationSummary(row.id, row.title, row.last_message_at, bool(row.running)) for row in rows]
+    rows = session.execute(_RECENT, scope(principal) | {"limit": limit, "offset": offset})
+    return [
+        ConversationSummary(row.id, row.title, row.last_message_at, bool(row.running), row.pinned_at is not None)
+        for row in rows
+    ]
 
 
 def branch(session: Session, conversation_id: str, head_id: str | None, limit: int) -> Window:
@@ -131,10 +150,6 @@ def branch(session: Session, conversation_id: str, head_id: str | None, limit: i
     rows = session.execute(_BRANCH, {"head": head_id, "conversation": conversation_id, "limit": limit}).all()
     messages = [message_value(row) for row in rows]
     return Window(tuple(messages[-limit:]), earlier=len(messages) > limit)
-
-
-def _scope(principal: Principal) -> dict[str, Any]:
-    return {"tenant": principal.tenant_id, "user": principal.user_id}
 
 
 def add_message(session: Session, principal: Principal, conversation_id: str, **values: Any) -> str:
@@ -172,9 +187,12 @@ def finish_message(session: Session, conversation_id: str, message_id: str, cont
     session.execute(_UPDATE_CONVERSATION, {"of": conversation_id, **activity})
 
 
-def message(session: Session, principal: Principal, message_id: str) -> tuple[str, Message]:
-    """A message of one of the principal's conversations, with the conversation's id. Raises `NotFound`."""
-    row = session.execute(_MESSAGE, _scope(principal) | {"id": message_id}).one_or_none()
+def message(session: Session, principal: Principal, message_id: str, need: Need = "own") -> tuple[str, Message]:
+    """A message of a conversation that the principal may have as `need` says, with the conversation's id.
+
+    Raises `NotFound`.
+    """
+    row = session.execute(_MESSAGE[need], scope(principal, need) | {"id": message_id}).one_or_none()
     if row is None:
         raise NotFound("This message does not exist, or it is not yours.")
     return row.conversation_id, message_value(row)

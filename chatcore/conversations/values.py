@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+
+Need = Literal["own", "reply"]
+"""What one wants of a conversation: all of it as its owner, or to read and go on with one the team may reply in."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message. `parts` is empty where the message is just its `content`. Times are milliseconds."""
+    """One message. `parts` is empty where the message is just its `content`. Times are milliseconds.
+
+    `edited_at`: set where the message is a changed version of another one, its older sibling.
+    """
 
     id: str
     parent_id: str | None
@@ -16,6 +22,8 @@ class Message:
     content: str
     status: str
     created_at: datetime
+    user_id: str = ""
+    edited_at: datetime | None = None
     parts: tuple[Mapping[str, Any], ...] = ()
     turn_id: str | None = None
     agent_id: str | None = None
@@ -32,7 +40,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One conversation. `settings` holds the temperature and max tokens that its person chose."""
+    """One conversation. `settings` holds the temperature and max tokens that its person chose.
+
+    `user_id`: whose it is. `expires_at`: set on a temporary chat. `summary`: a `Summary` as a mapping, None without.
+    """
 
     id: str
     title: str
@@ -42,6 +53,13 @@ class Conversation:
     message_count: int
     last_message_at: datetime
     settings: Mapping[str, Any] = field(default_factory=dict)
+    user_id: str = ""
+    folder: str | None = None
+    archived_at: datetime | None = None
+    pinned_at: datetime | None = None
+    expires_at: datetime | None = None
+    parent_conversation_id: str | None = None
+    summary: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,14 +70,23 @@ class ConversationSummary:
     title: str
     last_message_at: datetime
     running: bool
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
 class Window:
-    """The newest messages of the branch that ends at the head, oldest first; `earlier` says whether there are more."""
+    """Messages of the branch that ends at the head, oldest first: the newest ones, or those around one of them.
+
+    `earlier`, `later`: whether there are more. `siblings`: for each message that has any, the ids of all children of
+    its parent, oldest first, itself among them. `branches_below`: the head has children, so the conversation goes on
+    below what is shown.
+    """
 
     messages: tuple[Message, ...]
     earlier: bool
+    later: bool = False
+    siblings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    branches_below: bool = False
 
 
 def message_value(row: Any) -> Message:
@@ -71,6 +98,8 @@ def message_value(row: Any) -> Message:
         content=row.content,
         status=row.status,
         created_at=row.created_at,
+        user_id=row.user_id,
+        edited_at=row.edited_at,
         parts=tuple(row.parts or ()),
         turn_id=row.turn_id,
         agent_id=row.agent_id,
@@ -97,4 +126,11 @@ def conversation_value(row: Any) -> Conversation:
         message_count=row.message_count,
         last_message_at=row.last_message_at,
         settings=row.settings or {},
+        user_id=row.user_id,
+        folder=row.folder,
+        archived_at=row.archived_at,
+        pinned_at=row.pinned_at,
+        expires_at=row.expires_at,
+        parent_conversation_id=row.parent_conversation_id,
+        summary=row.summary,
     )

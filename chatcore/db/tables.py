@@ -187,7 +187,11 @@ class Agent(Base):
 
 
 class Conversation(Base):
-    """A tree of messages with one head: the branch from the root to the head is what is read and continued."""
+    """A tree of messages with one head: the branch from the root to the head is what is read and continued.
+
+    `title_words`: the title as `words.normal` spells it, for the search. `expires_at`: set on a temporary chat, which
+    is erased then. `client_id`: the id a program or an import knows it by.
+    """
 
     __tablename__ = "conversations"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -205,6 +209,11 @@ class Conversation(Base):
     last_message_at: Mapped[datetime] = mapped_column(default=utcnow)
     archived_at: Mapped[datetime | None]
     pinned_at: Mapped[datetime | None]
+    folder: Mapped[str | None]
+    title_source: Mapped[str] = mapped_column(default="first", server_default="first")  # first | model | person
+    title_words: Mapped[str] = mapped_column(Text, default="", server_default="")
+    summary: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
     is_demo: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
@@ -296,7 +305,114 @@ class QueuedMessage(Base):
     model: Mapped[str]
     agent_id: Mapped[str | None]
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    attachments: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Attachment(Base):
+    """A file that a person attached. Its bytes lie once, by their hash, below the data folder.
+
+    `details`: width and height in pixels, pages, characters, seconds: what was found of it.
+    """
+
+    __tablename__ = "attachments"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    sha256: Mapped[str] = mapped_column(index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str]  # image | audio | pdf | text
+    media_type: Mapped[str]
+    name: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, index=True)
+    __table_args__ = (Index("ix_attachments_user", "user_id", "created_at"),)
+
+
+class MessageAttachment(Base):
+    """Which messages carry which attachments: who may read a message may read them."""
+
+    __tablename__ = "message_attachments"
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    attachment_id: Mapped[str] = mapped_column(ForeignKey("attachments.id"), primary_key=True, index=True)
+    tenant_id: Mapped[str]
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class Share(Base):
+    """Lets others of the tenant read a conversation, all of them or whoever has the link.
+
+    `up_to_message_id`: the branch that ends there and nothing else; NULL for the visible branch as it grows.
+    The link's token is derived from the id and the instance's secret key, so it is stored nowhere.
+    """
+
+    __tablename__ = "shares"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str]  # team | link
+    can_reply: Mapped[bool] = mapped_column(Boolean, default=False)
+    up_to_message_id: Mapped[str | None]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    __table_args__ = (Index("ix_shares_tenant", "tenant_id", "kind", "revoked_at"),)
+
+
+class Prompt(Base):
+    """A saved prompt with `{{variables}}`, one's own or the team's."""
+
+    __tablename__ = "prompts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    title: Mapped[str]
+    text: Mapped[str] = mapped_column(Text)
+    is_team: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+    __table_args__ = (Index("ix_prompts_tenant", "tenant_id", "is_team", "user_id"),)
+
+
+class Rating(Base):
+    """One to five stars for a reply. `question` and `reply` are filled only where the person chose to send them.
+
+    No foreign keys but to people: what models were rated outlives the conversations.
+    """
+
+    __tablename__ = "ratings"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    conversation_id: Mapped[str]
+    message_id: Mapped[str]
+    model: Mapped[str]
+    agent_id: Mapped[str | None]
+    stars: Mapped[int] = mapped_column(Integer)
+    comment: Mapped[str] = mapped_column(Text, default="")
+    question: Mapped[str | None] = mapped_column(Text)
+    reply: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+    __table_args__ = (
+        UniqueConstraint("user_id", "message_id"),
+        Index("ix_ratings_tenant", "tenant_id", "created_at"),
+    )
+
+
+class SearchEntry(Base):
+    """One indexed message. The number is its row in `message_search`, the full-text index of each database's own kind:
+    an FTS5 table on SQLite, a table with a tsvector on PostgreSQL. Later messages have higher numbers.
+    """
+
+    __tablename__ = "search_entries"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    tenant_id: Mapped[str]
+    user_id: Mapped[str]
+    conversation_id: Mapped[str] = mapped_column(index=True)
+    message_id: Mapped[str] = mapped_column(unique=True)
 
 
 class UsageMetric(Base):
@@ -341,4 +457,5 @@ class UsageMetric(Base):
         Index("ix_usage_metrics_tenant", "tenant_id", "created_at"),
         Index("ix_usage_metrics_user", "user_id", "created_at"),
         Index("ix_usage_metrics_turn", "turn_id"),
+        Index("ix_usage_metrics_conversation", "conversation_id"),
     )

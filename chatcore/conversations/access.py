@@ -1,0 +1,34 @@
+"""Whose a conversation is: the one place where it is written down as SQL.
+
+Owner first; then, in the owner's tenant only, a team share that lets everybody reply. What is shared read-only is
+read through the share (`sharing.py`), never as a conversation.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
+
+from chatcore.accounts.principal import Principal
+from chatcore.conversations.values import Need
+from chatcore.db.tables import Conversation, Share, utcnow
+
+OWNED: Final[ColumnElement[bool]] = and_(
+    Conversation.tenant_id == bindparam("tenant"), Conversation.user_id == bindparam("user")
+)
+_TEAM_REPLIES: Final = exists().where(
+    Share.conversation_id == Conversation.id,
+    Share.kind == "team",
+    Share.can_reply.is_(True),
+    Share.revoked_at.is_(None),
+    or_(Share.expires_at.is_(None), Share.expires_at > bindparam("now")),
+)
+REPLYABLE: Final[ColumnElement[bool]] = and_(
+    Conversation.tenant_id == bindparam("tenant"), or_(Conversation.user_id == bindparam("user"), _TEAM_REPLIES)
+)
+ALLOWED: Final[dict[Need, ColumnElement[bool]]] = {"own": OWNED, "reply": REPLYABLE}
+
+
+def scope(principal: Principal, need: Need = "own") -> dict[str, Any]:
+    """The parameters of `ALLOWED[need]`."""
+    whose: dict[str, Any] = {"tenant": principal.tenant_id, "user": principal.user_id}
+    return whose if need == "own" else whose | {"now": utcnow()}
