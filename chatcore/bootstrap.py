@@ -8,9 +8,17 @@ from typing import NoReturn
 
 from chatcore import agents, logs
 from chatcore.accounts import Accounts
+from chatcore.accounts.preferences import Preferences
 from chatcore.agents import Agents
 from chatcore.config import Settings, load_settings
 from chatcore.conversations import Conversations
+from chatcore.conversations.attachments import Attachments
+from chatcore.conversations.exchange import Imports
+from chatcore.conversations.export import Exports
+from chatcore.conversations.history import History
+from chatcore.conversations.prompts import Prompts
+from chatcore.conversations.ratings import Ratings
+from chatcore.conversations.sharing import Shares
 from chatcore.db import Database, upgrade
 from chatcore.errors import ConfigError
 from chatcore.gateway import Gateway
@@ -27,8 +35,16 @@ class Core:
     settings: Settings
     db: Database
     accounts: Accounts
+    preferences: Preferences
     agents: Agents
     conversations: Conversations
+    history: History
+    attachments: Attachments
+    exports: Exports
+    imports: Imports
+    shares: Shares
+    prompts: Prompts
+    ratings: Ratings
     usage: Usage
     gateway: Gateway
     turns: Turns
@@ -62,7 +78,26 @@ def open_core(settings: Settings | None = None) -> Core:
     setup_code = accounts.ensure_ready()
     gateway = Gateway(settings)
     turns = Turns(db, gateway, settings.own)
-    return Core(settings, db, accounts, Agents(db), Conversations(db), Usage(db), gateway, turns, setup_code)
+    attachments = Attachments(db, settings)
+    return Core(
+        settings=settings,
+        db=db,
+        accounts=accounts,
+        preferences=Preferences(db),
+        agents=Agents(db),
+        conversations=Conversations(db),
+        history=History(db),
+        attachments=attachments,
+        exports=Exports(db, attachments),
+        imports=Imports(db, settings, attachments),
+        shares=Shares(db, settings),
+        prompts=Prompts(db),
+        ratings=Ratings(db),
+        usage=Usage(db),
+        gateway=gateway,
+        turns=turns,
+        setup_code=setup_code,
+    )
 
 
 def open_or_exit() -> Core:

@@ -75,6 +75,8 @@ class ChatcoreSection(BaseModel):
     rate_limits: bool = True
     ollama: bool = True
     max_message_chars: int = Field(200_000, ge=1, le=5_000_000)
+    max_attachment_mb: int = Field(20, ge=1, le=100)
+    title_model: str | None = None
     first_word_timeout: float = Field(30.0, gt=0)
     between_words_timeout: float = Field(45.0, gt=0)
     session_days: int = Field(30, ge=1, le=400)

@@ -16,6 +16,9 @@ ICON = str(Path(__file__).parent / "ui" / "icon.png")
 _A_PATH = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 PAGES = (
     ("chat", "Chat"),
+    ("history", "History"),
+    ("prompts", "Prompts"),
+    ("shared", "Shared"),
     ("usage", "Usage"),
     ("account", "Account"),
     ("admin", "People"),

@@ -11,6 +11,8 @@ def draw_navigation(principal: Principal) -> None:
     """Links to the pages this person has, and their name with Sign out."""
     with st.sidebar, st.container(key="navigation", gap="xxsmall"):
         st.page_link("chat.py", label="Chat", icon=":material/chat_bubble:")
+        st.page_link("history.py", label="History", icon=":material/history:")
+        st.page_link("prompts.py", label="Prompts", icon=":material/library_books:")
         st.page_link("usage.py", label="Usage", icon=":material/bar_chart:")
         st.page_link("account.py", label="Account", icon=":material/person:")
         if principal.is_admin:
