@@ -77,13 +77,14 @@ def open_core(settings: Settings | None = None) -> Core:
     accounts = Accounts(db, settings, on_new_tenant=agents.seed)
     setup_code = accounts.ensure_ready()
     gateway = Gateway(settings)
-    turns = Turns(db, gateway, settings.own)
+    preferences = Preferences(db)
+    turns = Turns(db, gateway, preferences, settings)
     attachments = Attachments(db, settings)
     return Core(
         settings=settings,
         db=db,
         accounts=accounts,
-        preferences=Preferences(db),
+        preferences=preferences,
         agents=Agents(db),
         conversations=Conversations(db),
         history=History(db),

@@ -1,8 +1,11 @@
-"""One's own account: name, password, and where one is signed in."""
+"""One's own account: name, preferences, password, and where one is signed in."""
+
+from collections.abc import Callable
 
 import streamlit as st
 
 from chatcore.accounts import Principal, SessionInfo
+from chatcore.accounts.preferences import MAX_INSTRUCTIONS, Prefs
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
 from pages.ui import session
@@ -16,13 +19,45 @@ def name_form(principal: Principal) -> None:
             "Name", value=principal.name, max_chars=100, autocomplete="name", label_visibility="collapsed"
         )
         if st.form_submit_button("Save name"):
-            try:
-                core().accounts.rename(principal, name)
-            except ChatcoreError as error:
-                st.error(str(error))
-            else:
-                st.session_state["account_note"] = "Your name is saved."
-                st.rerun()
+            save("Your name is saved.", lambda: core().accounts.rename(principal, name))
+
+
+def instructions_form(principal: Principal, prefs: Prefs) -> None:
+    st.subheader("Custom instructions")
+    st.caption("Told to every model with each of your questions: who you are, how you like to be answered.")
+    with st.form("instructions", border=False):
+        text = st.text_area(
+            "Custom instructions",
+            value=prefs.instructions,
+            max_chars=MAX_INSTRUCTIONS,
+            height=140,
+            label_visibility="collapsed",
+        )
+        if st.form_submit_button("Save instructions"):
+            save("Your instructions are saved.", lambda: core().preferences.save(principal, instructions=text))
+
+
+def titles_switch(principal: Principal, prefs: Prefs) -> None:
+    """Only where an admin has configured a model for it: else there is nothing to switch."""
+    if core().settings.own.title_model is None:
+        return
+    st.subheader("Better titles")
+    st.caption("A cheap model names your new chats after the first reply. It costs a little, and is billed to you.")
+    wanted = st.toggle("Better titles", value=prefs.better_titles, label_visibility="collapsed")
+    if wanted != prefs.better_titles:
+        note = "Your new chats get better titles." if wanted else "Your new chats keep their first words as title."
+        save(note, lambda: core().preferences.save(principal, better_titles=wanted))
+
+
+def save(note: str, work: Callable[[], None]) -> None:
+    """Do it and draw the page anew with `note`, or say why not."""
+    try:
+        work()
+    except ChatcoreError as error:
+        st.error(str(error))
+    else:
+        st.session_state["account_note"] = note
+        st.rerun()
 
 
 def password_form(principal: Principal) -> None:
@@ -38,13 +73,8 @@ def password_form(principal: Principal) -> None:
     if new != again:
         st.error("The two new passwords differ.")
         return
-    try:
-        core().accounts.change_password(principal, old, new, session.address())
-    except ChatcoreError as error:
-        st.error(str(error))
-    else:
-        st.session_state["account_note"] = "Your password is changed. Other browsers are signed out."
-        st.rerun()
+    done = "Your password is changed. Other browsers are signed out."
+    save(done, lambda: core().accounts.change_password(principal, old, new, session.address()))
 
 
 def browser_row(principal: Principal, one: SessionInfo) -> None:
@@ -77,6 +107,9 @@ def page() -> None:
     if note:
         st.success(note, icon=":material/check:")
     name_form(principal)
+    prefs = core().preferences.get(principal)
+    instructions_form(principal, prefs)
+    titles_switch(principal, prefs)
     password_form(principal)
     browsers(principal)
 

@@ -1,4 +1,7 @@
-"""The chat: one conversation, its running reply, and the place to ask."""
+"""The chat: one conversation, its running replies, and the place to ask."""
+
+from dataclasses import dataclass, field
+from functools import partial
 
 import streamlit as st
 
@@ -7,7 +10,8 @@ from chatcore.bootstrap import core
 from chatcore.conversations import WINDOW, Conversation, Window
 from chatcore.errors import ChatcoreError, NotFound
 from chatcore.turns import ActiveTurn
-from pages.ui import browser, chat_sidebar, composer, sidebar
+from pages.ui import browser, chat_dialogs, chat_sidebar, compare, composer, conversation_bar, sidebar, temporary
+from pages.ui.chat_acts import acts, pick
 from pages.ui.messages import draw_messages, pace, stream_reply
 from pages.ui.session import require_principal
 from pages.ui.text import plain
@@ -15,92 +19,132 @@ from pages.ui.text import plain
 _WATCH_EVERY = 2.0  # seconds after which an idle tab notices what happened in another
 
 
+@dataclass(frozen=True)
+class Place:
+    """What the address names: a conversation, the messages drawn of it, and the turns that run in it."""
+
+    conversation: Conversation | None = None
+    window: Window = field(default_factory=lambda: Window((), earlier=False))
+    turns: tuple[ActiveTurn, ...] = ()
+    compared: tuple[str, ...] = ()
+
+    @property
+    def streaming(self) -> ActiveTurn | None:
+        """The turn whose reply is the last message."""
+        last = self.window.messages[-1].id if self.window.messages else None
+        return next((turn for turn in self.turns if turn.message_id == last), None)
+
+
 def show() -> None:
     """One run of the page. It lasts until the running reply, if any, has ended."""
     principal = require_principal()
     try:
-        conversation, window, turn = _wanted(principal)
+        place = _place(principal)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
         composer.draw_input(principal, st.query_params.get("c"))  # what was typed must not go with the page
         return
-    if conversation is None:
+    temporary.shown(place.conversation)
+    if place.conversation is None:
         _draw_empty(principal)
-        return
+    else:
+        _draw_conversation(principal, place.conversation, place)
+
+
+def _place(principal: Principal) -> Place:
+    wanted, message_id = st.query_params.get("c"), st.query_params.get("m")
+    if not wanted:
+        return Place()
+    conversations, shown = core().conversations, st.session_state.get("shown", WINDOW)
+    try:
+        if message_id and st.session_state.get("chat_jumped") != message_id:
+            st.session_state["chat_jumped"] = message_id
+            conversations.switch_to(principal, wanted, message_id)
+        # A reply may end between the two reads, and the next one begin: then what was read first is old.
+        for _ in range(3):
+            conversation, window = conversations.window(principal, wanted, shown, around=message_id)
+            compared = compare.undecided(window)
+            last = window.messages[-1] if window.messages else None
+            if not compared and (last is None or last.status != "streaming"):
+                return Place(conversation, window)
+            turns = tuple(core().turns.active(principal, conversation.id))
+            place = Place(conversation, window, turns, compared)
+            if compared or place.streaming:
+                return place
+    except NotFound as error:
+        st.info(str(error), icon=":material/search_off:")
+        return Place()
+    return Place(conversation, window)
+
+
+def _draw_conversation(principal: Principal, conversation: Conversation, place: Place) -> None:
+    window, labels = place.window, {model.name: model.display_name for model in core().gateway.catalog.models()}
+    conversation_bar.draw(principal, conversation)
     if window.earlier:
         st.button("Show earlier messages", key="earlier", type="tertiary", icon=":material/expand_less:",
                   on_click=_show_earlier)  # fmt: skip
-    draw_messages(
-        window.messages,
-        labels={model.name: model.display_name for model in core().gateway.catalog.models()},
-        again=lambda message_id, continuing: composer.again(principal, message_id, continuing),
-    )
-    if turn is None:
-        _draw_rest(principal, conversation, None)
-        _watch(principal, conversation)
-    else:
+    target = st.query_params.get("m")
+    draw_messages(window, labels=labels, acts=acts(principal, conversation), target=target, compared=place.compared)
+    if window.later or window.branches_below:
+        st.button("Show what follows", key="later", type="tertiary", icon=":material/expand_more:",
+                  on_click=_show_latest, args=(principal, conversation, window))  # fmt: skip
+    rest = partial(_draw_rest, principal, conversation, place)
+    if place.compared:
+        compare.draw(
+            principal, conversation, place.compared, place.turns, labels=labels, meanwhile=rest,
+            pick=partial(pick, principal, conversation.id), stop=partial(composer.stop, principal),
+        )  # fmt: skip
+    elif turn := place.streaming:
         # Words first: when many people ask at once, each sees theirs before anybody's sidebar is drawn again.
-        stream_reply(
-            core().turns.follow(principal, turn.turn_id, pace=pace),
-            meanwhile=lambda: _draw_rest(principal, conversation, turn),
-        )
+        stream_reply(core().turns.follow(principal, turn.turn_id, pace=pace), meanwhile=rest)
         st.rerun()
-
-
-def _wanted(principal: Principal) -> tuple[Conversation | None, Window, ActiveTurn | None]:
-    """The conversation that the URL names, what is drawn of it, and the turn that answers; nothing for a new chat."""
-    nothing = None, Window((), earlier=False), None
-    wanted = st.query_params.get("c")
-    if not wanted:
-        return nothing
-    try:
-        # A reply may end between the two reads, and the next one begin: then what was read first is old.
-        for _ in range(3):
-            conversation, window = core().conversations.window(principal, wanted, st.session_state.get("shown", WINDOW))
-            if not window.messages or window.messages[-1].status != "streaming":
-                return conversation, window, None
-            turn = core().turns.active(principal, conversation.id)
-            if turn and turn.message_id == window.messages[-1].id:
-                return conversation, window, turn
-    except NotFound as error:
-        st.info(str(error), icon=":material/search_off:")
-        return nothing
-    return conversation, window, turn
+    else:
+        rest()
+    _watch(principal, conversation)
 
 
 def _draw_empty(principal: Principal) -> None:
     agents = core().agents.list(principal)
     chat_sidebar.draw(principal, None, agents)
-    sidebar.draw_navigation(principal)
+    sidebar.draw_navigation(principal, partial(chat_dialogs.ask_for, "shortcuts"))
     with st.container(key="welcome"):
         names = principal.name.split() or [principal.username]
         st.title(f"Hello, {plain(names[0])}", anchor=False)
         composer.draw_problem()
         composer.draw_input(principal, None)
-        composer.draw_choice(agents)
+        composer.draw_choice(principal, agents, new=True)
         composer.draw_suggestions(principal, next((a for a in agents if a.id == chat_sidebar.agent_id()), None))
     browser.draw(principal.user_id, "new", composer.returned())
+    chat_dialogs.draw(principal, None)
     _watch(principal, None)
 
 
-def _draw_rest(principal: Principal, conversation: Conversation, turn: ActiveTurn | None) -> None:
+def _draw_rest(principal: Principal, conversation: Conversation, place: Place) -> None:
     """All but the messages: the sidebar, why a question was not sent, the queue, Stop, the input."""
     agents = core().agents.list(principal)
     chat_sidebar.draw(principal, conversation, agents)
-    sidebar.draw_navigation(principal)
+    sidebar.draw_navigation(principal, partial(chat_dialogs.ask_for, "shortcuts"))
     composer.draw_problem()
     with st.bottom:
-        composer.draw_queue(principal, conversation.id, running=turn is not None)
-        if turn:
-            composer.draw_stop(principal, turn)
+        composer.draw_queue(principal, conversation.id, running=bool(place.turns))
+        if place.turns:
+            composer.draw_stop(principal, place.turns)
     composer.draw_input(principal, conversation.id)
     with st.bottom:
-        composer.draw_choice(agents)
-    browser.draw(principal.user_id, conversation.id, composer.returned())
+        composer.draw_choice(principal, agents)
+    browser.draw(principal.user_id, conversation.id, composer.returned(), target=st.query_params.get("m"))
+    chat_dialogs.draw(principal, conversation)
 
 
 def _show_earlier() -> None:
     st.session_state["shown"] = st.session_state.get("shown", WINDOW) + WINDOW
+
+
+def _show_latest(principal: Principal, conversation: Conversation, window: Window) -> None:
+    """From an older message to the end of the branch; from a reply that is to be answered anew to what was below it."""
+    st.query_params.pop("m", None)
+    if window.branches_below:
+        composer.tried(partial(core().conversations.switch, principal, conversation.id, window.messages[-1].id))
 
 
 @st.fragment(run_every=_WATCH_EVERY)

@@ -1,13 +1,84 @@
-"""To be written."""
+"""All of one's conversations: find words in them, filter, and tidy up, one or many at once."""
+
+from typing import Final
 
 import streamlit as st
 
-from pages.ui import session
+from chatcore.accounts import Principal
+from chatcore.bootstrap import core
+from chatcore.errors import ChatcoreError
+from pages.ui import history_acts, history_filters, history_parts
+from pages.ui.session import require_principal
+
+ROWS: Final = 30
+HITS: Final = 20
 
 
 def page() -> None:
-    session.require_principal()
+    principal = require_principal()
+    # TODO: import_parts.draw(principal) at the right of the title
     st.title("History")
+    history_acts.draw_notes()
+    try:
+        agents = core().agents.list(principal)
+        choice = history_filters.draw(principal, agents)
+        if choice.state == "team":
+            history_parts.draw_shared(core().history.shared_with_me(principal))
+        elif choice.words:
+            results(principal, choice)
+        else:
+            conversations(principal, choice, {agent.id: agent.name for agent in agents})
+        history_acts.draw_question(principal)
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def results(principal: Principal, choice: history_filters.Choice) -> None:
+    """What a search found, and more of it when asked."""
+    if st.session_state.get("history_hits_of") != choice:
+        st.session_state["history_hits_of"], st.session_state["history_hits"] = choice, HITS
+    shown = st.session_state["history_hits"]
+    found = core().history.find(principal, choice.words, choice.filters, shown)
+    history_parts.draw_found(found, choice.words)
+    if len(found.hits) == shown:
+        st.button("Show more", key="history_more", type="tertiary", on_click=_show_more)
+
+
+def conversations(principal: Principal, choice: history_filters.Choice, agents: dict[str, str]) -> None:
+    """The list, page by page."""
+    key = f"history_page-{hash((choice.state, choice.filters))}"
+    number = st.session_state.get(key, 1)
+    listed = core().history.page(principal, choice.filters, offset=(number - 1) * ROWS, limit=ROWS)
+    if not listed.total:
+        _nothing(choice)
+        return
+    models = {model.name: model.display_name for model in core().gateway.catalog.models()}
+    chosen = history_acts.ticked(listed.rows)
+    if chosen:
+        history_parts.draw_bulk(principal, listed.rows, chosen)
+    else:
+        st.caption(history_acts.count(listed.total))
+    with st.container(key="history_list", gap=None):
+        for row in listed.rows:
+            history_parts.draw_row(principal, row, agents, models)
+    pages = -(-listed.total // ROWS)
+    if pages > 1:
+        st.pagination(pages, key=key)
+
+
+def _nothing(choice: history_filters.Choice) -> None:
+    if choice.narrowed:
+        history_parts.draw_nothing("No conversation fits these filters", "Choose fewer of them.")
+    elif choice.state == "archived":
+        history_parts.draw_nothing("Nothing is archived", "Archived conversations leave the list and stay to be found.")
+    elif choice.state == "shared":
+        history_parts.draw_nothing("You share nothing", "Open a conversation and choose Share.")
+    else:
+        history_parts.draw_nothing("No conversations yet", "Ask something in a chat, and it stands here.")
+
+
+def _show_more() -> None:
+    st.session_state["history_hits"] += HITS
 
 
 page()

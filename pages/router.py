@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from chatcore.errors import ChatcoreError
-from pages.ui import browser, session, sidebar
+from pages.ui import browser, session, sidebar, temporary
 
 # A file of ours: for a named icon the browser would ask a server on the internet.
 ICON = str(Path(__file__).parent / "ui" / "icon.png")
@@ -64,6 +64,7 @@ def run() -> None:
             page.run()
             return
         browser.draw_style()
+        temporary.leave_others(principal, st.query_params.get("c") if page.url_path == "" else None)
         if page.url_path:  # the chat page draws it itself, after the first words
             sidebar.draw_navigation(principal)
         st.logo(ICON, size="large")

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from chatcore.accounts import Accounts
 from chatcore.config import Settings
+from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
 
 
@@ -23,5 +24,7 @@ class Parts(Protocol):
     def db(self) -> Database: ...
     @property
     def accounts(self) -> Accounts: ...
+    @property
+    def attachments(self) -> Attachments: ...
     @property
     def turns(self) -> Engine: ...

@@ -25,10 +25,11 @@ _TEAM_REPLIES: Final = exists().where(
 REPLYABLE: Final[ColumnElement[bool]] = and_(
     Conversation.tenant_id == bindparam("tenant"), or_(Conversation.user_id == bindparam("user"), _TEAM_REPLIES)
 )
-ALLOWED: Final[dict[Need, ColumnElement[bool]]] = {"own": OWNED, "reply": REPLYABLE}
+# A temporary chat whose hour is over is gone, also before it is erased.
+_LIVES: Final = or_(Conversation.expires_at.is_(None), Conversation.expires_at > bindparam("now"))
+ALLOWED: Final[dict[Need, ColumnElement[bool]]] = {"own": and_(OWNED, _LIVES), "reply": and_(REPLYABLE, _LIVES)}
 
 
-def scope(principal: Principal, need: Need = "own") -> dict[str, Any]:
-    """The parameters of `ALLOWED[need]`."""
-    whose: dict[str, Any] = {"tenant": principal.tenant_id, "user": principal.user_id}
-    return whose if need == "own" else whose | {"now": utcnow()}
+def scope(principal: Principal) -> dict[str, Any]:
+    """The parameters of these conditions."""
+    return {"tenant": principal.tenant_id, "user": principal.user_id, "now": utcnow()}

@@ -1,11 +1,13 @@
 """The SQL of conversations and messages. Functions take a session and work inside the caller's transaction."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, exists, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
+from chatcore.conversations import indexing, words
 from chatcore.conversations.access import ALLOWED, OWNED, scope
 from chatcore.conversations.text import preview_from, title_from
 from chatcore.conversations.values import (
@@ -24,6 +26,7 @@ from chatcore.db.tables import utcnow
 from chatcore.errors import NotFound
 from chatcore.ids import new_id
 
+MAX_PINNED: Final = 50  # that are shown
 _GONE: Final = "This conversation does not exist, or it is not yours."
 
 
@@ -34,25 +37,31 @@ _ONE: Final = {
 }
 _ONE_LOCKED: Final = {need: statement.with_for_update(of=ConversationRow) for need, statement in _ONE.items()}
 _RUNNING: Final = exists().where(TurnRow.conversation_id == ConversationRow.id, TurnRow.status == "running")
+_LISTED: Final = select(
+    ConversationRow.id,
+    ConversationRow.title,
+    ConversationRow.last_message_at,
+    ConversationRow.pinned_at,
+    _RUNNING.label("running"),
+).where(OWNED, ConversationRow.archived_at.is_(None), ConversationRow.expires_at.is_(None))
+_PINNED: Final = (
+    _LISTED.where(ConversationRow.pinned_at.is_not(None))
+    .order_by(ConversationRow.last_message_at.desc(), ConversationRow.id.desc())
+    .limit(MAX_PINNED)
+)
 _RECENT: Final = (
-    select(
-        ConversationRow.id,
-        ConversationRow.title,
-        ConversationRow.last_message_at,
-        ConversationRow.pinned_at,
-        _RUNNING.label("running"),
-    )
-    .where(OWNED, ConversationRow.archived_at.is_(None), ConversationRow.expires_at.is_(None))
+    _LISTED.where(ConversationRow.pinned_at.is_(None))
     .order_by(ConversationRow.last_message_at.desc(), ConversationRow.id.desc())
     .limit(bindparam("limit"))
     .offset(bindparam("offset"))
 )
+_MESSAGES: Final = select(
+    *(column.label("meta") if column.key == "metadata" else column for column in MessageRow.__table__.columns)
+)
 _MESSAGE: Final = {
-    need: select(
-        *(column.label("meta") if column.key == "metadata" else column for column in MessageRow.__table__.columns)
+    need: _MESSAGES.join(ConversationRow, ConversationRow.id == MessageRow.conversation_id).where(
+        allowed, MessageRow.id == bindparam("id")
     )
-    .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-    .where(allowed, MessageRow.id == bindparam("id"))
     for need, allowed in ALLOWED.items()
 }
 
@@ -96,7 +105,7 @@ def get(
     Raises `NotFound`, the same for absent and for somebody else's.
     """
     statements = _ONE_LOCKED if lock else _ONE
-    row = session.execute(statements[need], scope(principal, need) | {"id": conversation_id}).one_or_none()
+    row = session.execute(statements[need], scope(principal) | {"id": conversation_id}).one_or_none()
     if row is None:
         raise NotFound(_GONE)
     return conversation_value(row)
@@ -107,40 +116,47 @@ def create(
     principal: Principal,
     first_message: str,
     *,
-    model: str,
+    model: str | None,
     agent_id: str | None,
     settings: dict[str, Any],
+    **values: Any,
 ) -> Conversation:
-    """A new conversation titled by its first message."""
-    conversation = Conversation(
-        id=new_id("conv"),
-        title=title_from(first_message),
-        agent_id=agent_id,
-        model=model,
-        head_message_id=None,
-        message_count=0,
-        last_message_at=utcnow(),
-        settings=settings,
-    )
-    written = {key: value for key, value in vars(conversation).items() if key not in ("user_id", "summary")}
-    whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
-    session.execute(_INSERT_CONVERSATION, whose | written)
-    return conversation
+    """A new conversation titled by its first message. `values`: more of its columns."""
+    title = title_from(first_message)
+    row = {
+        "id": new_id("conv"),
+        "tenant_id": principal.tenant_id,
+        "user_id": principal.user_id,
+        "title": title,
+        "title_words": words.normal(title),
+        "agent_id": agent_id,
+        "model": model,
+        "settings": settings,
+        **values,
+    }
+    session.execute(_INSERT_CONVERSATION, row)
+    return get(session, principal, row["id"])
 
 
 def head(session: Session, principal: Principal, conversation_id: str) -> str | None:
     """The head of the principal's conversation, None where there is none."""
-    row = session.execute(_ONE["reply"], scope(principal, "reply") | {"id": conversation_id}).one_or_none()
+    row = session.execute(_ONE["reply"], scope(principal) | {"id": conversation_id}).one_or_none()
     return row.head_message_id if row else None
 
 
 def recent(session: Session, principal: Principal, limit: int, offset: int) -> list[ConversationSummary]:
-    """Conversations that are not archived, newest activity first, with whether a turn runs in them."""
+    """Conversations that are neither archived nor pinned, newest activity first, with whether a turn runs in them."""
     rows = session.execute(_RECENT, scope(principal) | {"limit": limit, "offset": offset})
-    return [
-        ConversationSummary(row.id, row.title, row.last_message_at, bool(row.running), row.pinned_at is not None)
-        for row in rows
-    ]
+    return [_summary(row) for row in rows]
+
+
+def pinned(session: Session, principal: Principal) -> list[ConversationSummary]:
+    """Conversations that are pinned and not archived, newest activity first."""
+    return [_summary(row) for row in session.execute(_PINNED, scope(principal))]
+
+
+def _summary(row: Any) -> ConversationSummary:
+    return ConversationSummary(row.id, row.title, row.last_message_at, bool(row.running), row.pinned_at is not None)
 
 
 def branch(session: Session, conversation_id: str, head_id: str | None, limit: int) -> Window:
@@ -158,23 +174,40 @@ def add_message(session: Session, principal: Principal, conversation_id: str, **
     whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id, "conversation_id": conversation_id}
     values["metadata"] = values.pop("meta", {})
     session.execute(_INSERT_MESSAGE, {"id": message_id, **whose, **values})
+    if values["content"]:
+        indexing.index(session, conversation_id, message_id, values["content"])
     return message_id
 
 
 def advance(session: Session, conversation_id: str, head_id: str, added: int, **values: Any) -> None:
     """Move the head, count what was added, and mark the activity."""
+    count = ConversationRow.message_count + added
+    change(session, conversation_id, head_message_id=head_id, message_count=count, last_message_at=utcnow(), **values)
+
+
+def change(session: Session, conversation_id: str, **values: Any) -> None:
+    """Set columns of a conversation."""
     session.execute(
         update(ConversationRow)
         .where(ConversationRow.id == conversation_id)
-        .values(
-            head_message_id=head_id,
-            message_count=ConversationRow.message_count + added,
-            last_message_at=utcnow(),
-            updated_at=utcnow(),
-            **values,
-        )
+        .values(updated_at=utcnow(), **values)
         .execution_options(synchronize_session=False)
     )
+
+
+def set_title(session: Session, conversation_id: str, title: str, source: str) -> None:
+    """Give it a title, and say whose it is: `first` (the first message's), `model` or `person`."""
+    change(session, conversation_id, title=title, title_words=words.normal(title), title_source=source)
+
+
+def set_head(session: Session, conversation_id: str, head_id: str) -> None:
+    """Show another branch. No activity: the place in the lists stays."""
+    change(session, conversation_id, head_message_id=head_id)
+
+
+def set_meta(session: Session, message_id: str, meta: Mapping[str, Any]) -> None:
+    """Replace a message's metadata."""
+    session.execute(_UPDATE_MESSAGE, {"of": message_id, "metadata": dict(meta)})
 
 
 def finish_message(session: Session, conversation_id: str, message_id: str, content: str, **values: Any) -> None:
@@ -185,6 +218,7 @@ def finish_message(session: Session, conversation_id: str, message_id: str, cont
     session.execute(_UPDATE_MESSAGE, {"of": message_id, "content": content, "updated_at": now, **values})
     activity = {"preview": preview_from(content), "last_message_at": now, "updated_at": now}
     session.execute(_UPDATE_CONVERSATION, {"of": conversation_id, **activity})
+    indexing.index(session, conversation_id, message_id, content)
 
 
 def message(session: Session, principal: Principal, message_id: str, need: Need = "own") -> tuple[str, Message]:
@@ -192,7 +226,13 @@ def message(session: Session, principal: Principal, message_id: str, need: Need 
 
     Raises `NotFound`.
     """
-    row = session.execute(_MESSAGE[need], scope(principal, need) | {"id": message_id}).one_or_none()
+    row = session.execute(_MESSAGE[need], scope(principal) | {"id": message_id}).one_or_none()
     if row is None:
         raise NotFound("This message does not exist, or it is not yours.")
     return row.conversation_id, message_value(row)
+
+
+def messages(session: Session, conversation_id: str, message_ids: Sequence[str]) -> dict[str, Message]:
+    """Messages of a conversation by id."""
+    wanted = (MessageRow.conversation_id == conversation_id, MessageRow.id.in_(message_ids))
+    return {row.id: message_value(row) for row in session.execute(_MESSAGES.where(*wanted))}

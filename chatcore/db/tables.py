@@ -219,6 +219,7 @@ class Conversation(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     __table_args__ = (
         Index("ix_conversations_recent", "tenant_id", "user_id", "archived_at", "last_message_at", "id"),
+        Index("ix_conversations_pinned", "user_id", "pinned_at"),
         UniqueConstraint("user_id", "client_id"),
     )
 

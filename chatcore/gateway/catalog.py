@@ -51,6 +51,7 @@ _NOT_ARGUMENTS: Final = frozenset(
 class Model:
     """One entry of the catalog. `name` is the registry's name; `target` is what litellm is asked for.
 
+    `vision`, `audio`: whether it takes pictures and sound in a question.
     `missing`: what must be set before it can be called (`A`, or `A or B` where either will do), empty when it can.
     `arguments`: more arguments of the call, secrets included, so they stay out of the repr. Times are seconds.
     """
@@ -64,6 +65,7 @@ class Model:
     context_window: int | None = None
     max_output_tokens: int | None = None
     vision: bool = False
+    audio: bool = False
     tools: bool = False
     reasoning: bool = False
     demo: bool = False
@@ -167,6 +169,7 @@ def _configured(entry: ModelEntry, settings: Settings) -> Model:
         context_window=known.get("max_input_tokens"),
         max_output_tokens=known.get("max_output_tokens"),
         vision=bool(known.get("supports_vision")),
+        audio=bool(known.get("supports_audio_input")),
         tools=bool(known.get("supports_function_calling")),
         reasoning=bool(known.get("supports_reasoning")),
         missing=missing,
@@ -237,6 +240,7 @@ def _demo(demo: DemoModel) -> Model:
         prices=Prices("demo", unit),
         description=demo.description,
         context_window=demo.context_window,
+        vision=demo.supports_vision,
         reasoning=demo.supports_reasoning,
         tools=True,
         demo=True,

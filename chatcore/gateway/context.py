@@ -11,6 +11,12 @@ Messages = list[dict[str, Any]]
 
 _PER_MESSAGE: Final = 4  # tokens a chat format adds to each message
 _DEFAULT_RESERVE: Final = 4096  # tokens left for the reply where the person set no limit
+# About what a picture of 1,024 × 1,024 pixels costs. OpenAI documents 85 + 170 for each tile of 512 × 512 (765 to 1,105
+# tokens), Anthropic width × height / 750 (at most about 1,600), Google 258 for each tile of 768 × 768.
+_IMAGE: Final = 1000
+# Google documents 32 tokens a second of sound, OpenAI about 10: a second is 32 kB of speech as WAV, or 16 kB packed.
+_AUDIO_BYTES_PER_TOKEN: Final = {"wav": 1000}
+_PACKED_BYTES_PER_TOKEN: Final = 500
 
 
 async def fit(
@@ -58,7 +64,7 @@ async def estimate(target: str, messages: Messages, text: str, reasoning: str) -
 
 
 def _count(target: str, message: dict[str, Any]) -> int:
-    return _PER_MESSAGE + _tokens(target, _text(message))
+    return _PER_MESSAGE + _media(message) + _tokens(target, _text(message))
 
 
 def _tokens(target: str, text: str) -> int:
@@ -72,7 +78,23 @@ def _tokens(target: str, text: str) -> int:
 
 
 def _size(message: dict[str, Any]) -> int:
-    return _PER_MESSAGE + len(_text(message).encode("utf-8", "replace"))
+    return _PER_MESSAGE + _media(message) + len(_text(message).encode("utf-8", "replace"))
+
+
+def _media(message: dict[str, Any]) -> int:
+    """Tokens of pictures and sound, by rule of thumb: their base64 is no text and is never counted as one."""
+    content = message.get("content")
+    return sum(_media_part(part) for part in content) if isinstance(content, list) else 0
+
+
+def _media_part(part: dict[str, Any]) -> int:
+    if part.get("type") == "image_url":
+        return _IMAGE
+    if part.get("type") != "input_audio":
+        return 0
+    sound = part.get("input_audio") or {}
+    packing = _AUDIO_BYTES_PER_TOKEN.get(str(sound.get("format")), _PACKED_BYTES_PER_TOKEN)
+    return len(str(sound.get("data", ""))) * 3 // 4 // packing
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -1,50 +1,38 @@
 """Turns: a question is asked, runs on the server, is followed by any number of viewers and stopped from anywhere."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlalchemy.orm import Session
 
 from chatcore import accounts
 from chatcore.accounts import Principal
-from chatcore.config_file import ChatcoreSection
-from chatcore.conversations import Conversation, Message
+from chatcore.accounts.preferences import Preferences
+from chatcore.config import Settings
+from chatcore.conversations import Message
 from chatcore.conversations import store as conversations
-from chatcore.conversations.text import clean
-from chatcore.conversations.values import conversation_value
 from chatcore.db import Database
-from chatcore.db.tables import Conversation as ConversationRow
-from chatcore.db.tables import QueuedMessage as QueuedRow
-from chatcore.db.tables import User as UserRow
-from chatcore.errors import ChatcoreError, Conflict, Draining, InvalidInput, NotFound
-from chatcore.gateway import Delta, Gateway, Model
-from chatcore.turns import replies, store
+from chatcore.db.tables import utcnow
+from chatcore.errors import Conflict, Draining, InvalidInput, NotFound
+from chatcore.gateway import Gateway
+from chatcore.turns import store
+from chatcore.turns.asking import Asking, Choice
 from chatcore.turns.engine import TurnEngine
-from chatcore.turns.live import Pace
+from chatcore.turns.following import Following
 from chatcore.turns.values import ActiveTurn, Asked, Begun, QueuedMessage, TurnEnd, TurnSettings
 
-__all__ = ["ActiveTurn", "Asked", "QueuedMessage", "TurnSettings", "Turns"]
+__all__ = ["MAX_COMPARED", "ActiveTurn", "Asked", "QueuedMessage", "TurnSettings", "Turns", "can_continue"]
 
-_TAIL_EVERY: Final = 0.2  # seconds between reads of the chunks table, for turns of another process
-_BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
-
-
-def _steady(_: int) -> float:
-    return 0.1
+MAX_COMPARED: Final = 4
 
 
-class Turns:
+class Turns(Following):
     """The facade: asks, follows, stops. Everything takes the principal and touches only what is theirs."""
 
-    def __init__(self, db: Database, gateway: Gateway, settings: ChatcoreSection) -> None:
-        self._db = db
+    def __init__(self, db: Database, gateway: Gateway, preferences: Preferences, settings: Settings) -> None:
+        super().__init__(db, TurnEngine(db, gateway, preferences, settings, self._after_end))
         self._gateway = gateway
-        self._max_chars = settings.max_message_chars
-        self.engine = TurnEngine(db, gateway, self._next_queued)
+        self._asking = Asking(gateway.catalog, preferences, self.engine.owner, settings.own.max_message_chars)
 
     @property
     def is_running(self) -> bool:
@@ -60,27 +48,103 @@ class Turns:
         model: str,
         agent_id: str | None = None,
         settings: TurnSettings | None = None,
+        attachments: Sequence[str] = (),
+        temporary: bool = False,
     ) -> Asked:
         """Store a question and begin to answer it, in a new conversation where `conversation_id` is None.
 
-        While another question of the conversation is being answered it waits in the queue.
+        While another question of the conversation is being answered it waits in the queue. `attachments`: their ids.
+        `temporary`: the new conversation is in no list and no search, and is erased an hour after its last question.
         Raises `InvalidInput`, `NotFound`, `ModelUnavailable`, `Draining`.
         """
-        text = self._checked(text)
-        found = self._gateway.catalog.get(model)
-        chosen = TurnSettings.from_dict((settings or TurnSettings()).as_dict())
+        asking = self._asking
+        question, choice = asking.question(text, attachments), self._choice(model, agent_id, settings)
 
-        def work(session: Session) -> Asked | Begun:
+        def work(session: Session) -> Asked | list[Begun]:
             if conversation_id is None:
-                conversation = conversations.create(
-                    session, principal, text, model=model, agent_id=agent_id, settings=chosen.as_dict()
-                )
+                conversation = asking.create(session, principal, question, choice, temporary=temporary)
             else:
-                conversation = conversations.get(session, principal, conversation_id, lock=True)
+                conversation = conversations.get(session, principal, conversation_id, "reply", lock=True)
                 if store.running(session, conversation_id):
-                    queued_id = store.enqueue(session, principal, conversation_id, text, model, agent_id, chosen)
+                    queued_id = store.enqueue(session, principal, conversation_id, question, choice)
                     return Asked(conversation_id, queued_id=queued_id)
-            return self._begin(session, principal, conversation, text, found, agent_id, chosen)
+            parent_id = conversation.head_message_id
+            return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
+
+        return self._start(principal, work)[0]
+
+    def edit(
+        self,
+        principal: Principal,
+        message_id: str,
+        text: str,
+        *,
+        model: str,
+        agent_id: str | None = None,
+        settings: TurnSettings | None = None,
+    ) -> Asked:
+        """Ask a changed version of an earlier question: its sibling, with the same attachments, and answer it.
+
+        The old one and all below it stay as a branch. Raises `NotFound`, `Conflict` while a turn runs,
+        `InvalidInput`, `ModelUnavailable`, `Draining`.
+        """
+        asking, choice = self._asking, self._choice(model, agent_id, settings)
+
+        def work(session: Session) -> list[Begun]:
+            conversation_id, message = conversations.message(session, principal, message_id, "reply")
+            conversation = asking.locked(session, principal, conversation_id)
+            if message.role != "user":
+                raise InvalidInput("Only a question can be edited.")
+            question = asking.question(text, [part["attachment_id"] for part in message.parts])
+            return [
+                asking.begin(
+                    session, principal, conversation, question, choice,
+                    parent_id=message.parent_id, edited_at=utcnow(),
+                )
+            ]  # fmt: skip
+
+        return self._start(principal, work)[0]
+
+    def compare(
+        self,
+        principal: Principal,
+        conversation_id: str | None,
+        text: str,
+        *,
+        models: Sequence[str],
+        agent_id: str | None = None,
+        settings: TurnSettings | None = None,
+        attachments: Sequence[str] = (),
+        temporary: bool = False,
+    ) -> list[Asked]:
+        """Ask two to four models the same question at once: siblings below one question, each a turn of its own.
+
+        The first model's reply is the visible branch until another is picked. Raises as `ask` does, and `Conflict`
+        while a turn runs.
+        """
+        asking = self._asking
+        question = asking.question(text, attachments)
+        if not 2 <= len(set(models)) == len(models) <= MAX_COMPARED:
+            raise InvalidInput(f"Choose two to {MAX_COMPARED} different models to compare.")
+        choices = [self._choice(model, agent_id, settings) for model in models]
+
+        def work(session: Session) -> list[Begun]:
+            if conversation_id is None:
+                conversation = asking.create(session, principal, question, choices[0], temporary=temporary)
+            else:
+                conversation = asking.locked(session, principal, conversation_id)
+            asked = [choice.model for choice in choices]
+            parent_id = conversation.head_message_id
+            question_id = asking.add(session, principal, conversation, question, asked, parent_id)
+            begun = [
+                asking.answer(session, principal, conversation, question_id, choice, added=number == 0)
+                for number, choice in enumerate(choices)
+            ]
+            replies = [one.message_id for one in begun]
+            conversations.set_meta(session, question_id, {"compare": replies})
+            first = {"head_message_id": replies[0], "model": models[0]}
+            conversations.change(session, conversation.id, **first)
+            return begun
 
         return self._start(principal, work)
 
@@ -112,60 +176,38 @@ class Turns:
         """Go on where a stopped, interrupted or cut reply ended, as a message below it. As `retry` otherwise."""
         return self._again(principal, message_id, model, agent_id, settings, below=True)
 
+    def leave(self, principal: Principal, conversation_id: str) -> None:
+        """End a temporary chat: what runs in it is stopped, and it is erased in a moment. Raises `NotFound`,
+        `Conflict` for a conversation that is kept."""
+
+        def work(session: Session) -> list[ActiveTurn]:
+            if conversations.get(session, principal, conversation_id).expires_at is None:
+                raise Conflict("This conversation is kept; delete it in the history.")
+            conversations.change(session, conversation_id, expires_at=utcnow())
+            return store.all_running(session, conversation_id)
+
+        for turn in self._db.write(work):
+            self.engine.stop(turn.turn_id)
+
     def stop(self, principal: Principal, turn_id: str) -> None:
         """Stop a turn, wherever it runs. Its words stay. Raises `NotFound`."""
 
         def allowed(session: Session) -> None:
             accounts.require_active(session, principal)
-            store.require_own(session, principal, turn_id)
+            store.require_turn(session, principal, turn_id)
 
         self._db.read(allowed)
         self.engine.stop(turn_id)
         self._db.write(lambda session: store.request_stop(session, turn_id))
 
-    def active(self, principal: Principal, conversation_id: str) -> ActiveTurn | None:
-        """The turn that is being answered in a conversation. Raises `NotFound`."""
+    def active(self, principal: Principal, conversation_id: str) -> list[ActiveTurn]:
+        """The turns that are being answered in a conversation: several while models are compared. Raises `NotFound`."""
 
-        def work(session: Session) -> ActiveTurn | None:
-            conversations.get(session, principal, conversation_id)
-            return store.running(session, conversation_id)
+        def work(session: Session) -> list[ActiveTurn]:
+            conversations.get(session, principal, conversation_id, "reply")
+            return store.all_running(session, conversation_id)
 
         return self._db.read(work)
-
-    def follow(self, principal: Principal, turn_id: str, *, pace: Pace = _steady) -> Iterator[list[Delta]]:
-        """The words of a turn from its first, in batches, until its end is stored. Raises `NotFound`.
-
-        `pace`: seconds between two batches, by the characters handed out so far. An empty batch says that the turn
-        still runs.
-        """
-        self._db.read(lambda session: store.require_own(session, principal, turn_id))
-        if live := self.engine.live(turn_id):
-            yield from live.follow(pace)
-            return
-        seq, runs = -1, True
-        while runs:
-            chunks, runs = self._db.read(partial(store.chunks_after, turn_id=turn_id, seq=seq))
-            yield [delta for _, delta in chunks]
-            if chunks:
-                seq = chunks[-1][0]
-            if runs:
-                time.sleep(_TAIL_EVERY)
-
-    async def afollow(self, principal: Principal, turn_id: str, *, pace: Pace = _steady) -> AsyncIterator[list[Delta]]:
-        """`follow` for coroutines: it parks no thread, so there may be hundreds."""
-        await self._db.aread(lambda session: store.require_own(session, principal, turn_id))
-        if live := self.engine.live(turn_id):
-            async for batch in live.afollow(pace):
-                yield batch
-            return
-        seq, runs = -1, True
-        while runs:
-            chunks, runs = await self._db.aread(partial(store.chunks_after, turn_id=turn_id, seq=seq))
-            yield [delta for _, delta in chunks]
-            if chunks:
-                seq = chunks[-1][0]
-            if runs:
-                await asyncio.sleep(_TAIL_EVERY)
 
     def queued(self, principal: Principal, conversation_id: str) -> list[QueuedMessage]:
         """The questions that wait in a conversation, oldest first."""
@@ -178,7 +220,7 @@ class Turns:
 
     def edit_queued(self, principal: Principal, conversation_id: str, queued_id: str, text: str) -> None:
         """Change a question that waits. Raises `NotFound` when it no longer does, `InvalidInput`."""
-        text = self._checked(text)
+        text = self._asking.question(text).text
 
         def work(session: Session) -> bool:
             return store.edit_queued(session, principal, conversation_id, queued_id, text)
@@ -198,44 +240,24 @@ class Turns:
     def send_queued(self, principal: Principal, conversation_id: str) -> Asked | None:
         """Begin the oldest waiting question now, where nothing runs (after a restart). None when there is none."""
 
-        def work(session: Session) -> Begun | Asked:
-            conversation = conversations.get(session, principal, conversation_id, lock=True)
-            if store.running(session, conversation_id):
-                raise Conflict(_BUSY)
-            begun = self._begin_queued(session, principal, conversation)
-            return begun or Asked(conversation_id)
+        def work(session: Session) -> Asked | list[Begun]:
+            conversation = self._asking.locked(session, principal, conversation_id)
+            begun = self._asking.begin_queued(session, conversation)
+            return [begun] if begun else Asked(conversation_id)
 
-        asked = self._start(principal, work)
+        asked = self._start(principal, work)[0]
         return asked if asked.turn_id else None
 
-    def _start(self, principal: Principal, work: Callable[[Session], Asked | Begun]) -> Asked:
-        if self.engine.draining:
-            raise Draining("Chatcore is restarting. Your question was not sent; try again in a minute.")
+    def summarise(self, principal: Principal, conversation_id: str, *, model: str) -> None:
+        """Summarise the visible branch of one's own conversation with a model, and keep it; takes as long as the
+        model does. Billed, one ledger row for each call. Raises `NotFound`, `InvalidInput`, `ProviderError`.
+        """
+        found = self._gateway.catalog.get(model)
+        self.engine.submit(self.engine.chores.summarise(principal, conversation_id, found)).result()
 
-        def checked(session: Session) -> Asked | Begun:
-            accounts.require_active(session, principal)
-            return work(session)
-
-        outcome = self._db.write(checked)
-        if isinstance(outcome, Asked):
-            return outcome
-        self.engine.run(outcome, principal.tenant_id)
-        return Asked(outcome.conversation_id, outcome.turn_id, outcome.message_id)
-
-    def _begin(
-        self,
-        session: Session,
-        principal: Principal,
-        conversation: Conversation,
-        text: str,
-        model: Model,
-        agent_id: str | None,
-        settings: TurnSettings,
-    ) -> Begun:
-        question_id = self._add_question(session, principal, conversation, text)
-        return store.begin(
-            session, principal, self.engine.owner, conversation, question_id, model, agent_id, settings, added=1
-        )
+    def _choice(self, model: str, agent_id: str | None, settings: TurnSettings | None) -> Choice:
+        chosen = TurnSettings.from_dict((settings or TurnSettings()).as_dict())
+        return Choice(self._gateway.catalog.get(model), agent_id, chosen)
 
     def _again(
         self,
@@ -247,87 +269,31 @@ class Turns:
         *,
         below: bool,
     ) -> Asked:
-        """Another reply: beside the one named, or `below` it where it has words to go on from."""
         found = self._gateway.catalog.get(model)
 
-        def work(session: Session) -> Begun:
-            conversation_id, message = conversations.message(session, principal, message_id)
-            conversation = conversations.get(session, principal, conversation_id, lock=True)
-            if store.running(session, conversation_id):
-                raise Conflict(_BUSY)
-            if message.role != "assistant" or message.parent_id is None:
-                raise InvalidInput("Only a reply can be tried again or continued.")
-            parent_id = message.id if below and message.content else message.parent_id
-            _, parent = conversations.message(session, principal, parent_id)
-            chosen = settings or TurnSettings.from_dict(conversation.settings)
-            return store.begin(
-                session,
-                principal,
-                self.engine.owner,
-                conversation,
-                parent_id,
-                found,
-                agent_id or message.agent_id,
-                chosen,
-                added=0,
-                # What follows a reply goes on from it, also when it is tried a second time.
-                continuing=parent.role == "assistant",
-            )
+        def work(session: Session) -> list[Begun]:
+            return [self._asking.again(session, principal, message_id, found, agent_id, settings, below=below)]
 
-        return self._start(principal, work)
+        return self._start(principal, work)[0]
 
-    def _next_queued(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
-        """The question that waited behind a turn that ends now, begun in the same transaction."""
-        if not store.is_waited_for(session, end.begun.conversation_id):
-            return None
-        row = session.get_one(ConversationRow, end.begun.conversation_id)
-        user = session.get_one(UserRow, row.user_id)
-        if user.disabled_at is not None:
-            return None
-        principal = Principal(user.id, user.tenant_id, user.username, user.name, "member", user.tier)
-        session.refresh(row)
-        begun = self._begin_queued(session, principal, conversation_value(row))
-        return (begun, principal.tenant_id) if begun else None
+    def _start(self, principal: Principal, work: Callable[[Session], Asked | list[Begun]]) -> list[Asked]:
+        """Do the work in one transaction and run what it began."""
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Your question was not sent; try again in a minute.")
 
-    def _begin_queued(self, session: Session, principal: Principal, conversation: Conversation) -> Begun | None:
-        """Begin the oldest waiting question. One whose model has gone is answered with why, and the next is taken."""
-        while row := store.take_queued(session, principal, conversation.id):
-            try:
-                model = self._gateway.catalog.get(row.model)
-            except ChatcoreError as error:
-                conversation = self._refuse(session, principal, conversation, row, error)
-                continue
-            settings = TurnSettings.from_dict(row.settings)
-            return self._begin(session, principal, conversation, row.content, model, row.agent_id, settings)
-        return None
+        def checked(session: Session) -> Asked | list[Begun]:
+            accounts.require_active(session, principal)
+            return work(session)
 
-    def _refuse(
-        self, session: Session, principal: Principal, conversation: Conversation, row: QueuedRow, error: ChatcoreError
-    ) -> Conversation:
-        """Keep a question that cannot be sent, with a failed reply that says why. No call, so no ledger row."""
-        question_id = self._add_question(session, principal, conversation, row.content)
-        reply = {"role": "assistant", "content": "", "status": "failed", "model": row.model, "parent_id": question_id}
-        reply_id = conversations.add_message(
-            session, principal, conversation.id, parts=[replies.error_part(error, "")], **reply
-        )
-        conversations.advance(session, conversation.id, reply_id, 2)
-        return replace(conversation, head_message_id=reply_id)
+        outcome = self._db.write(checked)
+        if isinstance(outcome, Asked):
+            return [outcome]
+        for begun in outcome:
+            self.engine.run(begun, principal.tenant_id)
+        return [Asked(begun.conversation_id, begun.turn_id, begun.message_id) for begun in outcome]
 
-    @staticmethod
-    def _add_question(session: Session, principal: Principal, conversation: Conversation, text: str) -> str:
-        question = {"role": "user", "content": text, "status": "complete", "parts": []}
-        parent_id = conversation.head_message_id
-        return conversations.add_message(session, principal, conversation.id, parent_id=parent_id, **question)
-
-    def _checked(self, text: str) -> str:
-        text = clean(text).strip()
-        if not text:
-            raise InvalidInput("There is nothing to send yet.")
-        if len(text) > self._max_chars:
-            raise InvalidInput(
-                f"Your message has {len(text):,} characters; the most that can be sent is {self._max_chars:,}."
-            )
-        return text
+    def _after_end(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
+        return self._asking.after(session, end)
 
 
 def can_continue(message: Message) -> bool:

@@ -10,9 +10,13 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.orm import Session
 
+from chatcore.accounts.preferences import Preferences
+from chatcore.config import Settings
+from chatcore.conversations import erasing
 from chatcore.db import Database
 from chatcore.gateway import Attempt, Gateway
 from chatcore.turns import recovery, replies, store
+from chatcore.turns.chores import Chores
 from chatcore.turns.journal import Entry, Journal
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.owner import Owner
@@ -30,13 +34,20 @@ class TurnEngine:
     """Runs turns that `Turns` has written. All methods may be called from any thread."""
 
     def __init__(
-        self, db: Database, gateway: Gateway, next_turn: Callable[[Session, TurnEnd], tuple[Begun, str] | None]
+        self,
+        db: Database,
+        gateway: Gateway,
+        preferences: Preferences,
+        settings: Settings,
+        next_turn: Callable[[Session, TurnEnd], tuple[Begun, str] | None],
     ) -> None:
         """`next_turn`: called in the transaction of a turn's end; the queued question that follows it, begun."""
         self.owner = Owner.this()
         self.draining = False
         self._db = db
         self._gateway = gateway
+        self._settings = settings
+        self.chores = Chores(db, gateway, preferences, settings.own.title_model)
         self._next_turn = next_turn
         self._live: dict[str, LiveTurn] = {}
         self._stops: dict[str, asyncio.Event] = {}
@@ -68,14 +79,14 @@ class TurnEngine:
         self.draining = True
         if self._loop is None or self._thread is None or not self._thread.is_alive():
             return
-        self._submit(self._drain(seconds)).result()
+        self.submit(self._drain(seconds)).result()
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(10)
 
     def run(self, begun: Begun, tenant_id: str) -> LiveTurn:
         """Run a turn that was just written; returns its live buffer."""
         live = self._register(begun)
-        self._submit(self._run(begun, live, tenant_id))
+        self.submit(self._run(begun, live, tenant_id))
         return live
 
     def live(self, turn_id: str) -> LiveTurn | None:
@@ -93,7 +104,8 @@ class TurnEngine:
         live = self._live[begun.turn_id] = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id)
         return live
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run a coroutine on the engine's loop."""
         assert self._loop is not None, "the engine was not started"
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
@@ -127,9 +139,13 @@ class TurnEngine:
         finally:
             self._stops.pop(begun.turn_id, None)
         await self._journal.end(entry, end)
+        try:
+            await self.chores.after(end)
+        except Exception:
+            log.exception("what follows a turn failed", extra={"turn_id": begun.turn_id})
 
     async def _answer(self, begun: Begun, live: LiveTurn, stop_asked: asyncio.Event) -> TurnEnd:
-        request = await self._db.aread(lambda session: replies.request(session, begun))
+        request = await replies.request(self._db, begun, self._settings.data_dir)
         reply = replies.Reply(begun, live)
         if stop_asked.is_set():
             return reply.end_unsent()
@@ -184,6 +200,7 @@ class TurnEngine:
                 self._live.pop(turn.turn_id, None)
         running = [turn.turn_id for turn in live if not turn.finished]
         await self._db.awrite(store.purge_chunks)
+        await self._db.awrite(_erase_expired)
         await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
         if running:
             for turn_id in await self._db.aread(lambda session: store.of_disabled(session, running)):
@@ -206,3 +223,9 @@ class TurnEngine:
         except TimeoutError:
             return False
         return True
+
+
+def _erase_expired(session: Session) -> None:
+    """Temporary chats that were left, or whose hour is over."""
+    if expired := erasing.expired(session):
+        erasing.erase(session, expired)

@@ -15,6 +15,7 @@ from chatcore.gateway import Delta
 
 _LOOK_EVERY: Final = 0.02  # seconds between two looks of a coroutine
 
+PATIENCE: Final = 0.25  # seconds
 Pace = Callable[[int], float]
 """From the characters handed out so far to the seconds until the next batch."""
 
@@ -64,8 +65,9 @@ class LiveTurn:
         """The deltas that are not in the chunks table, neighbours of one kind joined."""
         return join(self.deltas[self.flushed :])
 
-    def follow(self, pace: Pace) -> Iterator[list[Delta]]:
-        """Batches of new deltas; `pace` says how many seconds apart. An empty batch is a sign of life.
+    def follow(self, pace: Pace, patience: float = PATIENCE) -> Iterator[list[Delta]]:
+        """Batches of new deltas; `pace` says how many seconds apart. An empty batch is a sign of life, after
+        `patience` seconds without a word.
 
         The first words come at once. Ends when the turn has finished and everything was handed out.
         """
@@ -73,7 +75,7 @@ class LiveTurn:
         while True:
             with self._news:
                 if len(self.deltas) == seen and not self.finished:
-                    self._news.wait(0.25)
+                    self._news.wait(patience)
             finished = self.finished  # read before the deltas: what came before the end is then among them
             end = len(self.deltas)
             batch = join(self.deltas[seen:end])

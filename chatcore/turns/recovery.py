@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 STALE_AFTER: Final = timedelta(seconds=30)
 _STALE_NEARBY: Final = timedelta(seconds=10)  # a container of the same name that was started again
 _LOST_AFTER: Final = timedelta(seconds=10)  # a turn of this process that nothing runs: its beginning was in doubt
+_CHORE_LOST: Final = timedelta(minutes=15)  # longer than any call to a model takes
 _CHARACTERS_A_TOKEN: Final = 4  # the usual rule of thumb for English; these rows are marked `estimated`
 
 
@@ -45,7 +46,17 @@ def recover(session: Session, this: Owner, running_here: Collection[str] = ()) -
             recovered += _interrupt(session, row)
     if recovered:
         log.warning("interrupted turns recovered", extra={"turns": recovered})
+    _settle_chores(session)
     return recovered
+
+
+def _settle_chores(session: Session) -> None:
+    """Calls without a turn (titles, summaries) that a dead process left: what they used is unknown."""
+    left = update(UsageMetric).where(
+        UsageMetric.turn_id.is_(None), UsageMetric.outcome == "running", UsageMetric.created_at < utcnow() - _CHORE_LOST
+    )
+    settled = left.values(outcome="interrupted", cost_nano_usd=None, settled_at=utcnow())
+    session.execute(settled.execution_options(synchronize_session=False))
 
 
 def _interrupt(session: Session, turn: TurnRow) -> int:

@@ -1,15 +1,20 @@
 """From a begun turn to the request that is sent, and from the words that came to the message that is kept."""
 
+import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from chatcore.conversations import Message, store
+from chatcore.conversations import Message, part_blocks, store
+from chatcore.db import Database
 from chatcore.errors import ChatcoreError, ProviderError
-from chatcore.gateway import AttemptResult, CompletionRequest, Delta, Usage
+from chatcore.gateway import AttemptResult, CompletionRequest, Delta, Model, Usage
+from chatcore.turns import attached
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.values import Begun, TurnEnd, TurnStatus
 
@@ -19,21 +24,48 @@ CONTINUE_PROMPT: Final = (
 _MAX_CONTEXT_MESSAGES: Final = 10_000
 
 
-def request(session: Session, begun: Begun) -> CompletionRequest:
-    """The begun turn's request with its messages: system prompt, then the branch up to the question."""
-    window = store.branch(session, begun.conversation_id, begun.context_head, _MAX_CONTEXT_MESSAGES)
-    sent = messages(begun.system_prompt, window.messages, continuing=begun.continuing)
+async def request(db: Database, begun: Begun, data_dir: Path) -> CompletionRequest:
+    """The begun turn's request with its messages: system prompt, then the branch up to the question.
+
+    `data_dir`: below it lie the attachments. They are read after the transaction, and not on the loop.
+    """
+
+    def work(session: Session) -> tuple[tuple[Message, ...], attached.Reader]:
+        window = store.branch(session, begun.conversation_id, begun.context_head, _MAX_CONTEXT_MESSAGES)
+        return window.messages, attached.reader(session, begun.conversation_id, window.messages, data_dir)
+
+    branch, read = await db.aread(work)
+    prompt, model, continuing = begun.system_prompt, begun.request.model, begun.continuing
+    if read.has_files:
+        sent = await asyncio.to_thread(messages, prompt, branch, model, read, continuing=continuing)
+    else:
+        sent = messages(prompt, branch, model, read, continuing=continuing)
     # To continue means nothing without the question and the reply that are to be gone on with.
-    return replace(begun.request, messages=sent, keep_last=3 if begun.continuing else 1)
+    return replace(begun.request, messages=sent, keep_last=3 if continuing else 1)
 
 
-def messages(system_prompt: str, branch: tuple[Message, ...], *, continuing: bool) -> list[dict[str, Any]]:
-    """The branch in OpenAI's form. A reply without words is left out."""
-    sent = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    sent += [{"role": message.role, "content": message.content} for message in branch if message.content]
-    if continuing:
-        sent.append({"role": "user", "content": CONTINUE_PROMPT})
-    return sent
+def messages(
+    system_prompt: str,
+    branch: Sequence[Message],
+    model: Model | None = None,
+    read: attached.Reader | None = None,
+    *,
+    continuing: bool = False,
+) -> list[dict[str, Any]]:
+    """The branch in OpenAI's form. A message with nothing in it is left out.
+
+    `model`, `read`: without them attachments are only named. Reads files: not for a loop.
+    """
+    sent: list[dict[str, Any]] = [{"role": "user", "content": CONTINUE_PROMPT}] if continuing else []
+    # From the last to the first: where there are more attachments than fit into a request, the newest go with it.
+    sent += [
+        {"role": message.role, "content": found}
+        for message in reversed(branch)
+        if (found := attached.content(message, model, read))
+    ]
+    if system_prompt:
+        sent.append({"role": "system", "content": system_prompt})
+    return sent[::-1]
 
 
 class Reply:
@@ -72,20 +104,18 @@ class Reply:
         return self.end(_nothing("stopped", None, self._begun), 0)
 
     def _parts(self, result: AttemptResult) -> list[dict[str, Any]]:
-        """Reasoning, text, tool calls, error. Empty where there is nothing but text: `content` has it."""
-        text, reasoning = self._live.text(), self._live.text("reasoning")
+        """Reasoning, tool calls, text with its charts and tables, error. Empty where all is text: `content` has it."""
         parts: list[dict[str, Any]] = []
-        if reasoning:
+        if reasoning := self._live.text("reasoning"):
             if self._thought_ms is None and self._thinking_since is not None:
                 self._thought_ms = round((time.monotonic() - self._thinking_since) * 1000)
             parts.append({"type": "reasoning", "text": reasoning, "duration_ms": self._thought_ms})
         calls = [json.loads(delta.text) for delta in self._live.deltas if delta.kind == "tool_call"]
         parts.extend({"type": "tool_call", "state": "pending", **call} for call in calls)
+        parts.extend(part_blocks.split(self._live.text()))
         if result.error is not None:
             parts.append(error_part(result.error, self._begun.request.model.provider))
-        if parts and text:
-            parts.append({"type": "text", "text": text})
-        return sorted(parts, key=lambda part: ["reasoning", "tool_call", "text", "error"].index(part["type"]))
+        return [] if all(part["type"] == "text" for part in parts) else parts
 
 
 def error_part(error: ChatcoreError, provider: str) -> dict[str, Any]:

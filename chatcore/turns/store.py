@@ -1,9 +1,8 @@
 """The SQL of turns: beginning, chunks, stop requests, ends. Functions work inside the caller's transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
@@ -11,17 +10,22 @@ from sqlalchemy.orm import Session
 from chatcore import agents, errors
 from chatcore.accounts.principal import Principal
 from chatcore.conversations import Conversation, store
+from chatcore.conversations.access import ALLOWED, scope
 from chatcore.db import changed_rows
+from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import QueuedMessage as QueuedRow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.gateway import CompletionRequest, Delta, Model
+from chatcore.gateway import AttemptResult, CompletionRequest, Delta, Model
 from chatcore.ids import new_id
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import ActiveTurn, Begun, TurnEnd, TurnSettings
 from chatcore.usage import ledger
+
+if TYPE_CHECKING:
+    from chatcore.turns.asking import Choice, Question
 
 MAX_QUEUED: Final = 20
 _CHUNKS_KEPT = timedelta(seconds=60)
@@ -77,11 +81,15 @@ def begin(
 
 
 _INSERT_TURN: Final = insert(TurnRow.__table__)  # type: ignore[arg-type]
-_RUNNING: Final = select(TurnRow.id, TurnRow.conversation_id, TurnRow.message_id, TurnRow.stop_requested_at).where(
-    TurnRow.conversation_id == bindparam("conversation"), TurnRow.status == "running"
+_RUNNING: Final = (
+    select(TurnRow.id, TurnRow.conversation_id, TurnRow.message_id, TurnRow.stop_requested_at)
+    .where(TurnRow.conversation_id == bindparam("conversation"), TurnRow.status == "running")
+    .order_by(TurnRow.id)
 )
-_OWN: Final = select(TurnRow.id).where(
-    TurnRow.id == bindparam("id"), TurnRow.tenant_id == bindparam("tenant"), TurnRow.user_id == bindparam("user")
+_TURN: Final = (
+    select(TurnRow.id)
+    .join(ConversationRow, ConversationRow.id == TurnRow.conversation_id)
+    .where(TurnRow.id == bindparam("id"), ALLOWED["reply"])
 )
 _FINISH: Final = update(TurnRow.__table__).where(  # type: ignore[arg-type]
     TurnRow.__table__.c.id == bindparam("of"), TurnRow.__table__.c.status.in_(("running", "interrupted"))
@@ -98,16 +106,20 @@ _QUEUED: Final = (
 )
 
 
-def running(session: Session, conversation_id: str) -> ActiveTurn | None:
-    """The turn that runs in a conversation."""
-    row = session.execute(_RUNNING, {"conversation": conversation_id}).first()
-    return ActiveTurn(row.id, row.conversation_id, row.message_id, row.stop_requested_at is not None) if row else None
+def running(session: Session, conversation_id: str) -> bool:
+    """Whether a turn runs in a conversation."""
+    return session.execute(_RUNNING, {"conversation": conversation_id}).first() is not None
 
 
-def require_own(session: Session, principal: Principal, turn_id: str) -> None:
-    """Raises `NotFound` unless the turn belongs to a conversation of the principal's."""
-    whose = {"id": turn_id, "tenant": principal.tenant_id, "user": principal.user_id}
-    if session.scalar(_OWN, whose) is None:
+def all_running(session: Session, conversation_id: str) -> list[ActiveTurn]:
+    """The turns that run in a conversation, in the order of their beginning."""
+    rows = session.execute(_RUNNING, {"conversation": conversation_id})
+    return [ActiveTurn(row.id, row.conversation_id, row.message_id, row.stop_requested_at is not None) for row in rows]
+
+
+def require_turn(session: Session, principal: Principal, turn_id: str) -> None:
+    """Raises `NotFound` unless the turn is of a conversation that the principal may reply in."""
+    if session.scalar(_TURN, scope(principal) | {"id": turn_id}) is None:
         raise errors.NotFound("This turn does not exist, or it is not yours.")
 
 
@@ -183,16 +195,16 @@ def finish(session: Session, end: TurnEnd) -> bool:
         total_tokens=usage.prompt + usage.completion if known else None, cost_nano_usd=result.cost_nano_usd,
         ttft_ms=result.ttft_ms, latency_ms=result.latency_ms, meta=end.meta,
     )  # fmt: skip
-    ledger.settle_call(session, begun.ledger_id, settlement(end))
+    interrupted = end.status == "interrupted"
+    ledger.settle_call(session, begun.ledger_id, settlement(result, "interrupted" if interrupted else None))
     return True
 
 
-def settlement(end: TurnEnd) -> ledger.Settlement:
-    """The ledger's view of an attempt."""
-    result, usage = end.result, end.result.usage
-    outcome: ledger.Outcome = "interrupted" if end.status == "interrupted" else result.outcome
+def settlement(result: AttemptResult, outcome: ledger.Outcome | None = None) -> ledger.Settlement:
+    """The ledger's view of an attempt. `outcome`: where it is not the attempt's own."""
+    usage = result.usage
     return ledger.Settlement(
-        outcome=outcome,
+        outcome=outcome or result.outcome,
         error_type=result.error.code if result.error else None,
         prompt_tokens=usage.prompt,
         cached_tokens=usage.cached,
@@ -208,13 +220,7 @@ def settlement(end: TurnEnd) -> ledger.Settlement:
 
 
 def enqueue(
-    session: Session,
-    principal: Principal,
-    conversation_id: str,
-    text: str,
-    model: str,
-    agent_id: str | None,
-    settings: TurnSettings,
+    session: Session, principal: Principal, conversation_id: str, question: "Question", choice: "Choice"
 ) -> str:
     """Put a question behind the running turn; returns its id. Raises `Conflict` when too many wait already."""
     if len(queued(session, principal, conversation_id)) >= MAX_QUEUED:
@@ -223,7 +229,8 @@ def enqueue(
     session.execute(
         insert(QueuedRow).values(
             id=queued_id, tenant_id=principal.tenant_id, user_id=principal.user_id, conversation_id=conversation_id,
-            content=text, model=model, agent_id=agent_id, settings=asdict(settings),
+            content=question.text, model=choice.model.name, agent_id=choice.agent_id,
+            settings=choice.settings.as_dict(), attachments=list(question.attachments),
         )
     )  # fmt: skip
     return queued_id
@@ -240,14 +247,32 @@ def queued(session: Session, principal: Principal, conversation_id: str) -> list
     return list(session.scalars(_QUEUED, scope))
 
 
-def take_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str | None = None) -> Any:
-    """Take a question out of the queue: the one named, else the oldest. None when there is none."""
+def take_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str) -> Any:
+    """Take one's own question out of the queue. None when it no longer waits."""
     for row in queued(session, principal, conversation_id):
-        if queued_id in (None, row.id):
-            gone = delete(QueuedRow).where(QueuedRow.id == row.id).execution_options(synchronize_session=False)
-            if changed_rows(session.execute(gone)):  # else somebody took it a moment ago
-                return row
+        if row.id == queued_id and _remove(session, row):
+            return row
     return None
+
+
+def take_oldest(session: Session, conversation_id: str) -> Any:
+    """Take the question that waits longest, whoever asked it. None when there is none.
+
+    Those of people who were disabled meanwhile stay.
+    """
+    waiting = (
+        select(QueuedRow)
+        .join(UserRow, UserRow.id == QueuedRow.user_id)
+        .where(QueuedRow.conversation_id == conversation_id, UserRow.disabled_at.is_(None))
+        .order_by(QueuedRow.id)
+    )
+    return next((row for row in session.scalars(waiting).all() if _remove(session, row)), None)
+
+
+def _remove(session: Session, row: QueuedRow) -> bool:
+    """Whether it was still there: somebody may have taken it a moment ago."""
+    gone = delete(QueuedRow).where(QueuedRow.id == row.id).execution_options(synchronize_session=False)
+    return changed_rows(session.execute(gone)) == 1
 
 
 def edit_queued(session: Session, principal: Principal, conversation_id: str, queued_id: str, text: str) -> bool:

@@ -1,11 +1,12 @@
 """What the turns package takes and hands out."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 from chatcore.gateway import AttemptResult, CompletionRequest
 
+TEMPORARY_FOR: Final = timedelta(hours=1)  # how long a temporary chat is kept after its last question
 TurnStatus = Literal["complete", "stopped", "interrupted", "failed"]
 
 

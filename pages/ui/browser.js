@@ -1,7 +1,7 @@
 // Runs in the page, once for each change of `data`; one-time work is guarded by the state kept on the element.
 const states = new WeakMap()
 // What outlives the element, which some runs make anew: the conversation, what was put back, what is being rewritten.
-const memory = { key: null, returned: null, rewritten: null }
+const memory = { key: null, returned: null, rewritten: null, target: null, copied: null }
 
 function textarea() {
   return document.querySelector(".st-key-chat_input textarea")
@@ -62,6 +62,27 @@ function putBack(returned) {
   memory.returned = returned.id
   type(area, area.value.trim() ? `${area.value}\n${returned.text}` : returned.text)
   area.focus()
+}
+
+// The message that a search or a link leads to.
+function findTarget(target) {
+  if (!target) memory.target = null
+  const found = target && memory.target !== target && document.querySelector(".st-key-target")
+  if (!found) return
+  memory.target = target
+  for (const wait of [0, 300]) setTimeout(() => found.scrollIntoView({ block: "center" }), wait)
+}
+
+function copyOnce(copied, banner) {
+  if (!copied || memory.copied === copied.id) return
+  memory.copied = copied.id
+  const say = (text) => {
+    banner.hidden = false
+    banner.textContent = text
+    setTimeout(() => (banner.hidden = true), 1500)
+  }
+  if (!navigator.clipboard) return say("Copying needs https, or this machine itself.")
+  navigator.clipboard.writeText(copied.text).then(() => say("Copied"), () => say("The browser did not allow copying."))
 }
 
 // A waiting question that somebody rewrites may be answered meanwhile: then its row goes, and the words would with it.
@@ -147,7 +168,7 @@ export default function ({ data, parentElement }) {
         followSent()
         forgetSent(state)
       }
-      if (on(".st-key-new_chat button, [class*='st-key-open-'] button")) setTimeout(closeDrawer, 0)
+      if (on(".st-key-new_chat button, .st-key-search button, [class*='st-key-open-'] button")) setTimeout(closeDrawer, 0)
       if (on("[class*='st-key-save-'] button, [class*='st-key-withdraw-'] button")) memory.rewritten = null
     }
     state.onScroll = () => lookAtEnd(state)
@@ -174,6 +195,8 @@ export default function ({ data, parentElement }) {
   }, 500)
   restore(state)
   putBack(data.returned)
+  findTarget(data.target)
+  copyOnce(data.copied, state.banner)
   return () => {
     document.removeEventListener("input", state.onInput)
     document.removeEventListener("keydown", state.onKey, true)

@@ -1,9 +1,12 @@
 """What only the browser can do on the chat page: keep a draft over a reload, tell that the connection is down, copy."""
 
+import secrets
 from pathlib import Path
+from typing import Final
 
 import streamlit as st
 
+_COPIED: Final = "chat_copied"
 _HERE = Path(__file__).parent
 _element = st.components.v2.component(
     "chatcore_browser",
@@ -24,13 +27,21 @@ _copy = st.components.v2.component(
 _STYLE = (_HERE / "style.css").read_text()
 
 
-def draw(user_id: str, conversation_id: str, returned: dict[str, str] | None = None) -> None:
+def draw(
+    user_id: str, conversation_id: str, returned: dict[str, str] | None = None, *, target: str | None = None
+) -> None:
     """Watch the connection and keep what is typed for this conversation (`new` for none) in the browser's storage.
 
-    `returned`: an `id` and a `text` that is put into the input, once, behind what stands there.
+    `returned`: an `id` and a `text` that is put into the input, once, behind what stands there. `target`: the id of
+    the message that is scrolled to, once.
     """
-    data = {"draft": f"chatcore-draft:{user_id}:{conversation_id}", "returned": returned}
-    _element(data=data, key="browser", height=0)
+    data = {"draft": f"chatcore-draft:{user_id}:{conversation_id}", "returned": returned, "target": target}
+    _element(data=data | {"copied": st.session_state.pop(_COPIED, None)}, key="browser", height=0)
+
+
+def copy(text: str) -> None:
+    """Put `text` into the clipboard when the page is drawn next."""
+    st.session_state[_COPIED] = {"id": secrets.token_hex(4), "text": text}
 
 
 def draw_copy(text: str) -> None:

@@ -11,13 +11,13 @@ from chatcore.bootstrap import core
 from chatcore.conversations import RECENT, Conversation, ConversationSummary
 from chatcore.db.tables import utcnow
 from chatcore.gateway import Model
-from chatcore.turns import TurnSettings
+from chatcore.turns import MAX_COMPARED, TurnSettings
 from pages.ui.text import plain
 
 _PLACE: Final = "chat_place"  # which conversation the widgets below were last set for
 _CHOSEN: Final = "chat_chosen"  # what was last chosen: Streamlit forgets the widgets while another page is shown
 _SEEN: Final = "chat_seen"  # the list of recent conversations as it was drawn
-_WIDGETS: Final = ("model", "agent", "own_temperature", "temperature", "max_tokens")
+_WIDGETS: Final = ("model", "compare", "agent", "own_temperature", "temperature", "max_tokens")
 
 
 def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> None:
@@ -31,7 +31,10 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
             width="stretch",
             on_click=open_conversation,
             args=(None,),
+            shortcut="Ctrl+Shift+O",
         )
+        if st.button("Search", key="search", icon=":material/search:", width="stretch", shortcut="Ctrl+K"):
+            st.switch_page("history.py")
         # In fixed places: what stands elsewhere in the next run would show twice until that run ends.
         with st.container():
             _draw_model(principal, conversation)
@@ -41,14 +44,15 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
             on_change=_remember, args=(principal, conversation),
             help=next((agent.description for agent in agents if agent.id == st.session_state.get("agent")), None),
         )  # fmt: skip
+        _draw_compare()
         _draw_settings(principal, conversation)
         _draw_recent(principal, conversation)
     st.session_state[_CHOSEN] = {key: st.session_state[key] for key in _WIDGETS if key in st.session_state}
 
 
 def is_stale(principal: Principal, conversation: Conversation | None) -> bool:
-    """Whether the list, or the conversation that is shown at rest, is no longer as it was drawn. One query."""
-    recent = core().conversations.recent(principal, _shown() + 1)
+    """Whether the list, or the conversation that is shown at rest, is no longer as it was drawn."""
+    recent = core().conversations.pinned(principal) + core().conversations.recent(principal, _shown() + 1)
     for summary in recent:
         if conversation and summary.id == conversation.id:
             if summary.running or summary.last_message_at != conversation.last_message_at:
@@ -63,6 +67,12 @@ def is_stale(principal: Principal, conversation: Conversation | None) -> bool:
 def model_name() -> str:
     """The registry's name of the chosen model, empty where there is none."""
     return st.session_state.get("model") or ""
+
+
+def asked_models() -> list[str]:
+    """The chosen model, and those that are to answer beside it."""
+    beside = [name for name in st.session_state.get("compare", ()) if name != model_name()]
+    return [model_name(), *beside]
 
 
 def agent_id() -> str | None:
@@ -157,35 +167,45 @@ def _draw_settings(principal: Principal, conversation: Conversation | None) -> N
         )  # fmt: skip
 
 
+def _draw_compare() -> None:
+    models = {model.name: model.display_name for model in core().gateway.catalog.models() if model.available}
+    st.session_state["compare"] = [name for name in st.session_state.get("compare", ()) if name in models]
+    with st.expander("Compare models", type="compact", expanded=bool(st.session_state["compare"])):
+        st.multiselect(
+            "Ask these too", [name for name in models if name != model_name()], key="compare",
+            format_func=lambda name: models.get(name, name), max_selections=MAX_COMPARED - 1,
+            placeholder="Up to three more models",
+            help="Their replies stand side by side until you pick one to go on with. Each is billed.",
+        )  # fmt: skip
+
+
 def _remember(principal: Principal, conversation: Conversation | None) -> None:
-    if conversation:
+    if conversation and conversation.user_id == principal.user_id:
         chosen = settings().as_dict()
         core().conversations.remember(principal, conversation.id, model_name(), agent_id(), chosen)
 
 
 def _draw_recent(principal: Principal, conversation: Conversation | None) -> None:
     shown = _shown()
-    recent = core().conversations.recent(principal, shown + 1)
-    st.session_state[_SEEN] = _signature(recent)
+    pinned, recent = core().conversations.pinned(principal), core().conversations.recent(principal, shown + 1)
+    st.session_state[_SEEN] = _signature([*pinned, *recent])
     with st.container(key="recent", gap=None):
         heading = ""
-        for summary in recent[:shown]:
+        for summary in [*pinned, *recent[:shown]]:
             if (day := _day(summary)) != heading:
                 heading = day
                 st.caption(day)
-            current = conversation is not None and summary.id == conversation.id
-            st.button(
-                plain(summary.title),
-                key=f"open-{summary.id}",
-                type="tertiary" if not current else "secondary",
-                icon=":material/progress_activity:" if summary.running else None,
-                width="stretch",
-                wrap=False,
-                on_click=open_conversation,
-                args=(summary.id,),
-            )
+            _draw_line(summary, current=conversation is not None and summary.id == conversation.id)
         if len(recent) > shown:
             st.button("Show more", key="recent_more", type="tertiary", on_click=_show_more, args=(shown,))
+
+
+def _draw_line(summary: ConversationSummary, *, current: bool) -> None:
+    st.button(
+        plain(summary.title), key=f"open-{summary.id}", type="secondary" if current else "tertiary",
+        icon=":material/progress_activity:" if summary.running else None, width="stretch", wrap=False,
+        on_click=open_conversation, args=(summary.id,),
+    )  # fmt: skip
 
 
 def _shown() -> int:
@@ -202,6 +222,8 @@ def _show_more(shown: int) -> None:
 
 
 def _day(summary: ConversationSummary) -> str:
+    if summary.pinned:
+        return "Pinned"
     today = utcnow().date()
     day = summary.last_message_at.date()
     if day >= today:

@@ -2,7 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import streamlit as st
@@ -11,23 +12,28 @@ from chatcore.accounts import Principal
 from chatcore.agents import Agent
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError, NotFound
-from chatcore.turns import ActiveTurn, QueuedMessage
-from pages.ui import chat_sidebar
+from chatcore.turns import ActiveTurn, Asked, QueuedMessage
+from pages.ui import attachments, chat_sidebar, message_actions, prompt_parts
 from pages.ui.text import plain
 
 T = TypeVar("T")
 log = logging.getLogger("chatcore.pages")
 
+TEMPORARY: Final = "In no list and no search. Erased when you leave it, or after an hour."
 _PROBLEM: Final = "chat_problem"
 _UNSENT: Final = "chat_unsent"  # what was typed and could not be sent, until it stands in the input again
-_RETURNED: Final = "chat_returned"  # a waiting question's text on its way back into the input
+_RETURNED: Final = "chat_returned"  # text on its way into the input: a prompt's, or a waiting question's
 
 
 def draw_input(principal: Principal, conversation_id: str | None) -> None:
     """The one chat input. What is sent is stored in its callback, before anything is drawn."""
     if unsent := st.session_state.pop(_UNSENT, None):
         st.session_state["chat_input"] = unsent
-    st.chat_input("Ask anything", key="chat_input", on_submit=_submitted, args=(principal, conversation_id))
+    st.chat_input(
+        "Ask anything", key="chat_input", accept_file="multiple", accept_audio=True,
+        max_upload_size=core().settings.own.max_attachment_mb,
+        on_submit=_submitted, args=(principal, conversation_id),
+    )  # fmt: skip
 
 
 def draw_problem() -> None:
@@ -36,13 +42,21 @@ def draw_problem() -> None:
         st.error(problem, icon=":material/error:")
 
 
-def draw_choice(agents: list[Agent]) -> None:
-    """Who will answer, in one quiet line: on a phone the sidebar is closed."""
-    model = core().gateway.catalog.find(chat_sidebar.model_name())
+def draw_choice(principal: Principal, agents: list[Agent], *, new: bool = False) -> None:
+    """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts."""
+    found = [core().gateway.catalog.find(name) for name in chat_sidebar.asked_models()]
+    models = " and ".join(plain(model.display_name) for model in found if model)
     agent = next((agent.name for agent in agents if agent.id == chat_sidebar.agent_id()), None)
-    if names := [plain(name) for name in (model.display_name if model else None, agent) if name]:
-        with st.container(key="choice"):
-            st.caption(" · ".join(names), text_alignment="center")
+    with st.container(key="choice", horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
+        st.caption(" · ".join(name for name in (models, plain(agent or "")) if name), width="content")
+        prompt_parts.draw_picker(principal, put_back)
+        if new:
+            st.toggle("Temporary", key="temporary", help=TEMPORARY)
+
+
+def put_back(text: str) -> None:
+    """Put text into the input, behind what stands there, when the page is drawn next."""
+    st.session_state[_RETURNED] = {"id": secrets.token_hex(4), "text": text}
 
 
 def returned() -> dict[str, str] | None:
@@ -61,15 +75,16 @@ def draw_suggestions(principal: Principal, agent: Agent | None) -> None:
             type="tertiary",
             width="stretch",
             on_click=_ask,
-            args=(principal, None, question),
+            args=(principal, None, question, []),
         )
 
 
-def draw_stop(principal: Principal, turn: ActiveTurn) -> None:
-    """Stop, in its own place: nothing else ever stands there."""
+def draw_stop(principal: Principal, turns: Sequence[ActiveTurn]) -> None:
+    """Stop, in its own place: nothing else ever stands there. It stops all that runs in the conversation."""
     st.button(
-        "Stop", key="stop", icon=":material/stop_circle:", on_click=_stop, args=(principal, turn.turn_id),
-        disabled=turn.stopping, shortcut="Esc",
+        "Stop" if len(turns) == 1 else "Stop all", key="stop", icon=":material/stop_circle:", shortcut="Esc",
+        on_click=stop, args=(principal, *(turn.turn_id for turn in turns)),
+        disabled=all(turn.stopping for turn in turns),
     )  # fmt: skip
 
 
@@ -91,24 +106,53 @@ def draw_queue(principal: Principal, conversation_id: str, *, running: bool) -> 
                 st.button("Send now", key="send_queued", on_click=_send_queued, args=(principal, conversation_id))
 
 
-def again(principal: Principal, message_id: str, continuing: bool) -> None:
-    """Retry or continue a reply with what is chosen now."""
+def again(principal: Principal, message_id: str, continuing: bool, model: str | None = None) -> None:
+    """Regenerate, retry or continue a reply with what is chosen now, or with another model."""
     act = core().turns.resume if continuing else core().turns.retry
-    _tried(lambda: act(principal, message_id, **_chosen()))
+    chosen = _chosen() | ({"model": model} if model else {})
+    _begun(tried(lambda: act(principal, message_id, **chosen)))
+
+
+def edit(principal: Principal, message_id: str, text: str) -> None:
+    """Ask the changed version of a question."""
+    asked = tried(lambda: core().turns.edit(principal, message_id, text, **_chosen()))
+    if asked:
+        message_actions.edited()
+    _begun(asked)
 
 
 def _submitted(principal: Principal, conversation_id: str | None) -> None:
-    _ask(principal, conversation_id, st.session_state.chat_input or "")
+    _ask(principal, conversation_id, *attachments.submitted(st.session_state.chat_input))
 
 
-def _ask(principal: Principal, conversation_id: str | None, text: str) -> None:
-    if not text.strip():
+def _ask(principal: Principal, conversation_id: str | None, text: str, files: list[tuple[str, bytes]]) -> None:
+    if not text.strip() and not files:
         return
-    asked = _tried(lambda: core().turns.ask(principal, conversation_id, text, **_chosen()))
+    asked = tried(lambda: _sent(principal, conversation_id, text, files))
     if asked is None:
         st.session_state[_UNSENT] = text
     elif asked.conversation_id != conversation_id:
         chat_sidebar.open_conversation(asked.conversation_id)
+    _begun(asked)
+
+
+def _sent(principal: Principal, conversation_id: str | None, text: str, files: list[tuple[str, bytes]]) -> Asked:
+    """The question to one model, or to all that are compared."""
+    ids = [core().attachments.add(principal, name, data).id for name, data in files]
+    more: dict[str, Any] = {"attachments": ids}
+    if conversation_id is None:
+        more["temporary"] = bool(st.session_state.get("temporary"))
+    models = chat_sidebar.asked_models()
+    if len(models) == 1:
+        return core().turns.ask(principal, conversation_id, text, **_chosen(), **more)
+    chosen = {key: value for key, value in _chosen().items() if key != "model"}
+    return core().turns.compare(principal, conversation_id, text, models=models, **chosen, **more)[0]
+
+
+def _begun(asked: Asked | None) -> None:
+    """What was asked stands at the end: who looked at an older message is taken there."""
+    if asked is not None:
+        st.query_params.pop("m", None)
 
 
 def _chosen() -> dict[str, Any]:
@@ -119,7 +163,7 @@ def _chosen() -> dict[str, Any]:
     }
 
 
-def _tried(work: Callable[[], T]) -> T | None:
+def tried(work: Callable[[], T]) -> T | None:
     """What `work` returns; None when it failed, with a sentence for `draw_problem`."""
     try:
         return work()
@@ -129,10 +173,6 @@ def _tried(work: Callable[[], T]) -> T | None:
         log.exception("an action on the chat page failed")
         st.session_state[_PROBLEM] = "Something went wrong on our side, and this was not done. Try again."
     return None
-
-
-def _return(text: str) -> None:
-    st.session_state[_RETURNED] = {"id": secrets.token_hex(4), "text": text}
 
 
 def _draw_editor(principal: Principal, conversation_id: str, question: QueuedMessage) -> None:
@@ -147,7 +187,7 @@ def _edit(principal: Principal, conversation_id: str, queued_id: str, key: str) 
         core().turns.edit_queued(principal, conversation_id, queued_id, text)
     except NotFound as error:
         st.session_state[_PROBLEM] = f"{error} Your changed text is in the input."
-        _return(text)
+        put_back(text)
     except ChatcoreError as error:
         st.session_state[_PROBLEM] = str(error)
     else:
@@ -164,12 +204,14 @@ def _withdraw(principal: Principal, conversation_id: str, queued_id: str) -> Non
     if text is None:
         st.session_state[_PROBLEM] = "This question is already being answered. Stop the reply instead."
     else:
-        _return(text)
+        put_back(text)
 
 
 def _send_queued(principal: Principal, conversation_id: str) -> None:
-    _tried(lambda: core().turns.send_queued(principal, conversation_id))
+    tried(lambda: core().turns.send_queued(principal, conversation_id))
 
 
-def _stop(principal: Principal, turn_id: str) -> None:
-    _tried(lambda: core().turns.stop(principal, turn_id))
+def stop(principal: Principal, *turn_ids: str) -> None:
+    """Stop turns; their words stay."""
+    for turn_id in turn_ids:
+        tried(partial(core().turns.stop, principal, turn_id))

@@ -3,71 +3,106 @@
 A streamed reply is drawn with the same elements in the same places as the stored one, so nothing jumps at its end.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
 
-from chatcore.conversations import Message
+from chatcore.conversations import Message, Window
 from chatcore.gateway import Delta
-from chatcore.turns import can_continue
-from pages.ui import browser
+from pages.ui import attachments, message_actions, parts
 from pages.ui.figures import seconds, usd, whole
 from pages.ui.markdown import CUT, Cutter, as_typed, segments
+from pages.ui.message_actions import Acts
 from pages.ui.text import plain
 
 THINKING: Final = ":shimmer[Thinking…]"
 CURSOR: Final = " ▍"
 _REST_AFTER: Final = 0.2  # seconds: when many ask at once, the first words of all come before the sidebar of any
-Again = Callable[[str, bool], None]
 _THOUGHT: Final = 1_500  # characters after which a thought without paragraphs goes on in an element of its own
 _LONG_REPLY: Final = 40_000  # characters over which the updates' interval grows by a second
 
 
-def draw_messages(messages: Sequence[Message], *, labels: Mapping[str, str], again: Again) -> None:
+def draw_messages(
+    window: Window,
+    *,
+    labels: Mapping[str, str],
+    acts: Acts | None,
+    target: str | None = None,
+    compared: Sequence[str] = (),
+    share: str | None = None,
+) -> None:
     """Stored messages, oldest first. `labels`: the models' names as people read them.
 
-    `again(message_id, continuing)` is called by Regenerate, Retry and Continue.
+    `acts`: what can be done about them; None for who may only read. `target`: the id of one that somebody looks for.
+    `share`: the token of the share through which they are read.
     """
+    messages = window.messages
     for number, message in enumerate(messages):
         following = messages[number + 1] if number + 1 < len(messages) else None
-        if message.status == "streaming":
+        if message.status == "streaming" or message.id in compared:
             continue
-        if message.role == "user":
-            draw_question(message)
-        else:
-            label = labels.get(message.model or "") or message.model or "Unknown model"
-            _draw_reply(message, label, following, again)
+        with st.container(key="target" if message.id == target else None, gap="xsmall"):
+            if message.role == "user":
+                _draw_question(message, window, acts, share)
+            else:
+                last = following is None and not window.later
+                _draw_reply(
+                    message, window, labels, following, acts if last or acts is None else acts.of_earlier, share
+                )
 
 
-def draw_question(message: Message) -> None:
-    """A person's message, as they typed it."""
+def _draw_question(message: Message, window: Window, acts: Acts | None, share: str | None) -> None:
+    """A person's message, as they typed it, with its attachments and its versions."""
+    if acts and message_actions.draw_editor(message, acts):
+        return
     with st.chat_message("user"):
-        st.markdown(as_typed(message.content))
+        attachments.draw(message.parts, share=share)
+        if message.content:
+            st.markdown(as_typed(message.content))
+    if acts:
+        message_actions.draw_question_row(message, window.siblings.get(message.id, ()), acts)
 
 
-def _draw_reply(message: Message, model_label: str, following: Message | None, again: Again) -> None:
-    """A stored reply with its caption; with what can be done about it where nothing follows."""
+def _draw_reply(
+    message: Message,
+    window: Window,
+    labels: Mapping[str, str],
+    following: Message | None,
+    acts: Acts | None,
+    share: str | None,
+) -> None:
+    """A stored reply with its caption, and with what can be done about it."""
     continued = following is not None and following.role == "assistant"
     with st.chat_message("assistant"):
-        with st.container():
-            _draw_reasoning(message.parts)
-        for segment in segments(message.content):
-            st.markdown(segment)
-        for part in message.parts:
-            if part["type"] == "tool_call":
-                _draw_tool_call(part)
-            elif part["type"] == "error" and following is None:
-                st.error(part["message"], icon=":material/error:")
-            elif part["type"] == "error" and not continued:
-                st.markdown(f":gray[:material/error: {plain(part['message'])}]")
+        draw_body(message, following, share)
         if note := "Continued after a break." if continued else _note(message):
             st.markdown(f":gray[{note}]")
-        st.caption(caption(message, model_label), help=_speed(message))
-        if following is None:
-            _draw_actions(message, again)
+        st.caption(caption(message, labels), help=_speed(message))
+        if acts:
+            message_actions.draw_reply_row(message, window.siblings.get(message.id, ()), acts)
+
+
+def draw_body(message: Message, following: Message | None = None, share: str | None = None) -> None:
+    """What a reply says: its thinking folded away, its words, charts, tables and tool calls, its error."""
+    with st.container():
+        for part in message.parts:
+            if part["type"] == "reasoning":
+                parts.draw_reasoning(part)
+    structured = [part for part in message.parts if part["type"] not in ("reasoning", "error")]
+    if any(part["type"] not in ("text", "media", "file") for part in structured):
+        for number, part in enumerate(structured):
+            parts.draw(part, key=f"{message.id}-{number}")
+    else:
+        for segment in segments(message.content):
+            st.markdown(segment)
+    attachments.draw(message.parts, share=share)
+    for part in message.parts:
+        if part["type"] == "error" and following is None:
+            st.error(part["message"], icon=":material/error:")
+        elif part["type"] == "error" and following is not None and following.role == "user":
+            st.markdown(f":gray[:material/error: {plain(part['message'])}]")
 
 
 def stream_reply(batches: Iterator[list[Delta]], *, meanwhile: Callable[[], None]) -> None:
@@ -155,16 +190,16 @@ def pace(characters: int) -> float:
     return min(0.5, 0.1 + characters / _LONG_REPLY)
 
 
-def caption(message: Message, model_label: str) -> str:
-    """Model, tokens, cost and time of a reply, in one line."""
-    parts = [model_label]
+def caption(message: Message, labels: Mapping[str, str]) -> str:
+    """Model, tokens, cost and time of a reply, in one line. `labels`: the models' names as people read them."""
+    facts = [labels.get(message.model or "") or message.model or "Unknown model"]
     if message.prompt_tokens is not None and message.completion_tokens is not None:
         about = "≈ " if message.meta.get("usage_source") == "estimated" or message.status == "interrupted" else ""
-        parts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
-    parts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
+        facts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
+    facts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
     if message.latency_ms is not None:
-        parts.append(seconds(message.latency_ms))
-    return " · ".join(part.replace("$", "\\$") for part in parts)
+        facts.append(seconds(message.latency_ms))
+    return " · ".join(fact.replace("$", "\\$") for fact in facts)
 
 
 def _speed(message: Message) -> str | None:
@@ -192,39 +227,3 @@ def _note(message: Message) -> str:
     elif message.finish_reason == "length":
         notes.append("The reply reached its token limit.")
     return " ".join(notes)
-
-
-def _draw_actions(message: Message, again: Again) -> None:
-    error = next((part for part in message.parts if part["type"] == "error"), {})
-    whole_reply = message.status == "complete"
-    with st.container(horizontal=True, key=f"actions-{message.id}", gap="xsmall", vertical_alignment="center"):
-        if can_continue(message):
-            st.button(
-                "Continue", key=f"continue-{message.id}", icon=":material/play_arrow:", on_click=again,
-                args=(message.id, True),
-            )  # fmt: skip
-        if whole_reply or error.get("retryable", True):
-            st.button(
-                "Regenerate" if whole_reply else "Retry", key=f"regenerate-{message.id}", icon=":material/refresh:",
-                type="tertiary" if whole_reply else "secondary", on_click=again, args=(message.id, False),
-            )  # fmt: skip
-        if whole_reply and message.content:
-            browser.draw_copy(message.content)
-
-
-def _draw_reasoning(parts: tuple[Mapping[str, Any], ...]) -> None:
-    for part in parts:
-        if part["type"] == "reasoning":
-            duration = part.get("duration_ms")
-            label = f"Thought for {seconds(duration)}" if duration else "Thought"
-            with st.expander(label, type="compact"):
-                for segment in segments(part["text"]):
-                    st.markdown(segment)
-
-
-def _draw_tool_call(part: Mapping[str, Any]) -> None:
-    with st.expander(f"Tool call: {part['name']}", type="step", icon=":material/build:"):
-        try:
-            st.json(json.loads(part["arguments"] or "{}"))
-        except ValueError:
-            st.code(part["arguments"], language=None)

@@ -1,5 +1,7 @@
 """The sidebar's frame: where one can go, and who one is."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from chatcore.accounts import Principal
@@ -7,8 +9,8 @@ from pages.ui import session
 from pages.ui.text import plain
 
 
-def draw_navigation(principal: Principal) -> None:
-    """Links to the pages this person has, and their name with Sign out."""
+def draw_navigation(principal: Principal, on_shortcuts: Callable[[], None] | None = None) -> None:
+    """Links to the pages this person has, and their name with Sign out. `on_shortcuts`: opens the list of shortcuts."""
     with st.sidebar, st.container(key="navigation", gap="xxsmall"):
         st.page_link("chat.py", label="Chat", icon=":material/chat_bubble:")
         st.page_link("history.py", label="History", icon=":material/history:")
@@ -19,6 +21,11 @@ def draw_navigation(principal: Principal) -> None:
             st.page_link("admin.py", label="People", icon=":material/group:")
         st.divider()
         st.caption(plain(principal.name))
+        if on_shortcuts is not None:
+            st.button(
+                "Shortcuts", key="shortcuts", icon=":material/keyboard:", type="tertiary", on_click=on_shortcuts,
+                shortcut="Alt+K",
+            )  # fmt: skip
         if st.button("Sign out", key="sign_out", icon=":material/logout:", type="tertiary"):
             session.sign_out()
             st.stop()

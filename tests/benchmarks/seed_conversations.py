@@ -9,7 +9,7 @@ Everything is marked as demo, so `python -m chatcore demo-data --remove` takes i
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -41,11 +41,13 @@ def seed_conversations(
     messages: int = 1_000_000,
     seed: int = 1,
     now: datetime | None = None,
+    text: Callable[[bool], str] | None = None,
 ) -> None:
     """Write conversations of one person over the past year, with `messages` messages shared among them.
 
     Each has at least one message and most have few: the biggest get a thousand and more. Questions and answers
-    alternate, each message the child of the one before, the last one the head.
+    alternate, each message the child of the one before, the last one the head. `text`: makes a message's words, asked
+    with whether it is an answer; without it they are the conversation's title and some more.
     """
     if not 0 < conversations <= messages:
         raise ValueError("every conversation needs a message")
@@ -56,12 +58,18 @@ def seed_conversations(
     begin = (now or utcnow()) - _YEAR
     for first in range(0, conversations, _BATCH):
         part = range(first, min(first + _BATCH, conversations))
-        made = list(_conversations(rng, part, conversations, counts, owner, begin))
+        made = list(_conversations(rng, part, conversations, counts, owner, begin, text))
         _write(db, [one for one, _ in made], [message for _, chain in made for message in chain])
 
 
 def _conversations(
-    rng: np.random.Generator, part: range, of: int, counts: Any, owner: dict[str, str], begin: datetime
+    rng: np.random.Generator,
+    part: range,
+    of: int,
+    counts: Any,
+    owner: dict[str, str],
+    begin: datetime,
+    text: Callable[[bool], str] | None,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     for number in part:
         started = begin + (_YEAR - timedelta(hours=12)) * (number / of)
@@ -73,21 +81,31 @@ def _conversations(
             "is_demo": True,
             "settings": {},
         }
-        chain = list(_messages(row["id"], owner, started, int(counts[number]), words, number))
+        said = text or _repeating(words)
+        chain = list(_messages(row["id"], owner, started, int(counts[number]), said, number))
         last = chain[-1]
         row |= {"message_count": len(chain), "last_message_at": last["created_at"], "updated_at": last["created_at"]}
         yield row | {"head_message_id": last["id"], "preview": last["content"][:120]}, chain
 
 
+def _repeating(words: list[str]) -> Callable[[bool], str]:
+    return lambda answer: f"{' '.join(words)}. " * (8 if answer else 1)
+
+
 def _messages(
-    conversation_id: str, owner: dict[str, str], started: datetime, count: int, words: list[str], number: int
+    conversation_id: str,
+    owner: dict[str, str],
+    started: datetime,
+    count: int,
+    said: Callable[[bool], str],
+    number: int,
 ) -> Iterator[dict[str, Any]]:
-    parent, text = None, " ".join(words)
+    parent = None
     for place in range(count):
         at = started + min(timedelta(seconds=20), timedelta(hours=11) / count) * place
         answer = place % 2 == 1
         message_id = _id("msg", at, owner, number * 100_003 + place)
-        content = f"{text}. " * (8 if answer else 1)
+        content = said(answer)
         yield owner | {
             "id": message_id,
             "conversation_id": conversation_id,

@@ -1,4 +1,4 @@
-"""A real Chromium at a real process, with the hostile provider behind it. One server for all journeys of the folder."""
+"""A real browser at a real process, with the hostile provider behind it. One server for all journeys of the folder."""
 
 import hashlib
 import os
@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.browser import firefox as debian_firefox
 from tests.conftest import skip_or_fail
 from tests.hostile import Call, HostileProvider
 from tests.serving import Server, Site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, Route, sync_playwright  # noqa: E402
 
 MODELS = {
     "fast": "ok;n=20",
@@ -61,21 +62,54 @@ def site(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) ->
 
 
 @pytest.fixture(scope="session")
-def server(site: Site, chromium: Browser) -> Iterator[Server]:
+def server(site: Site) -> Iterator[Server]:
     with site.running() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The browser. The journeys come last: while it is open this thread cannot run another asyncio loop."""
+def driver() -> Iterator[Playwright]:
+    """Playwright. The journeys come last: while it is open this thread cannot run another asyncio loop."""
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def chromium(driver: Playwright) -> Iterator[Browser]:
+    """Chromium, for all journeys that do not say otherwise."""
     path = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         skip_or_fail("no Chromium: set PLAYWRIGHT_CHROMIUM, or install the package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS])
-        yield browser
-        browser.close()
+    browser = driver.chromium.launch(executable_path=path, args=[*_ARGUMENTS])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def start_firefox(driver: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Browser]:
+    """`start_firefox(dark=False)` starts a Firefox, which whoever asks closes."""
+
+    def start(*, dark: bool = False) -> Browser:
+        path = debian_firefox.find()
+        if path is None:
+            skip_or_fail("no Firefox: set CHATCORE_TEST_FIREFOX, or install the package firefox-esr")
+        return debian_firefox.launch(driver, path, tmp_path_factory.mktemp("firefox"), dark=dark)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def firefox(start_firefox: Callable[..., Browser]) -> Iterator[Browser]:
+    """Firefox: a module whose fixture `browser` returns this has all its journeys in it, with the same `Screen`."""
+    browser = start_firefox()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    """The browser in which `open_tab` opens tabs; a module may override it."""
+    return chromium
 
 
 @dataclass
@@ -123,8 +157,18 @@ class Screen:
 
     def send(self, text: str) -> "Screen":
         """Type into the input and press Enter."""
-        self.input.fill(text)
+        self.write(self.input, text)
         self.input.press("Enter")
+        return self
+
+    def write(self, field: Locator, text: str) -> "Screen":
+        """Replace the text of a field. In Firefox by its keys: there React does not hear of Playwright's `fill`."""
+        browser = self.page.context.browser
+        if browser and browser.browser_type.name == "firefox":
+            field.press("Control+A")
+            field.press_sequentially(text)
+        else:
+            field.fill(text)
         return self
 
     def ask(self, text: str) -> "Screen":
@@ -162,7 +206,7 @@ Open = Callable[..., Screen]
 
 
 @pytest.fixture
-def open_tab(chromium: Browser, server: Server) -> Iterator[Open]:
+def open_tab(browser: Browser, server: Server) -> Iterator[Open]:
     """Opens tabs: `open_tab(cookie)` in a browser of their own, `open_tab(beside=screen)` in the same one."""
     contexts: list[BrowserContext] = []
     strange: list[str] = []
@@ -175,11 +219,16 @@ def open_tab(chromium: Browser, server: Server) -> Iterator[Open]:
             route.abort()
 
     def open_one(
-        cookie: str | None = None, *, beside: Screen | None = None, at: Server | None = None, **options: Any
+        cookie: str | None = None,
+        *,
+        beside: Screen | None = None,
+        at: Server | None = None,
+        browser: Browser = browser,
+        **options: Any,
     ) -> Screen:
         target = at or (beside.server if beside else server)
         if beside is None:
-            context = chromium.new_context(**options)
+            context = browser.new_context(**options)
             context.route("**/*", guard)
             context.set_default_timeout(15_000)
             contexts.append(context)

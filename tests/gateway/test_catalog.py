@@ -355,3 +355,28 @@ def test_watching_adds_them_behind_the_others_and_does_not_block(make: Any) -> N
 )
 def test_where_ollama_would_be(environment: dict[str, str], url: str) -> None:
     assert ollama.base_url(environment) == url
+
+
+# --- what a model takes in a question -------------------------------------------------------------------------------
+
+
+def test_hearing_comes_from_model_info_or_litellms_table(make: Any) -> None:
+    entries = [
+        entry("said", "openai/unheard-of", {"supports_audio_input": True}),
+        entry("listed", "openai/gpt-audio"),
+        entry("denied", "openai/gpt-audio", {"supports_audio_input": False}),
+        entry("plain", "openai/unheard-of"),
+    ]
+    catalog = make(entries, {"OPENAI_API_KEY": "sk-x"})
+    assert {name: catalog.find(name).audio for name in ("said", "listed", "denied", "plain")} == {
+        "said": True,
+        "listed": True,
+        "denied": False,
+        "plain": False,
+    }
+
+
+def test_a_demo_model_sees_and_another_does_not(make: Any) -> None:
+    seeing = {model.name: model.vision for model in make([]).models() if model.demo}
+    assert seeing == {"demo/assistant": True, "demo/quick": False, "demo/thinker": True}
+    assert not any(model.audio for model in make([]).models())

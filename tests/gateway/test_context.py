@@ -156,3 +156,50 @@ def test_any_text_can_be_counted(text: str) -> None:
     used = asyncio.run(context.estimate("openai/gpt-4o", [{"role": "user", "content": text}], text, text))
     assert used.prompt - 4 == used.reasoning
     assert used.completion == 2 * used.reasoning
+
+
+# --- pictures and sound ---------------------------------------------------------------------------------------------
+
+IMAGE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 3_000_000}}
+
+
+def audio(size: int, format_: str) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": "A" * (size * 4 // 3), "format": format_}}
+
+
+@pytest.mark.parametrize("target", [DEMO, "openai/gpt-4o"])
+@pytest.mark.parametrize(
+    ("part", "counted"),
+    [(IMAGE, 1000), (audio(320_000, "wav"), 320), (audio(160_000, "mp3"), 320), ({"type": "file"}, 0)],
+)
+def test_media_count_by_rule_and_never_as_text(
+    target: str, part: dict[str, Any], counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = 0
+    plain = context._tokens
+
+    def count(target: str, text: str) -> int:
+        nonlocal longest
+        longest = max(longest, len(text))
+        return plain(target, text)
+
+    monkeypatch.setattr(context, "_tokens", count)
+    text = {"type": "text", "text": "look"}
+    without = asyncio.run(context.estimate(target, [{"role": "user", "content": [text]}], "", ""))
+    used = asyncio.run(context.estimate(target, [{"role": "user", "content": [text, part]}], "", ""))
+    assert counted <= used.prompt - without.prompt <= counted + 1
+    assert longest < 100
+
+
+def test_a_picture_alone_does_not_push_out_what_fits_beside_it() -> None:
+    messages: Messages = [*dialogue(2)[:-1], {"role": "user", "content": [{"type": "text", "text": "look"}, IMAGE]}]
+    assert fit(messages, 8000) == (messages, 0)
+
+
+def test_old_pictures_go_with_their_turn_when_the_window_is_full() -> None:
+    seen: Messages = [{"role": "user", "content": [IMAGE]}, {"role": "assistant", "content": "nice"}]
+    kept, dropped = fit([*seen, *seen, *seen, {"role": "user", "content": "and?"}], 4000, 100)
+    assert dropped == 0
+    kept, dropped = fit([*seen, *seen, *seen, {"role": "user", "content": "and?"}], 3000, 100)
+    assert dropped == 2
+    assert len(kept) == 5

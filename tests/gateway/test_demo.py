@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatcore.agents.built_in import BUILT_IN
+from chatcore.conversations.part_blocks import split
+from chatcore.conversations.part_components import COMPONENTS
 from chatcore.gateway import demo
 from chatcore.gateway.demo.code import LANGUAGES, SNIPPETS, TASKS
 from chatcore.gateway.demo.maths import find_sum
@@ -175,6 +177,38 @@ def test_long_replies_have_the_words_asked_for(words: int) -> None:
     body = text.split("*\n\n", 1)[1]
     assert len(re.sub(r"^## ", "", body, flags=re.M).split()) == words
     assert "Lighthouses" in text
+
+
+@pytest.mark.parametrize("kind", ["line", "bar", "pie", "scatter"])
+@pytest.mark.parametrize("agent", BUILT_IN, ids=lambda agent: agent["slug"])
+def test_a_chart_is_shown_with_its_table_and_key_figures(kind: str, agent: dict[str, Any]) -> None:
+    text = answer(f"Show me a {kind} chart of our sales", system=agent["system_prompt"])
+    parts = split(text)
+    assert [part["type"] for part in parts if part["type"] != "text"] == ["chart", "table", "component"]
+    chart, table = (next(part for part in parts if part["type"] == name) for name in ("chart", "table"))
+    assert (chart["chart"], chart["title"]) == (kind, "Sales")
+    assert table["rows"] == [list(row) for row in zip(chart["x"], chart["series"][0]["values"], strict=True)]
+    assert "invented" in parts[0]["text"]
+    assert answer(f"Show me a {kind} chart of our sales", system=agent["system_prompt"]) == text
+
+
+def test_a_chart_of_ones_own_figures_invents_nothing() -> None:
+    parts = split(answer("Plot 3, -4.5 and 12"))
+    assert next(part for part in parts if part["type"] == "chart")["series"][0]["values"] == [3, -4.5, 12]
+    assert "invented" not in parts[0]["text"]
+
+
+def test_components_are_shown() -> None:
+    parts = split(answer("Show me a timeline"))
+    assert [part["name"] for part in parts if part["type"] == "component"] == [
+        "timeline", "steps", "progress", "callout",
+    ]  # fmt: skip
+
+
+def test_the_analyst_is_told_blocks_that_are_valid() -> None:
+    prompt = next(agent for agent in BUILT_IN if agent["slug"] == "analyst")["system_prompt"]
+    assert [part["type"] for part in split(prompt) if part["type"] != "text"] == ["chart", "table", "component"]
+    assert all(name in prompt for name in COMPONENTS)
 
 
 def test_only_the_thinker_reasons_and_it_does_so_first() -> None:
@@ -375,3 +409,31 @@ def run_sql(source: str) -> None:
         connection.executemany("INSERT INTO orders VALUES (?, ?)", [("a", 5), ("b", 7), ("a", 4), ("c", 0)])
         assert connection.execute(source).fetchall()[0] in {("a", 9, 2), (1, 0)}
     connection.close()
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def shown(*urls: str) -> str:
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return said(events([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}]))
+
+
+def test_a_picture_is_named_by_what_its_header_says() -> None:
+    dot = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    text = shown(f"data:image/png;base64,{dot}")
+    assert "a GIF of 1 × 1 pixels" in text, "the content counts, not what the address says"
+    assert "does not see" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://example.com/a.png", "the address of only"),
+        ("data:image/png;base64,!!!", "cannot be read"),
+        ("data:image/png;base64,aGVsbG8=", "cannot be read"),
+        ("data:image/png;base64,", "cannot be read"),
+    ],
+)
+def test_what_is_no_picture_breaks_nothing(url: str, told: str) -> None:
+    assert told in shown(url)

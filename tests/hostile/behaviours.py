@@ -29,7 +29,7 @@ from tests.hostile.stream import (
     reply,
     whole_usage,
 )
-from tests.hostile.texts import CONTROL, MARKDOWN, THOUGHTS
+from tests.hostile.texts import BLOCKS, CONTROL, MARKDOWN, THOUGHTS
 
 
 class UnknownBehaviour(ValueError):
@@ -65,9 +65,10 @@ def _ok(request: Request, options: Options) -> Reply:
     return reply(request, options, numbered(options))
 
 
-def _md(request: Request, options: Options) -> Reply:
-    pieces = [line_word for line in MARKDOWN.splitlines(keepends=True) for line_word in _split(line)]
-    return reply(request, options, pieces)
+def _written(text: str) -> Callable[[Request, Options], Reply]:
+    """A reply of this very text, a word at a time."""
+    pieces = [piece for line in text.splitlines(keepends=True) for piece in _split(line)]
+    return lambda request, options: reply(request, options, pieces)
 
 
 def _split(line: str) -> list[str]:
@@ -271,7 +272,8 @@ BEHAVIOURS: Final[dict[str, tuple[Callable[[Request, Options], Reply], Options]]
     "ok": (_ok, Options()),
     "words": (_ok, Options(n=5000, para=60)),
     "slow": (_ok, Options(first=3.0)),
-    "md": (_md, Options()),
+    "md": (_written(MARKDOWN), Options()),
+    "blocks": (_written(BLOCKS), Options()),
     "reasoning": (_reasoning, Options()),
     "cached": (_cached, Options()),
     "nousage": (_nousage, Options()),

@@ -49,3 +49,31 @@ $$
 
 The end.
 """
+
+# A reply with a chart, a table and a component, and with blocks that are none of these.
+BLOCKS: Final = """Here is the chart:
+
+```chart
+{"chart": "line", "title": "<b>Visits</b>", "x": ["Mon", "Tue"], "series": [{"name": "Visits", "values": [3, null]}]}
+```
+
+The table, then a metric:
+
+```table
+{"columns": ["Day", "Visits"], "rows": [["Mon", 3], ["Tue", null]]}
+```
+```component
+{"name": "metric", "props": {"label": "Visits", "value": 3, "onclick": "alert(1)"}}
+```
+
+```chart
+{"chart": "line", "x": [1], "series": [{"name": "broken", "values": [NaN]}]}
+```
+
+```python
+print("an ordinary block")
+```
+
+```chart
+{"chart": "bar", "x": ["never closed"
+"""

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from chatcore import bootstrap
 from chatcore.accounts import Accounts, Console, passwords
+from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.db import Database
 from pages.ui import session
@@ -28,6 +29,7 @@ def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatc
     for username in ("ada", "bob"):
         console.add_user(username, PASSWORD, name=username.title(), role=None, tenant=None, tier="free")
     house = SimpleNamespace(settings=settings, db=database, accounts=accounts, console=console, gone_to=[])
+    house.preferences = Preferences(database)
     house.look_from = lambda found: monkeypatch.setattr(session, "session_id", lambda: found)
     monkeypatch.setattr(session, "go_to", house.gone_to.append)
     bootstrap.use(house)  # type: ignore[arg-type]
@@ -120,3 +122,26 @@ def test_sign_out_everywhere_means_here_too(house: Any) -> None:
     press(page(house, here), "Sign out everywhere")
     assert house.gone_to == ["/session/leave"]
     assert [house.accounts.principal(one) is None for one in (here, there, bob)] == [True, True, False]
+
+
+def test_custom_instructions_are_saved_and_stand_there_again(house: Any) -> None:
+    here = enter(house, "ada")
+    at = page(house, here)
+    at.text_area[0].set_value("Answer in one\nsentence.\x00")
+    press(at, "Save instructions")
+    assert at.success[0].value == "Your instructions are saved."
+    assert page(house, here).text_area[0].value == "Answer in one\nsentence."
+    assert page(house, enter(house, "bob")).text_area[0].value == "", "nobody else's"
+
+
+def test_titles_can_be_switched_off_where_a_model_makes_them(house: Any) -> None:
+    here = enter(house, "ada")
+    assert not page(house, here).toggle, "nothing to switch without a model"
+    own = house.settings.own.model_copy(update={"title_model": "cheap"})
+    house.settings = SimpleNamespace(own=own)
+    at = page(house, here)
+    assert at.toggle[0].value is True
+    at.toggle[0].set_value(False).run()
+    assert at.success[0].value == "Your new chats keep their first words as title."
+    assert house.preferences.get(house.accounts.principal(here)).better_titles is False
+    assert page(house, here).toggle[0].value is False

@@ -18,6 +18,7 @@ from chatcore.errors import DatabaseError
 from chatcore.gateway import Delta
 from chatcore.turns import TurnSettings
 from chatcore.turns import store as turns
+from chatcore.turns.asking import Choice, Question
 from pages.ui import messages, session
 from tests.chat import Chat, running_core, until
 from tests.hostile import HostileProvider
@@ -326,8 +327,8 @@ def test_a_reply_that_ends_between_two_reads_is_drawn(tab: Tab, monkeypatch: pyt
     conversations = tab.core.conversations
     read, reads = conversations.window, []
 
-    def early(*args: Any) -> Any:
-        conversation, window = read(*args)
+    def early(*args: Any, **named: Any) -> Any:
+        conversation, window = read(*args, **named)
         reads.append(len(reads))
         if reads == [0]:
             last = replace(window.messages[-1], status="streaming", content="")
@@ -397,10 +398,9 @@ def test_a_question_left_waiting_by_a_restart_can_be_sent(tab: Tab) -> None:
     tab.core.turns.withdraw(tab.who, asked.conversation_id, waiting.id)
     tab.core.turns.stop(tab.who, str(asked.turn_id))
     tab.words(asked)
-    until(lambda: tab.core.turns.active(tab.who, asked.conversation_id) is None)
-    tab.core.db.write(
-        lambda db: turns.enqueue(db, tab.who, asked.conversation_id, "left over", QUICK, None, TurnSettings())
-    )
+    until(lambda: not tab.core.turns.active(tab.who, asked.conversation_id))
+    choice = Choice(tab.core.gateway.catalog.get(QUICK), None, TurnSettings())
+    tab.core.db.write(lambda db: turns.enqueue(db, tab.who, asked.conversation_id, Question("left over"), choice))
     at = press(tab.open(asked.conversation_id), "Send now")
     assert said(at)[-2][1].strip() == "left over"
     assert "[19]" in said(at)[-1][1]

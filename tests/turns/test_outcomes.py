@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 from tests.chat import COMPLETION_PRICE, KEY, PROMPT_PRICE, Chat
+from tests.hostile.texts import BLOCKS
 from tests.turns.conftest import BEHAVIOURS
 
 # behaviour: message status, ledger outcome, error type, who counted the tokens
@@ -43,6 +44,7 @@ EXPECTED = {
     "comments;n=10": ("complete", "ok", None, "provider"),
     "crlf;n=10": ("complete", "ok", None, "provider"),
     "dribble;n=30": ("complete", "ok", None, "provider"),
+    "blocks": ("complete", "ok", None, "provider"),
 }
 
 
@@ -100,6 +102,23 @@ def test_reasoning_is_a_part_and_is_counted(chat: Chat) -> None:
     assert parts["reasoning"]["text"]
     assert parts["text"]["text"] == chat.reply(asked).content
     assert chat.ledger(asked.turn_id).reasoning_tokens > 0
+
+
+def test_blocks_in_the_text_are_parts_and_the_text_keeps_them(chat: Chat) -> None:
+    reply = chat.answer("blocks")
+    assert reply.content == BLOCKS
+    assert [part["type"] for part in reply.parts] == ["text", "chart", "text", "table", "component", "text"]
+    _, chart, _, table, component, rest = reply.parts
+    assert chart["series"] == [{"name": "Visits", "values": [3, None]}]
+    assert table["rows"] == [["Mon", 3], ["Tue", None]]
+    assert component["props"] == {"label": "Visits", "value": 3, "delta": None}
+    assert "NaN" in rest["text"]
+    assert "an ordinary block" in rest["text"]
+    assert "never closed" in rest["text"]
+
+
+def test_a_reply_of_nothing_but_text_has_no_parts(chat: Chat) -> None:
+    assert chat.answer("md").parts == ()
 
 
 def test_cached_tokens_are_kept(chat: Chat) -> None:

@@ -51,7 +51,7 @@ def test_questions_at_once_are_answered_one_after_the_other(postgres_core: Core,
         list(pool.map(lambda k: chat.ask("ok;n=10;rate=20", f"more {k}", conversation_id), range(6)))
 
     def answered() -> bool:
-        return len(chat.messages(conversation_id)) == 14 and chat.core.turns.active(chat.who, conversation_id) is None
+        return len(chat.messages(conversation_id)) == 14 and not chat.core.turns.active(chat.who, conversation_id)
 
     until(answered, timeout=30)
     messages = chat.messages(conversation_id)

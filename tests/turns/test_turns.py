@@ -106,7 +106,7 @@ def test_a_question_waits_for_the_running_turn(chat: Chat) -> None:
     chat.core.turns.edit_queued(chat.who, first.conversation_id, waiting[0].id, "second, changed")
     assert chat.core.turns.withdraw(chat.who, first.conversation_id, waiting[1].id) == "third"
     chat.words(first)
-    until(lambda: chat.core.turns.active(chat.who, first.conversation_id) is None)
+    until(lambda: not chat.core.turns.active(chat.who, first.conversation_id))
     contents = [(message.role, message.content) for message in chat.messages(first.conversation_id)]
     assert [content for role, content in contents if role == "user"] == ["first", "second, changed"]
     assert chat.messages(first.conversation_id)[-1].status == "complete"
@@ -116,7 +116,7 @@ def test_a_question_waits_for_the_running_turn(chat: Chat) -> None:
 
 def test_two_questions_at_once_make_one_turn(chat: Chat) -> None:
     conversation_id = chat.ask("ok;n=20").conversation_id
-    until(lambda: chat.core.turns.active(chat.who, conversation_id) is None)
+    until(lambda: not chat.core.turns.active(chat.who, conversation_id))
     gate = threading.Barrier(4)
 
     def ask(number: int) -> str | None:
@@ -129,7 +129,7 @@ def test_two_questions_at_once_make_one_turn(chat: Chat) -> None:
     for question in chat.core.turns.queued(chat.who, conversation_id):
         chat.core.turns.withdraw(chat.who, conversation_id, question.id)
     chat.core.turns.stop(chat.who, turns[0])
-    until(lambda: chat.core.turns.active(chat.who, conversation_id) is None)
+    until(lambda: not chat.core.turns.active(chat.who, conversation_id))
 
 
 def test_retry_makes_a_sibling_and_keeps_the_first(chat: Chat) -> None:
@@ -331,7 +331,7 @@ def test_a_disabled_person_can_no_longer_act(chat: Chat, core: Core) -> None:
             attempt()
     chat.words(asked)
     assert [question.content for question in turns.queued(chat.who, asked.conversation_id)] == ["waiting"]
-    assert turns.active(chat.who, asked.conversation_id) is None
+    assert not turns.active(chat.who, asked.conversation_id)
 
 
 def test_a_failed_continuation_is_tried_again_as_one(chat: Chat, provider: HostileProvider) -> None:

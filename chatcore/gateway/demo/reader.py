@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chatcore.gateway.demo.pictures import described
+
 Message = dict[str, Any]
 
 _ROLE = re.compile(r"\byou(?:'re| are) (?:an?|the|our|my) ([^.,;:!\n]{3,60})", re.I)
@@ -48,6 +50,7 @@ class Reading:
 
     `question`: what is to be answered. `said`: words of the answer that are on the page already, where it is to be
     continued. `questions`: earlier ones, oldest first. `turn`: 1 for the first question.
+    `pictures`: of those that came with the question, what can be said of each.
     """
 
     question: str
@@ -60,6 +63,7 @@ class Reading:
     names_itself: bool = False
     questions: tuple[str, ...] = ()
     attachments: int = 0
+    pictures: tuple[str, ...] = ()
     tool_results: tuple[str, ...] = ()
     temperature: float | None = None
 
@@ -104,7 +108,8 @@ def read(messages: list[Message], temperature: float | None = None) -> Reading:
         name=next((found for text in reversed(asked) if (found := _name_in(text))), None),
         names_itself=bool(asked and _name_in(asked[-1])),
         questions=tuple(asked[:-1]),
-        attachments=_attachments(talk),
+        attachments=len(_attached(talk)),
+        pictures=described(_attached(talk)),
         tool_results=_tool_results(talk),
         temperature=temperature,
     )
@@ -145,10 +150,10 @@ def _language_in(system: str) -> str | None:
     return LANGUAGES[spoken.group(1).capitalize()] if spoken else None
 
 
-def _attachments(talk: list[Message]) -> int:
+def _attached(talk: list[Message]) -> list[dict[str, Any]]:
     last = next((m for m in reversed(talk) if m.get("role") == "user"), {})
     content = last.get("content")
-    return sum(1 for part in content if part.get("type") != "text") if isinstance(content, list) else 0
+    return [part for part in content if part.get("type") != "text"] if isinstance(content, list) else []
 
 
 def _tool_results(talk: list[Message]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class DemoModel:
     output_usd_per_token: str
     context_window: int
     supports_reasoning: bool
+    supports_vision: bool
     words_per_second: float
 
 
@@ -45,6 +46,7 @@ DEMO_MODELS: Final = (
         "0.0000015",
         32_000,
         False,
+        True,
         28.0,
     ),
     DemoModel(
@@ -55,6 +57,7 @@ DEMO_MODELS: Final = (
         "0.0000004",
         8_000,
         False,
+        False,
         45.0,
     ),
     DemoModel(
@@ -64,6 +67,7 @@ DEMO_MODELS: Final = (
         "0.000002",
         "0.000008",
         64_000,
+        True,
         True,
         25.0,
     ),

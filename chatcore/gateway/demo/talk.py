@@ -38,6 +38,12 @@ def identity(reading: Reading) -> str | None:
 def attachments(reading: Reading) -> str | None:
     if not reading.attachments:
         return None
+    if reading.pictures:
+        seen = " and ".join(reading.pictures)
+        return (
+            f"I was given {seen}. That is all I can tell: a demo model reads the size and the format of a picture and "
+            "does not see what is on it. A real model with vision would."
+        )
     things = "one attachment" if reading.attachments == 1 else f"{reading.attachments} attachments"
     return (
         f"I see that {things} came with your message, but a demo model cannot look inside. A model with vision could."

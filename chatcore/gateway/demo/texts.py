@@ -16,6 +16,7 @@ HELP: Final = f"""{HONEST} I'm here so that you can try everything else. This is
 | *review this:* and some Python | a few real checks of the code |
 | *shorten this:* or *summarise:* and a text | a real edit, real counts |
 | *compare A and B*, *table of squares* | tables |
+| *show me a bar chart of sales*, *show me a timeline* | charts and components, drawn on the page |
 | *plan …*, *draft an email about …*, *story*, *haiku* | plans, drafts and small texts |
 | *write 5000 words about …*, `long 800` | exactly that many words |
 | *my name is Sam*, then *what is my name?* | I remember what stands in this conversation |

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from chatcore.gateway.demo import talk, tools, work
+from chatcore.gateway.demo import blocks, talk, tools, work
 from chatcore.gateway.demo.reader import Reading
 from chatcore.gateway.demo.texts import CLOSINGS, GREETING_IN, OPENINGS
 
@@ -172,6 +172,8 @@ REPLIES: Final[tuple[tuple[str, Callable[[Reading], str | None]], ...]] = (
     ("note", work.note),
     ("arithmetic", work.arithmetic),
     ("code", work.code),
+    ("chart", blocks.chart),
+    ("component", blocks.component),
     ("table", work.table),
     ("maths", work.maths),
     ("plan", work.plan),

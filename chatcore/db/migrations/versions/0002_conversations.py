@@ -8,12 +8,13 @@ down_revision = "0001_foundation"
 branch_labels = None
 depends_on = None
 
-# Rows of `message_search` are numbered by `search_entries`. It holds no text, only which words stand where.
-_SQLITE_SEARCH = (
-    "CREATE VIRTUAL TABLE message_search USING fts5(owner, words, content='', tokenize='unicode61 remove_diacritics 0')"
+# Rows of `message_search` are numbered by `search_entries`. It holds no text, only which words stand where. The words
+# come spelled as they are to be found, so the tokenizer only splits them at spaces.
+_SQLITE_SEARCH = ("CREATE VIRTUAL TABLE message_search USING fts5(owner, words, content='', tokenize='ascii')",)
+_POSTGRES_SEARCH = (
+    "CREATE TABLE message_search (id BIGINT PRIMARY KEY, words tsvector NOT NULL)",
+    "CREATE INDEX ix_message_search_words ON message_search USING gin (words) WITH (fastupdate = off)",
 )
-_POSTGRES_SEARCH = "CREATE TABLE message_search (id BIGINT PRIMARY KEY, words tsvector NOT NULL)"
-_POSTGRES_INDEX = "CREATE INDEX ix_message_search_words ON message_search USING gin (words) WITH (fastupdate = off)"
 
 
 def upgrade() -> None:
@@ -120,14 +121,13 @@ def upgrade() -> None:
     op.add_column("conversations", sa.Column("title_words", sa.Text(), server_default="", nullable=False))
     op.add_column("conversations", sa.Column("summary", sa.JSON(none_as_null=True), nullable=True))
     op.add_column("conversations", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_conversations_pinned", "conversations", ["user_id", "pinned_at"], unique=False)
     op.create_index("ix_conversations_expires_at", "conversations", ["expires_at"], unique=False)
     op.add_column("queued_messages", sa.Column("attachments", sa.JSON(), server_default="[]", nullable=False))
     op.create_index("ix_usage_metrics_conversation", "usage_metrics", ["conversation_id"], unique=False)
-    if op.get_bind().dialect.name == "sqlite":
-        op.execute(_SQLITE_SEARCH)
-    else:
-        op.execute(_POSTGRES_SEARCH)
-        op.execute(_POSTGRES_INDEX)
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    for statement in _SQLITE_SEARCH if is_sqlite else _POSTGRES_SEARCH:
+        op.execute(statement)
 
 
 def downgrade() -> None:
@@ -135,6 +135,7 @@ def downgrade() -> None:
     op.execute("DROP TABLE message_search")
     op.drop_index("ix_usage_metrics_conversation", table_name="usage_metrics")
     op.drop_column("queued_messages", "attachments")
+    op.drop_index("ix_conversations_pinned", table_name="conversations")
     op.drop_index("ix_conversations_expires_at", table_name="conversations")
     op.drop_column("conversations", "expires_at")
     op.drop_column("conversations", "summary")

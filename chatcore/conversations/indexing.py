@@ -1,0 +1,243 @@
+"""Writing the full-text index: a row of `search_entries` for each message, and its words in `message_search`.
+
+Entries are numbered by time: later messages go on from the highest number, what the background thread finds to be
+missing is given numbers below the lowest, newest first. So the newest hits are those with the highest numbers.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import delete, exists, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from chatcore.conversations import words
+from chatcore.db import Database
+from chatcore.db.tables import Conversation, Message, SearchEntry, Setting, utcnow
+
+log = logging.getLogger(__name__)
+
+MAX_INDEXED: Final = 200_000  # characters of one message
+BLOCK: Final = 1 << 13  # PostgreSQL: each row names the block of numbers it lies in, so that a part is quickly searched
+# Limits of a tsvector: positions up to 16,383, 256 for each word, 1 MB in all.
+_MAX_POSITION, _MAX_POSITIONS, _MAX_BYTES = 16_383, 255, 900_000
+_SETTING: Final = "search_index"
+_BATCH: Final = 200  # messages in one transaction: about 0.05 s of the writer
+_PAUSE: Final = 0.25  # seconds between two of them
+_NOTHING: Final[dict[str, Any]] = {"cursor": None, "seen": 0, "total": 0, "titles": False, "done": False}
+
+INSERT: Final = {
+    True: text("INSERT INTO message_search (rowid, owner, words) VALUES (:id, :owner, :words)"),
+    False: text("INSERT INTO message_search (id, words) VALUES (:id, CAST(:words AS tsvector))"),
+}
+_FORGET_ROW: Final = {
+    True: text(
+        "INSERT INTO message_search (message_search, rowid, owner, words) VALUES ('delete', :id, :owner, :words)"
+    ),
+    False: text("DELETE FROM message_search WHERE id = :id"),
+}
+_EMPTY: Final = {
+    True: text("INSERT INTO message_search (message_search) VALUES ('delete-all')"),
+    False: text("DELETE FROM message_search"),
+}
+_ENTRY: Final = insert(SearchEntry.__table__)  # type: ignore[arg-type]
+_KNOWN: Final = exists().where(SearchEntry.message_id == Message.id)
+_WHOSE: Final = select(Conversation.tenant_id, Conversation.user_id, Conversation.expires_at)
+
+
+def index(session: Session, conversation_id: str, message_id: str, content: str) -> None:
+    """Make a message's words findable for the conversation's owner. Twice is once; a temporary chat's never are."""
+    spelled = words.normal(content[:MAX_INDEXED])
+    if not spelled:
+        return
+    whose = session.execute(_WHOSE.where(Conversation.id == conversation_id)).one_or_none()
+    if whose is None or whose.expires_at is not None:
+        return
+    if session.scalar(select(SearchEntry.id).where(SearchEntry.message_id == message_id)) is not None:
+        return
+    row = {"tenant_id": whose.tenant_id, "user_id": whose.user_id, "conversation_id": conversation_id}
+    number = session.execute(_ENTRY.returning(SearchEntry.id), row | {"message_id": message_id}).scalar_one()
+    _write(session, [indexed(_is_sqlite(session), number, whose.user_id, spelled)])
+
+
+def forget(session: Session, conversation_id: str) -> None:
+    """Take a conversation's messages out of the index. To be called while they are still there."""
+    query = (
+        select(SearchEntry.id, SearchEntry.user_id, Message.content)
+        .join(Message, Message.id == SearchEntry.message_id)
+        .where(SearchEntry.conversation_id == conversation_id)
+        .execution_options(yield_per=500)
+    )
+    is_sqlite = _is_sqlite(session)
+    for part in session.execute(query).partitions():
+        rows = []
+        for entry_id, user_id, content in part:
+            # SQLite keeps no text, so it must be told which words to take out.
+            spelled = words.normal(content[:MAX_INDEXED]) if is_sqlite else ""
+            rows.append(
+                {"id": entry_id, "owner": owner_word(user_id), "words": spelled} if is_sqlite else {"id": entry_id}
+            )
+        session.execute(_FORGET_ROW[is_sqlite], rows)
+    gone = delete(SearchEntry).where(SearchEntry.conversation_id == conversation_id)
+    session.execute(gone.execution_options(synchronize_session=False))
+
+
+def indexed(is_sqlite: bool, entry_id: int, user_id: str, spelled: str) -> dict[str, Any]:
+    """The parameters of `INSERT` for a message whose words are spelled as `words.normal` does."""
+    if is_sqlite:
+        return {"id": entry_id, "owner": owner_word(user_id), "words": spelled}
+    return {"id": entry_id, "words": _vector(entry_id, user_id, spelled)}
+
+
+def owner_word(user_id: str) -> str:
+    """A user id as a word of the index."""
+    return user_id.replace("_", "")
+
+
+def _vector(entry_id: int, user_id: str, spelled: str) -> str:
+    """A tsvector as PostgreSQL reads it, so that no dictionary of the server has a say."""
+    places: dict[str, list[int]] = {}
+    size = 0
+    for position, word in enumerate(spelled.split(), 1):
+        held = places.get(word)
+        if held is None:
+            size += len(word.encode()) + 8
+            if size > _MAX_BYTES:
+                break
+            held = places[word] = []
+        if len(held) < _MAX_POSITIONS and position <= _MAX_POSITION:
+            held.append(position)
+            size += 2
+    marks = [f"'@{owner_word(user_id)}'", f"'#{entry_id // BLOCK}'"]
+    marks += (f"'{word}':{','.join(map(str, held))}" if held else f"'{word}'" for word, held in places.items())
+    return " ".join(marks)
+
+
+def _write(session: Session, rows: Iterable[dict[str, Any]]) -> None:
+    session.execute(INSERT[_is_sqlite(session)], list(rows))
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+class Indexer:
+    """A thread that indexes what has no entry yet: messages from before the index, or after `words.VERSION` changed."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="search-indexer", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the batch that is being written."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def progress(self) -> float | None:
+        """The share that is done, 0 to 1; None when there is nothing left to do."""
+        state = self._db.read(_state)
+        if state is None:
+            return 0.0
+        return None if state["done"] else min(state["seen"] / max(state["total"], 1), 1.0)
+
+    def step(self) -> bool:
+        """Index one batch. Returns whether there is more to do."""
+        return self._db.write(_step)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self.step():
+                    return
+            except IntegrityError:
+                pass  # another process was quicker with the same number: the next look finds what is left
+            except Exception:  # the search lags behind, and nothing else
+                log.exception("the search index could not go on; it tries again in a minute")
+                self._stopping.wait(60)
+            self._stopping.wait(_PAUSE)
+
+
+def _state(session: Session) -> dict[str, Any] | None:
+    value = session.scalar(select(Setting.value).where(Setting.key == _SETTING))
+    return value if value and value["version"] == words.VERSION else None
+
+
+def _step(session: Session) -> bool:
+    # One process at a time: whoever holds the row goes on, the next one sees how far it came.
+    session.execute(select(Setting.key).where(Setting.key == _SETTING).with_for_update())
+    state = _state(session) or _begin(session)
+    if state["done"]:
+        return False
+    if not state["titles"]:
+        state["titles"] = not _fill_titles(session)
+        return _note(session, state)
+    found = select(
+        Message.id, Message.tenant_id, Conversation.user_id, Message.conversation_id, Message.content, _KNOWN
+    )
+    found = found.join(Conversation, Conversation.id == Message.conversation_id)
+    if state["cursor"]:
+        found = found.where(Message.id < state["cursor"])
+    found = found.where(Message.status != "streaming", Conversation.expires_at.is_(None))
+    rows = session.execute(found.order_by(Message.id.desc()).limit(_BATCH)).all()
+    _add_below(session, [row for row in rows if not row[-1]])
+    if rows:
+        state |= {"cursor": rows[-1].id, "seen": state["seen"] + len(rows)}
+    state["done"] = len(rows) < _BATCH
+    return _note(session, state)
+
+
+def _note(session: Session, state: dict[str, Any]) -> bool:
+    values = {"value": dict(state), "updated_at": utcnow()}
+    one = update(Setting).where(Setting.key == _SETTING).values(values)
+    session.execute(one.execution_options(synchronize_session=False))
+    return not state["done"]
+
+
+def _begin(session: Session) -> dict[str, Any]:
+    """Note the start; what an earlier spelling left is thrown away."""
+    before = session.scalar(select(Setting.value).where(Setting.key == _SETTING))
+    total = session.scalar(select(func.count()).select_from(Message)) or 0
+    state = {"version": words.VERSION, **_NOTHING, "total": total}
+    if before is None:
+        session.execute(insert(Setting).values(key=_SETTING, value=state, updated_at=utcnow()))
+        return state
+    session.execute(_EMPTY[_is_sqlite(session)])
+    session.execute(delete(SearchEntry).execution_options(synchronize_session=False))
+    blank = update(Conversation).values(title_words="").execution_options(synchronize_session=False)
+    session.execute(blank.where(Conversation.title_words != ""))
+    return state
+
+
+def _add_below(session: Session, rows: Iterable[Any]) -> None:
+    entries, vectors = [], []
+    number = session.scalar(select(func.min(SearchEntry.id)))
+    number = 1 if number is None else number
+    for row in rows:
+        spelled = words.normal(row.content[:MAX_INDEXED])
+        if spelled:
+            number -= 1
+            whose = {"tenant_id": row.tenant_id, "user_id": row.user_id, "conversation_id": row.conversation_id}
+            entries.append({"id": number, "message_id": row.id, **whose})
+            vectors.append(indexed(_is_sqlite(session), number, row.user_id, spelled))
+    if entries:
+        session.execute(_ENTRY, entries)
+        _write(session, vectors)
+
+
+def _fill_titles(session: Session) -> bool:
+    """Spell the titles that are not spelled yet, some of them. Returns whether there were any."""
+    query = select(Conversation.id, Conversation.title).where(Conversation.title_words == "", Conversation.title != "")
+    rows = session.execute(query.limit(_BATCH)).all()
+    for row in rows:
+        spelled = words.normal(row.title) or " "
+        one = update(Conversation).where(Conversation.id == row.id).values(title_words=spelled)
+        session.execute(one.execution_options(synchronize_session=False))
+    return bool(rows)

@@ -1,0 +1,196 @@
+"""The message tree: siblings, the branch below a message, a window around one, copies of a branch.
+
+A child's id is always greater than its parent's, as ids are ordered by time; so the newest message below another one
+is a leaf. Functions take a session and work inside the caller's transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, insert, literal, or_, select
+from sqlalchemy.orm import Session
+
+from chatcore.accounts.principal import Principal
+from chatcore.conversations import indexing, store
+from chatcore.conversations.text import preview_from
+from chatcore.conversations.values import Conversation, Message, Window
+from chatcore.db.tables import Message as MessageRow
+from chatcore.db.tables import MessageAttachment
+from chatcore.ids import new_id
+
+_HERE: Final = MessageRow.conversation_id == bindparam("conversation")
+_NOT_COPIED: Final = ("id", "parent_id", "conversation_id", "tenant_id", "user_id", "turn_id", "client_message_id")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Tokens and cost of messages. `unknown`: replies whose cost is not known and is not in `cost_nano_usd`."""
+
+    messages: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nano_usd: int
+    unknown: int
+
+
+def _upwards() -> CTE:
+    """From a head towards the root: id, parent and depth, 1 at the head. Narrow: it may be 10,000 messages long."""
+    columns = (MessageRow.id, MessageRow.parent_id)
+    walk = (
+        select(*columns, literal(1).label("depth")).where(MessageRow.id == bindparam("head"), _HERE).cte(recursive=True)
+    )
+    parent = MessageRow.__table__.alias("parent")
+    step = select(parent.c.id, parent.c.parent_id, walk.c.depth + 1)
+    return walk.union_all(
+        step.where(
+            parent.c.id == walk.c.parent_id,
+            parent.c.conversation_id == bindparam("conversation"),
+            walk.c.id != bindparam("until"),
+        )
+    )
+
+
+def _downwards() -> CTE:
+    walk = select(MessageRow.id).where(MessageRow.id == bindparam("message"), _HERE).cte(recursive=True)
+    child = MessageRow.__table__.alias("child")
+    return walk.union_all(
+        select(child.c.id).where(child.c.parent_id == walk.c.id, child.c.conversation_id == bindparam("conversation"))
+    )
+
+
+_PATH: Final = (lambda walk: select(walk.c.id, walk.c.depth).order_by(walk.c.depth))(_upwards())
+_NEWEST_BELOW: Final = (lambda walk: select(func.max(walk.c.id)))(_downwards())
+_HAS_CHILDREN: Final = select(exists().where(MessageRow.parent_id == bindparam("message"), _HERE))
+_IS_REPLY: Final = MessageRow.role == "assistant"
+
+
+def _sums(condition: ColumnElement[bool]) -> Any:
+    return select(
+        func.count(),
+        func.coalesce(func.sum(MessageRow.prompt_tokens), 0),
+        func.coalesce(func.sum(MessageRow.completion_tokens), 0),
+        func.coalesce(func.sum(MessageRow.cost_nano_usd), 0),
+        func.count().filter(_IS_REPLY, MessageRow.cost_nano_usd.is_(None), MessageRow.status != "streaming"),
+    ).where(condition)
+
+
+_ALL_SUMS: Final = _sums(_HERE)
+_BRANCH_SUMS: Final = (lambda walk: _sums(MessageRow.id.in_(select(walk.c.id))))(_upwards())
+
+
+def siblings(session: Session, conversation_id: str, messages: Sequence[Message]) -> Mapping[str, tuple[str, ...]]:
+    """For each of the messages that has siblings, the ids of all children of its parent, oldest first."""
+    parents = [message.parent_id for message in messages if message.parent_id is not None]
+    of_root = any(message.parent_id is None for message in messages)
+    in_family: ColumnElement[bool] = MessageRow.parent_id.in_(parents)
+    if of_root:
+        in_family = or_(in_family, MessageRow.parent_id.is_(None))
+    rows = session.execute(
+        select(MessageRow.id, MessageRow.parent_id)
+        .where(MessageRow.conversation_id == conversation_id, in_family)
+        .order_by(MessageRow.id)
+    )
+    families: dict[str | None, list[str]] = {}
+    for row in rows:
+        families.setdefault(row.parent_id, []).append(row.id)
+    return {
+        message.id: tuple(families[message.parent_id])
+        for message in messages
+        if len(families.get(message.parent_id, ())) > 1
+    }
+
+
+def newest_below(session: Session, conversation_id: str, message_id: str) -> str:
+    """The leaf that was written last below a message; itself where nothing is below."""
+    found = session.scalar(_NEWEST_BELOW, {"message": message_id, "conversation": conversation_id})
+    return str(found or message_id)
+
+
+def has_children(session: Session, conversation_id: str, message_id: str) -> bool:
+    """Whether anything was said below a message."""
+    return bool(session.scalar(_HAS_CHILDREN, {"message": message_id, "conversation": conversation_id}))
+
+
+def around(session: Session, conversation_id: str, head_id: str, message_id: str, limit: int) -> Window | None:
+    """Up to `limit` messages of the branch with `message_id` in their midst; None where it is not on the branch."""
+    path = _path(session, conversation_id, head_id, message_id)
+    if not path:
+        return None
+    below = len(path) - 1
+    start = path[max(0, below - limit // 2)]
+    window = store.branch(session, conversation_id, start, limit)
+    return Window(window.messages, window.earlier, later=start != head_id)
+
+
+def is_above(session: Session, conversation_id: str, head_id: str, message_id: str) -> bool:
+    """Whether a message is on the branch that ends at the head."""
+    return bool(_path(session, conversation_id, head_id, message_id))
+
+
+def _path(session: Session, conversation_id: str, head_id: str, message_id: str) -> list[str]:
+    """The ids from the head up to a message; empty where it is not on that branch."""
+    parameters = {"head": head_id, "conversation": conversation_id, "until": message_id}
+    path = [str(row.id) for row in session.execute(_PATH, parameters)]
+    return path if path and path[-1] == message_id else []
+
+
+def totals(session: Session, conversation_id: str, head_id: str | None) -> tuple[Totals, Totals]:
+    """What the branch that ends at the head used, and what the whole conversation did."""
+    where = {"conversation": conversation_id}
+    branch = session.execute(_BRANCH_SUMS, where | {"head": head_id, "until": ""}).one()
+    return Totals(*map(int, branch)), Totals(*map(int, session.execute(_ALL_SUMS, where).one()))
+
+
+def copy(session: Session, principal: Principal, source: Conversation, messages: Sequence[Message]) -> str:
+    """A new conversation of the principal's with copies of `messages`, a branch of `source`; returns its id."""
+    made = store.create(
+        session, principal, source.title, model=source.model, agent_id=source.agent_id, settings=dict(source.settings),
+        parent_conversation_id=source.id, title_source="person",
+    )  # fmt: skip
+    target = {"conversation_id": made.id, "tenant_id": principal.tenant_id, "user_id": principal.user_id}
+    new_ids = _copy_messages(session, source.id, messages, target)
+    _copy_links(session, source.id, new_ids, target)
+    for message in messages:
+        indexing.index(session, made.id, new_ids[message.id], message.content)
+    if messages:
+        last = next((one for one in reversed(messages) if one.role == "assistant"), messages[-1])
+        preview = preview_from(last.content)
+        store.advance(session, made.id, new_ids[messages[-1].id], len(messages), preview=preview)
+    return made.id
+
+
+def _copy_messages(
+    session: Session, source_id: str, messages: Sequence[Message], target: Mapping[str, str]
+) -> dict[str, str]:
+    """Write the copies; returns the new id of each old one. In the order of the branch, so that children come later."""
+    new_ids = {message.id: new_id("msg") for message in messages}
+    columns = MessageRow.__table__.columns
+    rows = session.execute(
+        select(*columns).where(MessageRow.conversation_id == source_id, MessageRow.id.in_(list(new_ids)))
+    ).mappings()
+    copies = [
+        {key: value for key, value in row.items() if key not in _NOT_COPIED}
+        | {"id": new_ids[row["id"]], "parent_id": new_ids.get(row["parent_id"]), **target}
+        for row in rows
+    ]
+    if copies:
+        session.execute(insert(MessageRow.__table__), copies)  # type: ignore[arg-type]
+    return new_ids
+
+
+def _copy_links(session: Session, source_id: str, new_ids: Mapping[str, str], target: Mapping[str, str]) -> None:
+    """Link the attachments of the old messages to the new ones as well."""
+    links = session.execute(
+        select(MessageAttachment.message_id, MessageAttachment.attachment_id, MessageAttachment.position).where(
+            MessageAttachment.conversation_id == source_id
+        )
+    )
+    whose = {"tenant_id": target["tenant_id"], "conversation_id": target["conversation_id"]}
+    copies = [
+        {"message_id": new_ids[link.message_id], "attachment_id": link.attachment_id, "position": link.position} | whose
+        for link in links
+        if link.message_id in new_ids
+    ]
+    if copies:
+        session.execute(insert(MessageAttachment), copies)

@@ -1,0 +1,171 @@
+"""Calls to models that no turn asked for: a better title, a summary. Each has its own row in the ledger.
+
+Methods are coroutines of the engine's loop.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from chatcore.accounts import Principal
+from chatcore.accounts.preferences import Preferences
+from chatcore.conversations import Message
+from chatcore.conversations import store as conversations
+from chatcore.conversations.text import clean, title_from
+from chatcore.db import Database
+from chatcore.db.tables import Conversation as ConversationRow
+from chatcore.db.tables import User as UserRow
+from chatcore.db.tables import utcnow
+from chatcore.errors import ChatcoreError, InvalidInput, ProviderError
+from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model
+from chatcore.ids import new_id
+from chatcore.turns import store
+from chatcore.turns.values import TurnEnd
+from chatcore.usage import ledger
+
+log = logging.getLogger(__name__)
+
+_TITLE_PROMPT: Final = (
+    "Give the following conversation a title of two to six words, in its own language. Answer with the title alone: "
+    "no quotation marks, no full stop, nothing else."
+)
+_SUMMARY_PROMPT: Final = (
+    "Summarise the conversation below for somebody who goes on with it: what was asked, what was found and decided, "
+    "what is open. Keep names, figures and code that matter. Write in its own language, in at most 300 words."
+)
+_FURTHER_PROMPT: Final = (
+    "Below are a summary of a conversation so far and what was said after it. Write the summary of the whole, in the "
+    "same manner, in at most 300 words."
+)
+_TITLE_WORDS: Final = 2_000  # characters of question and of reply that a title is made from
+_TITLE_TOKENS: Final = 300  # a model that thinks first needs room for it
+_CHUNK: Final = 60_000  # characters of a conversation that are summarised by one call
+_WINDOW_SHARE: Final = 2  # characters for each token of a model's window: what is said to it leaves room for the rest
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call: who pays, for which conversation, which model, and what for (the ledger's `purpose`)."""
+
+    principal: Principal
+    conversation_id: str
+    model: Model
+    purpose: ledger.Purpose
+
+
+class Chores:
+    """Titles after the first reply, where `chatcore.title_model` names a model; summaries on request."""
+
+    def __init__(self, db: Database, gateway: Gateway, preferences: Preferences, title_model: str | None) -> None:
+        self._db = db
+        self._gateway = gateway
+        self._preferences = preferences
+        self._title_model = title_model
+
+    async def after(self, end: TurnEnd) -> None:
+        """Give the conversation a better title after its first reply. What fails is logged and changes nothing."""
+        model = self._gateway.catalog.find(self._title_model) if self._title_model else None
+        if model is None or not model.available or end.status != "complete":
+            return
+        try:
+            found = await self._db.aread(lambda session: self._untitled(session, end))
+            if found is None:
+                return
+            principal, question = found
+            task = Task(principal, end.begun.conversation_id, model, "title")
+            said, result = await self.call(
+                task, _TITLE_PROMPT, f"{question[:_TITLE_WORDS]}\n\n{end.content[:_TITLE_WORDS]}", _TITLE_TOKENS
+            )
+            title = title_from(clean(said).strip().strip("\"'“”„«»*#. "))
+            if result.outcome == "ok" and said.strip():
+                await self._db.awrite(lambda session: _improve(session, task.conversation_id, title))
+        except ChatcoreError:
+            log.warning("a title could not be made", exc_info=True)
+
+    async def summarise(self, principal: Principal, conversation_id: str, model: Model) -> None:
+        """Summarise the visible branch and keep that; what an earlier summary holds is gone on from.
+
+        Raises `NotFound`, `InvalidInput` for a conversation without words, `ProviderError` when a call fails.
+        """
+        conversation, window = await self._db.aread(lambda session: _branch(session, principal, conversation_id))
+        known = conversation.summary or {}
+        messages = _after(window.messages, known.get("up_to"))
+        if not any(message.content for message in messages):
+            raise InvalidInput("There is nothing new to summarise.")
+        text = str(known.get("text", "")) if len(messages) < len(window.messages) else ""
+        task, cost = Task(principal, conversation_id, model, "chat"), 0
+        for chunk in _chunks(messages, _chunk_size(model)):
+            prompt = _FURTHER_PROMPT if text else _SUMMARY_PROMPT
+            said, result = await self.call(task, prompt, f"Summary so far:\n{text}\n\n{chunk}" if text else chunk, None)
+            if result.error is not None:
+                raise result.error
+            if not said.strip():
+                raise ProviderError("The model said nothing. Try again, or choose another model.")
+            text, cost = said.strip(), cost + (result.cost_nano_usd or 0)
+        summary = {"text": clean(text), "up_to": conversation.head_message_id, "model": model.name, "edited": False}
+        summary |= {"cost_nano_usd": cost, "created_at": utcnow().isoformat(timespec="seconds")}
+        await self._db.awrite(lambda session: conversations.change(session, conversation_id, summary=summary))
+
+    async def call(self, task: Task, prompt: str, text: str, max_tokens: int | None) -> tuple[str, AttemptResult]:
+        """One call with its ledger row, opened before and settled after it. Returns what was said."""
+        trace_id, model, who = new_id("trace"), task.model, task.principal
+        opened = ledger.NewCall(
+            tenant_id=who.tenant_id, user_id=who.user_id, provider=model.provider, model=model.name,
+            provider_model=model.target, trace_id=trace_id, tier=who.tier, conversation_id=task.conversation_id,
+            purpose=task.purpose, price_source=model.prices.source, unit_prices=model.prices.unit or {},
+        )  # fmt: skip
+        ledger_id = await self._db.awrite(lambda session: ledger.open_call(session, opened))
+        messages = [{"role": "system", "content": prompt}, {"role": "user", "content": text}]
+        attempt = self._gateway.attempt(CompletionRequest(model, messages, trace_id, max_tokens=max_tokens))
+        said: list[str] = []
+        try:
+            async for batch in attempt:
+                said += [delta.text for delta in batch if delta.kind == "text"]
+        finally:
+            if not attempt.has_ended:
+                attempt.cancel()
+        settled = store.settlement(attempt.result)
+        await self._db.awrite(lambda session: ledger.settle_call(session, ledger_id, settled))
+        return "".join(said), attempt.result
+
+    def _untitled(self, session: Session, end: TurnEnd) -> tuple[Principal, str] | None:
+        """Whose the conversation is and its first question, where its title is still that question's beginning."""
+        row = session.get(ConversationRow, end.begun.conversation_id)
+        if row is None or row.title_source != "first" or row.expires_at is not None or row.message_count > 2:
+            return None
+        user = session.get_one(UserRow, row.user_id)
+        if user.disabled_at is not None or not self._preferences.of(session, user.id).better_titles:
+            return None
+        window = conversations.branch(session, row.id, end.begun.message_id, 2)
+        principal = Principal(user.id, user.tenant_id, user.username, user.name, "member", user.tier)
+        return principal, window.messages[0].content
+
+
+def _improve(session: Session, conversation_id: str, title: str) -> None:
+    """Set a model's title, unless the person has renamed it meanwhile."""
+    row = session.get(ConversationRow, conversation_id, populate_existing=True)
+    if row is not None and row.title_source == "first":
+        conversations.set_title(session, conversation_id, title, "model")
+
+
+def _branch(session: Session, principal: Principal, conversation_id: str) -> Any:
+    conversation = conversations.get(session, principal, conversation_id)
+    return conversation, conversations.branch(session, conversation_id, conversation.head_message_id, 10_000)
+
+
+def _after(messages: tuple[Message, ...], up_to: Any) -> tuple[Message, ...]:
+    """The messages that an earlier summary does not hold; all of them where it was of another branch."""
+    ids = [message.id for message in messages]
+    return messages[ids.index(up_to) + 1 :] if up_to in ids else messages
+
+
+def _chunk_size(model: Model) -> int:
+    return min(_CHUNK, (model.context_window or _CHUNK) * _WINDOW_SHARE)
+
+
+def _chunks(messages: tuple[Message, ...], size: int) -> list[str]:
+    """What was said, in pieces of at most `size` characters."""
+    said = "\n\n".join(f"{message.role.upper()}: {message.content}" for message in messages if message.content)
+    return [said[start : start + size] for start in range(0, len(said), size)]

@@ -1,0 +1,84 @@
+"""Following turns: every viewer sees every word once, in order, wherever the turn runs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from chatcore.accounts import Principal
+from chatcore.db import Database
+from chatcore.gateway import Delta
+from chatcore.turns import store
+from chatcore.turns.engine import TurnEngine
+from chatcore.turns.live import PATIENCE, Pace
+
+_TAIL_EVERY: Final = 0.2  # seconds between reads of the chunks table, for turns of another process
+_ROUND: Final = 0.1  # seconds between two looks at turns that are followed together
+
+
+def _steady(_: int) -> float:
+    return 0.1
+
+
+class Following:
+    """Reads the live buffer of turns that run here, and tails the chunks table for those of other processes."""
+
+    def __init__(self, db: Database, engine: TurnEngine) -> None:
+        self._db = db
+        self.engine = engine
+
+    def follow(
+        self, principal: Principal, turn_id: str, *, pace: Pace = _steady, patience: float = PATIENCE
+    ) -> Iterator[list[Delta]]:
+        """The words of a turn from its first, in batches, until its end is stored. Raises `NotFound`.
+
+        `pace`: seconds between two batches, by the characters handed out so far. `patience`: seconds to wait for words
+        before an empty batch says that the turn still runs.
+        """
+        self._db.read(lambda session: store.require_turn(session, principal, turn_id))
+        if live := self.engine.live(turn_id):
+            yield from live.follow(pace, patience)
+            return
+        seq, runs = -1, True
+        while runs:
+            chunks, runs = self._db.read(partial(store.chunks_after, turn_id=turn_id, seq=seq))
+            yield [delta for _, delta in chunks]
+            if chunks:
+                seq = chunks[-1][0]
+            if runs:
+                time.sleep(_TAIL_EVERY)
+
+    def follow_together(self, principal: Principal, turn_ids: Sequence[str]) -> Iterator[Mapping[str, list[Delta]]]:
+        """The words of several turns from their first, in rounds: what each said since the last one, by its id.
+
+        A turn that has ended is in no later round. Raises `NotFound`.
+        """
+        running = {turn_id: self.follow(principal, turn_id, pace=lambda _: 0.0, patience=0.0) for turn_id in turn_ids}
+        while running:
+            round_: dict[str, list[Delta]] = {}
+            for turn_id, batches in list(running.items()):
+                batch = next(batches, None)
+                if batch is None:
+                    del running[turn_id]
+                else:
+                    round_[turn_id] = batch
+            yield round_
+            if running:
+                time.sleep(_ROUND)
+
+    async def afollow(self, principal: Principal, turn_id: str, *, pace: Pace = _steady) -> AsyncIterator[list[Delta]]:
+        """`follow` for coroutines: it parks no thread, so there may be hundreds."""
+        await self._db.aread(lambda session: store.require_turn(session, principal, turn_id))
+        if live := self.engine.live(turn_id):
+            async for batch in live.afollow(pace):
+                yield batch
+            return
+        seq, runs = -1, True
+        while runs:
+            chunks, runs = await self._db.aread(partial(store.chunks_after, turn_id=turn_id, seq=seq))
+            yield [delta for _, delta in chunks]
+            if chunks:
+                seq = chunks[-1][0]
+            if runs:
+                await asyncio.sleep(_TAIL_EVERY)

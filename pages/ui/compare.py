@@ -1,0 +1,101 @@
+"""Several models' replies to one question, side by side until one of them is picked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.bootstrap import core
+from chatcore.conversations import Conversation, Message, Window
+from chatcore.gateway import Delta
+from chatcore.turns import ActiveTurn
+from pages.ui.markdown import CUT, Cutter
+from pages.ui.messages import CURSOR, THINKING, caption, draw_body
+from pages.ui.text import plain
+
+
+def undecided(window: Window) -> tuple[str, ...]:
+    """The ids of the replies among which one is still to be picked; empty where there are none."""
+    if len(window.messages) < 2 or window.later or window.branches_below:
+        return ()
+    question, last = window.messages[-2:]
+    compared = tuple(question.meta.get("compare", ()))
+    return compared if last.id in compared and not question.meta.get("picked") else ()
+
+
+def draw(
+    principal: Principal,
+    conversation: Conversation,
+    replies: Sequence[str],
+    turns: Sequence[ActiveTurn],
+    *,
+    labels: Mapping[str, str],
+    pick: Callable[[str], None],
+    stop: Callable[[str], None],
+    meanwhile: Callable[[], None],
+) -> None:
+    """The replies in columns. `meanwhile` draws the rest of the page; the run lasts until the next reply has ended."""
+    running = {turn.message_id: turn for turn in turns}
+    places: dict[str, _Column] = {}
+    with st.container(key="compare"):
+        messages = core().conversations.replies(principal, conversation.id, replies)
+        for column, message in zip(st.columns(len(messages), border=True), messages, strict=True):
+            with column:
+                st.markdown(f"**{plain(labels.get(message.model or '') or message.model or '')}**")
+                turn = running.get(message.id)
+                if turn is None:
+                    _draw_ended(message, labels, pick)
+                else:
+                    places[turn.turn_id] = _Column(st.container())
+                    st.button(
+                        "Stop", key=f"stop-{turn.turn_id}", icon=":material/stop_circle:", type="tertiary",
+                        disabled=turn.stopping, on_click=stop, args=(turn.turn_id,),
+                    )  # fmt: skip
+    meanwhile()
+    if places:
+        _stream(principal, places)
+        st.rerun()
+
+
+def _draw_ended(message: Message, labels: Mapping[str, str], pick: Callable[[str], None]) -> None:
+    draw_body(message)
+    st.caption(caption(message, labels))
+    st.button(
+        "Go on with this one", key=f"pick-{message.id}", icon=":material/check:", width="stretch",
+        on_click=pick, args=(message.id,),
+    )  # fmt: skip
+
+
+def _stream(principal: Principal, places: Mapping[str, "_Column"]) -> None:
+    """Draw what all of them say until the first one ends: then the page is drawn anew, with its caption and choice."""
+    for round_ in core().turns.follow_together(principal, list(places)):
+        # Touching the session's state is where Streamlit ends a run whose tab has gone.
+        st.session_state.setdefault("stream", 0)
+        if len(round_) < len(places):
+            return
+        for turn_id, batch in round_.items():
+            places[turn_id].feed(batch)
+
+
+class _Column:
+    """One running reply: elements that end where `markdown.Cutter` cuts, so that long replies stay cheap."""
+
+    def __init__(self, box: Any) -> None:
+        self._box = box
+        self._slot: Any = box.empty()
+        self._slot.markdown(THINKING)
+        self._cutter = Cutter()
+        self._text = ""
+
+    def feed(self, batch: Sequence[Delta]) -> None:
+        """Draw what was said since the last time."""
+        said = "".join(delta.text for delta in batch if delta.kind == "text")
+        for item in self._cutter.feed(said) if said else ():
+            if item is CUT:
+                self._slot.markdown(self._text)
+                self._slot, self._text = self._box.empty(), ""
+            else:
+                self._text += str(item)
+        if said:
+            self._slot.markdown(self._text + CURSOR)

@@ -1,0 +1,89 @@
+"""The history's search field and filters, in one row. What is looked for stands in the URL as `?q=`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, Literal
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.agents import Agent
+from chatcore.bootstrap import core
+from chatcore.conversations.history import Filters
+
+State = Literal["active", "archived", "shared", "team"]
+_STATES: Final[dict[State, str]] = {
+    "active": "Not archived",
+    "archived": "Archived",
+    "shared": "Shared by me",
+    "team": "Shared with me",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the row says. `words`: what is looked for, empty for the list."""
+
+    words: str
+    state: State
+    filters: Filters
+    narrowed: bool
+
+
+def draw(principal: Principal, agents: Sequence[Agent]) -> Choice:
+    """Draw the search field and the filters."""
+    words = _search()
+    with st.container(key="history_filters", horizontal=True, vertical_alignment="bottom", gap="small"):
+        state = st.selectbox("Show", list(_STATES), format_func=_STATES.__getitem__, key="history_state", width=150)
+        if state == "team":
+            return Choice(words, state, Filters(), narrowed=False)
+        labels = {agent.id: agent.name for agent in agents}
+        folder = _one("Folder", core().history.folders(principal), "All folders", "history_folder")
+        agent = _one("Agent", list(labels), "All agents", "history_agent", labels)
+        model = _one("Model", core().history.models(principal), "All models", "history_model")
+        days = st.date_input("Days (UTC)", value=(), key="history_days", width=220)
+    since, until = _between(days)
+    chosen = Filters(agent_id=agent, model=model, folder=folder, since=since, until=until)
+    narrowed = chosen != Filters()
+    # A search looks into what is archived, too, and says so.
+    archived = True if state == "archived" else None if words and state == "active" else False
+    if state == "shared":
+        archived = None
+    filters = Filters(agent, model, since, until, folder, archived, shared=state == "shared")
+    return Choice(words, state, filters, narrowed)
+
+
+def _search() -> str:
+    asked = st.query_params.get("q", "")
+    if asked != st.session_state.get("history_asked_for", ""):  # a link, or a step back in the browser
+        st.session_state["history_q"] = asked
+    words = st.text_input(
+        "Search titles and messages", key="history_q", type="search", label_visibility="collapsed",
+        placeholder="Search titles and messages", icon=":material/search:", autocomplete="off",
+    )  # fmt: skip
+    words = " ".join((words or "").split())
+    st.session_state["history_asked_for"] = words
+    if words != asked:
+        if words:
+            st.query_params["q"] = words
+        else:
+            st.query_params.pop("q", None)
+    return words
+
+
+def _one(label: str, options: Sequence[str], all_: str, key: str, labels: dict[str, str] | None = None) -> str | None:
+    known = labels or {}
+    return st.selectbox(
+        label, options, index=None, key=key, placeholder=all_, width=150,
+        format_func=lambda one: known.get(one, one), disabled=not options,
+    )  # fmt: skip
+
+
+def _between(days: object) -> tuple[datetime | None, datetime | None]:
+    """From the first day's beginning to the last day's end; half a choice is one day."""
+    chosen = [day for day in (days if isinstance(days, tuple | list) else [days]) if isinstance(day, date)]
+    if not chosen:
+        return None, None
+    first, last = (datetime.combine(day, time(), UTC) for day in (min(chosen), max(chosen)))
+    return first, last + timedelta(days=1)

@@ -1,0 +1,145 @@
+"""Parts of sharing: the dialog that makes and revokes shares, and a shared conversation as its reader sees it."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.bootstrap import core
+from chatcore.conversations import WINDOW, Conversation, Window
+from chatcore.conversations.sharing import Kind, Share
+from chatcore.conversations.shown import Shared
+from chatcore.errors import ChatcoreError
+from pages.ui import session
+from pages.ui.messages import draw_messages
+from pages.ui.text import ago, plain
+
+_KINDS: Final[dict[Kind, str]] = {"team": ":material/group: The team", "link": ":material/link: Whoever has a link"}
+_ENDS: Final = {1: "After a day", 7: "After 7 days", 30: "After 30 days", None: "Never"}
+_WHO: Final[dict[Kind, str]] = {
+    "team": "Everybody of your team can read it and finds it among the shared conversations.",
+    "link": "Whoever of your team has the link can read it, once they have signed in. Nobody outside can.",
+}
+_PROBLEM: Final = "share_problem"
+_SEEN: Final = "They see your name, and no costs."
+
+
+@st.dialog("Share", width="medium")
+def dialog(principal: Principal, conversation: Conversation, message_id: str | None = None) -> None:
+    """Share one's own conversation, live or up to a message, and revoke what is shared. `message_id`: up to here."""
+    st.markdown(f"**{plain(conversation.title)}**")
+    if problem := st.session_state.pop(_PROBLEM, None):
+        st.error(problem)
+    _draw_form(principal, conversation, message_id)
+    try:
+        shares = core().shares.of(principal, conversation.id)
+    except ChatcoreError as error:
+        st.error(str(error))
+        return
+    if shares:
+        st.subheader("Shared now", anchor=False)
+    for share in shares:
+        _draw_share(principal, share)
+
+
+def address(handle: str) -> str:
+    """The full address at which a share is read."""
+    return f"{session.app_url()}/shared?{urlencode({'s': handle})}"
+
+
+def _draw_form(principal: Principal, conversation: Conversation, message_id: str | None) -> None:
+    key = f"share-{conversation.id}"
+    kind = st.segmented_control("With", list(_KINDS), default="team", required=True, format_func=_KINDS.__getitem__,
+                                key=f"{key}-kind")  # fmt: skip
+    until = message_id or conversation.head_message_id
+    fixed = "Only up to this message" if message_id else "Only what is there now"
+    live = st.radio(
+        "What", (False, True), index=0 if message_id else 1, key=f"{key}-live",
+        format_func=lambda is_live: "Live: what is said later, too" if is_live else fixed,
+    )  # fmt: skip
+    can_reply, days = False, None
+    if kind == "link":
+        days = st.selectbox("The link ends", list(_ENDS), index=1, format_func=_ENDS.__getitem__, key=f"{key}-days")
+    elif live:
+        can_reply = st.toggle("They may reply", key=f"{key}-reply", help="What they ask is billed to them.")
+    st.caption(f"{_WHO[kind]} {_SEEN}")
+    if not st.button("Share", key=f"{key}-create", type="primary", icon=":material/share:"):
+        return
+    try:
+        core().shares.create(
+            principal, conversation.id, kind=kind, can_reply=can_reply, days=days,
+            up_to_message_id=None if live else until,
+        )  # fmt: skip
+    except ChatcoreError as error:
+        st.error(str(error))
+
+
+def _draw_share(principal: Principal, share: Share) -> None:
+    with st.container(border=True, key=f"share-row-{share.id}"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            with st.container(width="stretch", gap=None):
+                st.markdown(_KINDS[share.kind])
+                st.caption(" · ".join(_facts(share)))
+            st.button(
+                "Revoke", key=f"revoke-{share.id}", icon=":material/link_off:", on_click=_revoke,
+                args=(principal, share.id),
+            )  # fmt: skip
+        st.code(address(share.handle), language=None, wrap_lines=True)
+
+
+def _facts(share: Share) -> list[str]:
+    facts = ["may reply" if share.can_reply else "read-only", "up to a message" if share.up_to_message_id else "live"]
+    if share.expires_at is not None:
+        facts.append(f"ends {share.expires_at:%-d %B, %H:%M} UTC")
+    return [*facts, f"shared {ago(share.created_at)}"]
+
+
+def _revoke(principal: Principal, share_id: str) -> None:
+    try:
+        core().shares.revoke(principal, share_id)
+    except ChatcoreError as error:
+        st.session_state[_PROBLEM] = str(error)
+
+
+def draw_shared(principal: Principal, handle: str, shared: Shared) -> None:
+    """A shared conversation to read, with what its reader can do."""
+    st.title(plain(shared.title), anchor=False)
+    facts = [f"Shared by {plain(shared.author)}", "live" if shared.is_live else f"as of {ago(shared.created_at)}"]
+    if shared.expires_at is not None:
+        facts.append(f"until {shared.expires_at:%-d %B, %H:%M} UTC")
+    st.caption(" · ".join(facts))
+    with st.container(horizontal=True, key="shared_actions"):
+        if shared.conversation_id is not None:
+            st.page_link("chat.py", label="Reply in this conversation", icon=":material/reply:",
+                         query_params={"c": shared.conversation_id})  # fmt: skip
+        if st.button("Continue in a copy of my own", key="copy_shared", icon=":material/content_copy:"):
+            _copy(principal, handle)
+    if shared.earlier:
+        st.button("Show earlier messages", key="earlier", type="tertiary", icon=":material/expand_less:",
+                  on_click=_show_earlier, args=(handle,))  # fmt: skip
+    if not shared.messages and not shared.running:
+        st.info("Nothing has been said here yet.", icon=":material/chat_bubble:")
+    labels = {model.name: model.display_name for model in core().gateway.catalog.models()}
+    draw_messages(Window(shared.messages, shared.earlier), labels=labels, acts=None, share=handle)
+    if shared.running:
+        st.markdown(":gray[:material/hourglass_top: A reply is being written. It is shown here when it has ended.]")
+
+
+def shown(handle: str) -> int:
+    """How many messages of this share are drawn."""
+    of, count = st.session_state.get("shared_shown", ("", 0))
+    return int(count) if of == handle else WINDOW
+
+
+def _show_earlier(handle: str) -> None:
+    st.session_state["shared_shown"] = (handle, shown(handle) + WINDOW)
+
+
+def _copy(principal: Principal, handle: str) -> None:
+    try:
+        made = core().shares.copy(principal, handle)
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
+    else:
+        st.switch_page("chat.py", query_params={"c": made})

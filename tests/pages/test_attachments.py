@@ -1,0 +1,87 @@
+"""What the chat input hands in, and how attachments are drawn: addresses, names, sizes."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.ui import attachments
+
+PICTURE = {
+    "type": "media", "media": "image", "attachment_id": "att_1", "name": "a.png", "size": 5, "width": 800,
+    "height": 400,
+}  # fmt: skip
+PAPER = {"type": "file", "kind": "pdf", "attachment_id": "att_2", "name": "b.pdf", "size": 1_400_000, "pages": 12}
+SOUND = {"type": "media", "media": "audio", "attachment_id": "att_3", "name": "recording.wav", "size": 9}
+
+
+def uploaded(name: str, data: bytes) -> Any:
+    return SimpleNamespace(name=name, getvalue=lambda: data)
+
+
+def drawn(*parts: dict[str, Any], share: str | None = None) -> list[str]:
+    """The HTML elements that a page with these parts has."""
+
+    def page(parts: list[dict[str, object]], share: str | None) -> None:
+        from pages.ui import attachments
+
+        attachments.draw(parts, share=share)
+
+    app = AppTest.from_function(page, args=(parts, share)).run()
+    assert not app.exception
+    return [element.proto.body for element in app.get("html")]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (None, ("", [])),
+        ("hello", ("hello", [])),
+        ({"text": "look", "files": [uploaded("a.png", b"1"), uploaded("b.txt", b"2")], "audio": None},
+         ("look", [("a.png", b"1"), ("b.txt", b"2")])),
+        ({"text": "", "files": [], "audio": uploaded("audio", b"3")}, ("", [("recording.wav", b"3")])),
+        ({"text": "gone", "files": [SimpleNamespace(file_id="deleted")]}, ("gone", [])),
+    ],
+)  # fmt: skip
+def test_what_was_submitted_is_its_text_and_its_files(value: Any, found: Any) -> None:
+    assert attachments.submitted(value) == found
+
+
+def test_pictures_stand_side_by_side_then_players_then_files() -> None:
+    pictures, players, files = drawn(PAPER, PICTURE, SOUND, PICTURE, {"type": "text", "text": "no attachment"})
+    assert pictures.count("<img") == 2
+    assert 'src="/api/attachments/att_1" alt="a.png"' in pictures
+    assert 'target="_blank"' in pictures
+    assert "<audio controls" in players
+    assert 'download="b.pdf"' in files
+    assert "PDF · 12 pages · 1.4 MB" in files
+
+
+def test_a_single_picture_keeps_its_place_before_it_has_come() -> None:
+    (picture,) = drawn(PICTURE)
+    assert "width:360px;aspect-ratio:800/400" in picture
+    (small,) = drawn({**PICTURE, "width": 10, "height": 10})
+    assert "width:10px" in small
+
+
+def test_nothing_attached_draws_nothing() -> None:
+    assert drawn({"type": "text", "text": "words"}) == []
+
+
+def test_the_token_of_a_share_goes_with_each_address() -> None:
+    assert all("?s=share_1.a%26b" in html for html in drawn(PICTURE, SOUND, PAPER, share="share_1.a&b"))
+
+
+def test_no_name_becomes_markup() -> None:
+    evil = '"><script>alert(1)</script>'
+    for html in drawn({**PICTURE, "name": evil}, {**SOUND, "name": evil}, {**PAPER, "name": evil}):
+        assert "<script>" not in html
+        assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 bytes"), (999, "999 bytes"), (12_345, "12 KB"), (1_449_999, "1.4 MB")]
+)
+def test_sizes_are_said_as_people_say_them(count: int, said: str) -> None:
+    assert attachments.size(count) == said
