@@ -107,6 +107,7 @@ def _draw_empty(principal: Principal) -> None:
     agents = core().agents.list(principal)
     chat_sidebar.draw(principal, None, agents)
     sidebar.draw_navigation(principal, partial(chat_dialogs.ask_for, "shortcuts"))
+    st.html("<i hidden></i>")  # where a conversation has a container: else the welcome would stay in that for a while
     with st.container(key="welcome"):
         names = principal.name.split() or [principal.username]
         st.title(f"Hello, {plain(names[0])}", anchor=False)

@@ -7,7 +7,7 @@ import streamlit as st
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
-from pages.ui import history_acts, history_filters, history_parts
+from pages.ui import history_acts, history_filters, history_parts, import_parts
 from pages.ui.session import require_principal
 
 ROWS: Final = 30
@@ -16,8 +16,11 @@ HITS: Final = 20
 
 def page() -> None:
     principal = require_principal()
-    # TODO: import_parts.draw(principal) at the right of the title
-    st.title("History")
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title("History", anchor=False, width="content")
+        with st.container(width="content"):
+            import_parts.draw_buttons(principal)
+    import_parts.draw_progress(principal)
     history_acts.draw_notes()
     try:
         agents = core().agents.list(principal)
@@ -39,8 +42,9 @@ def results(principal: Principal, choice: history_filters.Choice) -> None:
         st.session_state["history_hits_of"], st.session_state["history_hits"] = choice, HITS
     shown = st.session_state["history_hits"]
     found = core().history.find(principal, choice.words, choice.filters, shown)
-    history_parts.draw_found(found, choice.words)
-    if len(found.hits) == shown:
+    more = len(found.hits) == shown
+    history_parts.draw_found(found, choice.words, more=more)
+    if more:
         st.button("Show more", key="history_more", type="tertiary", on_click=_show_more)
 
 

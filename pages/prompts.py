@@ -49,15 +49,11 @@ def row(principal: Principal, prompt: Prompt) -> None:
             team = " :gray-badge[:material/group: team]" if prompt.is_team else ""
             st.markdown(f"**{plain(prompt.title)}**{team}", width="stretch")
             if prompt.can_edit:
-                title = plain(prompt.title)
-                if st.button(
-                    "", key=f"edit-{prompt.id}", icon=":material/edit:", type="tertiary", help=f"Edit {title}"
-                ):
-                    prompt_parts.edit(principal, prompt)
-                if st.button(
-                    "", key=f"delete-{prompt.id}", icon=":material/delete:", type="tertiary", help=f"Delete {title}"
-                ):
-                    prompt_parts.remove(principal, prompt)
+                with st.container(horizontal=True, width="content", gap="xsmall"):
+                    if st.button("Edit", key=f"edit-{prompt.id}", icon=":material/edit:", type="tertiary"):
+                        prompt_parts.edit(principal, prompt)
+                    if st.button("Delete", key=f"delete-{prompt.id}", icon=":material/delete:", type="tertiary"):
+                        prompt_parts.remove(principal, prompt)
         preview = " ".join(prompt.text.split())
         st.markdown(f":gray[{plain(preview[:200])}{'…' if len(preview) > 200 else ''}]")
         names = [f"`{name}`" for name in variables(prompt.text)]

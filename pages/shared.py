@@ -22,7 +22,7 @@ def page() -> None:
         shared = core().shares.open(principal, handle, share_parts.shown(handle))
     except NotFound as error:
         st.info(str(error), icon=":material/link_off:")
-        st.page_link("shared.py", label="What the team shares", icon=":material/group:")
+        st.button("What the team shares", key="team_list", icon=":material/group:", on_click=st.query_params.clear)
         return
     share_parts.draw_shared(principal, handle, shared)
     if shared.is_live:
@@ -57,9 +57,14 @@ def overview(principal: Principal) -> None:
 
 def line(share: TeamShare) -> None:
     with st.container(border=True, gap=None):
-        st.page_link("shared.py", label=f"**{plain(share.title)}**", query_params={"s": share.handle})
+        st.button(f"**{plain(share.title)}**", key=f"open-{share.handle}", type="tertiary", on_click=open_share,
+                  args=(share.handle,))  # fmt: skip
         facts = [plain(share.author), ago(share.created_at), *(["may reply"] if share.can_reply else [])]
         st.caption(" · ".join(facts))
+
+
+def open_share(handle: str) -> None:
+    st.query_params["s"] = handle
 
 
 page()

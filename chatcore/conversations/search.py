@@ -62,7 +62,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """The hits, best first; titles before messages. `capped`: there are more, and these are the newest."""
+    """The hits, best first; before the messages some titles. `capped`: there are more, and these are the newest."""
 
     hits: tuple[Hit, ...]
     capped: bool
@@ -119,7 +119,8 @@ def find(session: Session, principal: Principal, query: Query, filters: Filters,
     titles = _titles(session, principal, query, filters, limit)
     ids, capped = _Search(session, principal, query, filters, limit).messages()
     messages = _messages(session, ids, query, limit, ranked=not capped)
-    return Found((*titles, *messages)[:limit], capped)
+    room = max(limit // 4, limit - len(messages))  # titles must not crowd out what was said
+    return Found((*titles[:room], *messages)[:limit], capped)
 
 
 def _titles(session: Session, principal: Principal, query: Query, filters: Filters, limit: int) -> list[Hit]:

@@ -17,6 +17,8 @@ from chatcore.gateway import Model
 
 MAX_FILES: Final = 10
 MAX_REQUEST_BYTES: Final = 40 * 2**20  # of attachments in one request, encoded: the worker takes frames of 64 MB
+_USUAL: Final = 6 * 2**20  # a picture is at most about this large when it is encoded
+_TOO_MUCH: Final = "left out, the attachments of this conversation are too much for one request"
 _AUDIO_FORMATS: Final = {
     "audio/wav": "wav",
     "audio/mpeg": "mp3",
@@ -52,11 +54,15 @@ def require_capable(model: Model, parts: Sequence[Part]) -> None:
 
 @dataclass
 class Reader:
-    """Reads the attachments of one conversation for one request. `left`: bytes that still fit into it, encoded."""
+    """Reads the attachments of one conversation for one request. `left`: bytes that still fit into it, encoded.
+
+    `is_full`: one of usual size did not fit, so nothing older is read any more.
+    """
 
     files: Blobs
     attachments: Mapping[str, Attachment]
     left: int = MAX_REQUEST_BYTES
+    is_full: bool = False
 
     @property
     def has_files(self) -> bool:
@@ -112,6 +118,8 @@ def _sent(part: Part, model: Model | None, read: Reader | None) -> dict[str, Any
     attachment = read.attachments.get(str(part["attachment_id"])) if read else None
     if read is None or attachment is None:
         return _note(kind, name, "not here any more" if read else "not shown")
+    if read.is_full:
+        return _note(kind, name, _TOO_MUCH)
     how: dict[str, Callable[[Attachment], dict[str, Any]]] = {"image": read.picture, "audio": read.sound}
     try:
         made = how.get(attachment.kind, read.document)(attachment)
@@ -119,7 +127,8 @@ def _sent(part: Part, model: Model | None, read: Reader | None) -> dict[str, Any
         return _note(kind, name, "not here any more")
     size = len(json.dumps(made))
     if size > read.left:
-        return _note(kind, name, "left out, the attachments of this conversation are too much for one request")
+        read.is_full = read.left < _USUAL
+        return _note(kind, name, _TOO_MUCH)
     read.left -= size
     return made
 

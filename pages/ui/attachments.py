@@ -12,7 +12,9 @@ import streamlit as st
 
 from pages.ui.figures import whole
 from pages.ui.session import base_path
+from pages.ui.text import plain
 
+_KEPT: Final = "kept_files"
 _ROW: Final = "display:flex;flex-wrap:wrap;gap:0.5rem;align-items:flex-start;margin-bottom:0.25rem"
 _PICTURE: Final = "display:block;max-width:100%;border-radius:0.6rem"
 _EDGE: Final = 360  # pixels of a single picture; several stand side by side and are smaller
@@ -33,6 +35,28 @@ def submitted(value: Any) -> tuple[str, list[tuple[str, bytes]]]:
     if (recorded := value.get("audio")) is not None:
         files.append(("recording.wav", bytes(recorded.getvalue())))
     return str(value.get("text") or ""), files
+
+
+def keep(files: Sequence[tuple[str, bytes]]) -> None:
+    """Files of a question that could not be sent: they wait above the input, and go with the next one."""
+    st.session_state[_KEPT] = list(files)
+
+
+def take_kept() -> list[tuple[str, bytes]]:
+    """The files that wait, once."""
+    found: list[tuple[str, bytes]] = st.session_state.pop(_KEPT, [])
+    return found
+
+
+def draw_kept() -> None:
+    """A line for each file that waits, with a way to take it back."""
+    for number, (name, data) in enumerate(st.session_state.get(_KEPT, [])):
+        with st.container(key=f"kept-{number}", horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f":material/attach_file: {plain(name)} · {size(len(data))} · goes with your next message")
+            st.button(
+                f"Remove {plain(name)}", key=f"remove_kept-{number}", type="tertiary", icon=":material/close:",
+                on_click=_remove_kept, args=(number,),
+            )  # fmt: skip
 
 
 def draw(parts: Sequence[Mapping[str, Any]], *, share: str | None = None) -> None:
@@ -75,6 +99,10 @@ def size(count: int) -> str:
     if count < 1000:
         return f"{count} bytes"
     return f"{count / 1000:.0f} KB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def _remove_kept(number: int) -> None:
+    st.session_state[_KEPT].pop(number)
 
 
 def _image(part: Mapping[str, Any], url: str, edge: int) -> str:

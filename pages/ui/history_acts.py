@@ -1,7 +1,7 @@
 """What can be done to conversations on the history page, one or many at once, and the questions asked before."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
 
@@ -16,12 +16,12 @@ LABELS: Final = {
     "rename": ":material/edit: Rename",
     "pin": ":material/keep: Pin",
     "unpin": ":material/keep_off: Unpin",
-    "move": ":material/drive_file_move: Move to a folder",
+    "move": ":material/drive_file_move: Move",
     "archive": ":material/archive: Archive",
     "restore": ":material/unarchive: Restore",
     "delete": ":material/delete: Delete",
 }
-_DONE: Final = {"pin": "pinned", "unpin": "unpinned", "archive": "archived", "restore": "restored"}
+_DONE: Final = {"pin": "pinned", "unpin": "unpinned", "archive": "archived", "restore": "restored", "delete": "deleted"}
 _TICK: Final = "history-tick-"
 _ASKED: Final = "history_asked"
 _NOTE: Final = "history_note"
@@ -63,11 +63,15 @@ def act(principal: Principal, verb: str, rows: Sequence[HistoryRow]) -> None:
     if verb in ("rename", "move", "delete"):
         st.session_state[_ASKED] = verb, tuple(rows)
         return
-    done = getattr(core().history, verb)
+    _now(principal, verb, rows)
+
+
+def _now(principal: Principal, verb: str, rows: Sequence[HistoryRow]) -> None:
+    work = getattr(core().history, verb)
     try:
-        done(principal, [row.id for row in rows])
+        work(principal, [row.id for row in rows])
     except ChatcoreError as error:
-        st.session_state[_NOTE] = str(error), ":material/error:"
+        st.session_state[_NOTE] = str(error), False
     else:
         _finished(rows, f"{count(len(rows))} {_DONE[verb]}.")
 
@@ -76,8 +80,11 @@ def draw_notes() -> None:
     """What was done, or why not."""
     note = st.session_state.pop(_NOTE, None)
     if note:
-        text, icon = note
-        st.toast(plain(text), icon=icon)
+        text, fine = note
+        if fine:
+            st.toast(plain(text), icon=":material/check:")
+        else:
+            st.error(plain(text), icon=":material/error:")
 
 
 def draw_question(principal: Principal) -> None:
@@ -119,13 +126,13 @@ def _delete(principal: Principal, rows: Sequence[HistoryRow]) -> None:
     what = f"“{plain(rows[0].title)}”" if len(rows) == 1 else f"**{count(len(rows))}**"
     messages = sum(row.message_count for row in rows)
     said = f"{messages:,} message{'' if messages == 1 else 's'}"
-    st.markdown(f"{what} with {said} will be erased, and what is shared of it. This cannot be undone.")
+    st.markdown(f"{what} with {said} will be erased, and what is shared of them ends. This cannot be undone.")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Keep", key="history_keep"):
             st.rerun()
-        if st.button(f"Delete {count(len(rows))}", type="primary", key="history_delete"):
-            ids = [row.id for row in rows]
-            _do(lambda: core().history.delete(principal, ids), rows, f"{count(len(rows))} deleted.")
+        doing: dict[str, Any] = {"on_click": _now, "args": (principal, "delete", rows)}
+        if st.button(f"Delete {count(len(rows))}", type="primary", key="history_delete", **doing):
+            st.rerun()
 
 
 def _do(work: Callable[[], None], rows: Sequence[HistoryRow], done: str) -> None:
@@ -142,4 +149,4 @@ def _do(work: Callable[[], None], rows: Sequence[HistoryRow], done: str) -> None
 def _finished(rows: Sequence[HistoryRow], done: str) -> None:
     for row in rows:
         st.session_state.pop(_TICK + row.id, None)
-    st.session_state[_NOTE] = done, ":material/check:"
+    st.session_state[_NOTE] = done, True

@@ -14,7 +14,7 @@ from chatcore.conversations.history import Filters
 
 State = Literal["active", "archived", "shared", "team"]
 _STATES: Final[dict[State, str]] = {
-    "active": "Not archived",
+    "active": "Active",
     "archived": "Archived",
     "shared": "Shared by me",
     "team": "Shared with me",
@@ -34,15 +34,22 @@ class Choice:
 def draw(principal: Principal, agents: Sequence[Agent]) -> Choice:
     """Draw the search field and the filters."""
     words = _search()
-    with st.container(key="history_filters", horizontal=True, vertical_alignment="bottom", gap="small"):
-        state = st.selectbox("Show", list(_STATES), format_func=_STATES.__getitem__, key="history_state", width=150)
+    with st.container(key="history_filters", horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        state = st.selectbox(
+            "Show",
+            list(_STATES),
+            format_func=_STATES.__getitem__,
+            key="history_state",
+            width=130,
+            label_visibility="collapsed",
+        )  # fmt: skip
         if state == "team":
             return Choice(words, state, Filters(), narrowed=False)
         labels = {agent.id: agent.name for agent in agents}
-        folder = _one("Folder", core().history.folders(principal), "All folders", "history_folder")
-        agent = _one("Agent", list(labels), "All agents", "history_agent", labels)
-        model = _one("Model", core().history.models(principal), "All models", "history_model")
-        days = st.date_input("Days (UTC)", value=(), key="history_days", width=220)
+        folder = _one("Folder", core().history.folders(principal), "history_folder")
+        agent = _one("Agent", list(labels), "history_agent", labels)
+        model = _one("Model", core().history.models(principal), "history_model")
+        days = st.date_input("Days (UTC)", value=[], key="history_days", width=256, label_visibility="collapsed")
     since, until = _between(days)
     chosen = Filters(agent_id=agent, model=model, folder=folder, since=since, until=until)
     narrowed = chosen != Filters()
@@ -56,7 +63,8 @@ def draw(principal: Principal, agents: Sequence[Agent]) -> Choice:
 
 def _search() -> str:
     asked = st.query_params.get("q", "")
-    if asked != st.session_state.get("history_asked_for", ""):  # a link, or a step back in the browser
+    # A link, a step back in the browser, or back from another page, where Streamlit forgets the field.
+    if "history_q" not in st.session_state or asked != st.session_state.get("history_asked_for", ""):
         st.session_state["history_q"] = asked
     words = st.text_input(
         "Search titles and messages", key="history_q", type="search", label_visibility="collapsed",
@@ -72,10 +80,10 @@ def _search() -> str:
     return words
 
 
-def _one(label: str, options: Sequence[str], all_: str, key: str, labels: dict[str, str] | None = None) -> str | None:
+def _one(label: str, options: Sequence[str], key: str, labels: dict[str, str] | None = None) -> str | None:
     known = labels or {}
     return st.selectbox(
-        label, options, index=None, key=key, placeholder=all_, width=150,
+        label, options, index=None, key=key, placeholder=label, width=94, label_visibility="collapsed",
         format_func=lambda one: known.get(one, one), disabled=not options,
     )  # fmt: skip
 

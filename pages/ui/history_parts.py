@@ -53,8 +53,8 @@ def draw_bulk(principal: Principal, rows: Sequence[HistoryRow], chosen: Sequence
         for verb in acts.verbs([*chosen, *chosen]):  # as for many: there is no title to change
             st.button(acts.LABELS[verb], key=f"history-bulk-{verb}", on_click=acts.act, args=(principal, verb, chosen))
         if len(chosen) < len(rows):
-            st.button("Choose all shown", type="tertiary", on_click=acts.tick_all, args=(rows, True))
-        st.button("Choose none", type="tertiary", on_click=acts.tick_all, args=(rows, False))
+            st.button("All shown", type="tertiary", on_click=acts.tick_all, args=(rows, True))
+        st.button("None", type="tertiary", on_click=acts.tick_all, args=(rows, False))
 
 
 def draw_hit(hit: Hit) -> None:
@@ -79,15 +79,17 @@ def _plain(text: str) -> str:
     return f"{' ' * bool(ends and ends[1])}{plain(text)}{' ' * bool(ends and ends[2])}" if text.strip() else " "
 
 
-def draw_found(found: Found, words: str) -> None:
-    """A search's hits, and how many there are."""
+def draw_found(found: Found, words: str, *, more: bool) -> None:
+    """A search's hits, and how many there are. `more`: so many were asked for, and there may be others."""
     if not found.hits:
-        more = " The search ended before the oldest messages: add a rarer word." if found.capped else ""
-        draw_nothing(f"Nothing found for “{words}”", f"Try fewer words, another spelling, or fewer filters.{more}")
+        hint = " The search ended before the oldest messages: add a rarer word." if found.capped else ""
+        draw_nothing(f"Nothing found for “{words}”", f"Try fewer words, another spelling, or fewer filters.{hint}")
         return
     number = len(found.hits)
     if found.capped:
         st.caption("These words are in many places. The newest stand here: add a word to find older ones.")
+    elif more:
+        st.caption(f"The best {number:,} places")
     else:
         st.caption(f"{number:,} place{'' if number == 1 else 's'}, best first")
     for hit in found.hits:

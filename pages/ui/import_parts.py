@@ -15,7 +15,7 @@ from pages.ui.text import plain
 
 _PROBLEM: Final = "import_problem"
 _SEEN: Final = "import_seen"  # the id of the last import whose result was put away
-_VERSION: Final = "import_version"  # another key makes another uploader, and that is empty
+_VERSION: Final = "import_version"  # with other keys they are another popover and uploader: closed and empty
 _EVERY: Final = 1.0  # seconds
 _HOW: Final = f"""
 Conversations of ChatGPT, Open WebUI or Chatcore, as JSON or ZIP, up to {MOST_BYTES // 2**20} MB. A file can be imported
@@ -28,11 +28,18 @@ again: only what is new is added.
 
 
 def draw(principal: Principal) -> None:
-    """The buttons Import and Export everything, and the import that runs or has just ended."""
+    """The buttons, and below them the import that runs or has just ended."""
+    draw_buttons(principal)
+    draw_progress(principal)
+
+
+def draw_buttons(principal: Principal) -> None:
+    """Import and Export everything."""
+    version = st.session_state.get(_VERSION, 0)
     with st.container(horizontal=True, key="import_export"):
-        with st.popover("Import", icon=":material/upload:", key="import_popover"):
+        with st.popover("Import", icon=":material/upload:", key=f"import_popover-{version}"):
             st.markdown(_HOW)
-            key = f"import_file-{st.session_state.get(_VERSION, 0)}"
+            key = f"import_file-{version}"
             st.file_uploader(
                 "Export file to import", type=["json", "zip"], key=key, max_upload_size=MOST_BYTES // 2**20,
                 on_change=_chosen, args=(principal, key),
@@ -42,6 +49,10 @@ def draw(principal: Principal) -> None:
             "application/json", key="export_everything", icon=":material/download:", on_click="ignore",
             help="All your conversations but temporary ones, with their files, as one JSON file.",
         )  # fmt: skip
+
+
+def draw_progress(principal: Principal) -> None:
+    """The import that runs, drawn anew every second, or what came of the last one; nothing where there is none."""
     if problem := st.session_state.pop(_PROBLEM, None):
         st.error(problem, icon=":material/error:")
     if shown := _shown(principal):

@@ -5,6 +5,7 @@ A streamed reply is drawn with the same elements in the same places as the store
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import streamlit as st
@@ -43,7 +44,9 @@ def draw_messages(
         following = messages[number + 1] if number + 1 < len(messages) else None
         if message.status == "streaming" or message.id in compared:
             continue
-        with st.container(key="target" if message.id == target else None, gap="xsmall"):
+        # Only the one that is looked for stands in a container: a run that begins where another page ended would keep
+        # that page's elements in it until its own end.
+        with st.container(key="target") if message.id == target else nullcontext():
             if message.role == "user":
                 _draw_question(message, window, acts, share)
             else:
@@ -100,7 +103,7 @@ def draw_body(message: Message, following: Message | None = None, share: str | N
     attachments.draw(message.parts, share=share)
     for part in message.parts:
         if part["type"] == "error" and following is None:
-            st.error(part["message"], icon=":material/error:")
+            st.error(plain(part["message"]), icon=":material/error:")
         elif part["type"] == "error" and following is not None and following.role == "user":
             st.markdown(f":gray[:material/error: {plain(part['message'])}]")
 

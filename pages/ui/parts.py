@@ -138,7 +138,7 @@ def _titles(columns: Sequence[str], markdown: bool) -> list[str]:
     """A title for each column, no two the same."""
     found: list[str] = []
     for place, column in enumerate(columns, 1):
-        title = column.strip() or "Column"
+        title = " ".join(column.split()) or "Column"
         while title in found:
             title = f"{title} {place}"
         found.append(title)
@@ -189,8 +189,14 @@ _CALLOUTS: Final = {
 
 def _draw_metric(metric: Metric) -> None:
     value = plain(metric.value) if isinstance(metric.value, str) else f"{metric.value:,.10g}"
-    delta = plain(metric.delta) if isinstance(metric.delta, str) else metric.delta
+    delta = _signed(metric.delta) if isinstance(metric.delta, str) else metric.delta
     st.metric(plain(metric.label), value, delta, border=True, height="stretch")
+
+
+def _signed(delta: str) -> str:
+    """A change as plain text; its minus stays bare, since `st.metric` reads from it which way the arrow points."""
+    delta = delta.strip().replace("\N{MINUS SIGN}", "-")
+    return "-" + plain(delta[1:]) if delta.startswith("-") else plain(delta)
 
 
 def _draw_item(icon: str, title: str, note: str, text: str) -> None:

@@ -15,7 +15,13 @@ Insert = Callable[[str], None]
 _SHOWN: Final = 8
 _CHOSEN: Final = "prompt_chosen"  # the id of a prompt whose variables are asked for
 _ROUND: Final = "prompt_round"  # counts what was inserted: with another key the popover is another one, and closed
-_PREVIEW: Final = 80
+_PREVIEW: Final = 48  # characters
+_STYLE: Final = """<style>
+.st-key-prompt_list [data-testid="stBaseButton-tertiary"],
+.st-key-prompt_list [data-testid="stBaseButton-tertiary"] :is(div, span) {
+  justify-content: flex-start; text-align: left;
+}
+</style>"""
 _HELP: Final = "Write {{name}} for what is asked when the prompt is inserted, {{name: default}} to suggest a value."
 NOTE: Final = "prompts_note"  # what was done, for the page to say once
 
@@ -50,6 +56,7 @@ def _draw_list(principal: Principal, insert: Insert) -> None:
     search = st.text_input("Search prompts", key="prompt_search", placeholder="Search prompts",
                            label_visibility="collapsed")  # fmt: skip
     prompts = core().prompts.list(principal, search)
+    st.html(_STYLE)
     with st.container(key="prompt_list", gap="xxsmall"):
         for prompt in prompts[:_SHOWN]:
             st.button(_label(prompt), key=f"insert-{prompt.id}", type="tertiary", width="stretch",
@@ -63,7 +70,8 @@ def _draw_list(principal: Principal, insert: Insert) -> None:
 
 def _label(prompt: Prompt) -> str:
     team = " :gray-badge[team]" if prompt.is_team else ""
-    preview = " ".join(prompt.text.split())[:_PREVIEW]
+    words = " ".join(prompt.text.split())
+    preview = words if len(words) <= _PREVIEW else f"{words[: _PREVIEW - 1]}…"
     return f"**{plain(prompt.title)}**{team}  \n:gray[{plain(preview)}]"
 
 
@@ -71,7 +79,8 @@ def _draw_form(prompt: Prompt, insert: Insert) -> None:
     st.markdown(f"**{plain(prompt.title)}**")
     with st.form(f"fill-{prompt.id}", border=False):
         for name, default in variables(prompt.text).items():
-            st.text_input(plain(name), key=f"fill-{prompt.id}-{name}", placeholder=default)
+            # An area, as what is asked for may be code or a letter.
+            st.text_area(plain(name), key=f"fill-{prompt.id}-{name}", placeholder=default, height="content")
         with st.container(horizontal=True, horizontal_alignment="right"):
             st.form_submit_button("Back", on_click=_back)
             st.form_submit_button("Insert", type="primary", on_click=_insert_filled, args=(prompt, insert))

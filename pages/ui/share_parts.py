@@ -15,7 +15,7 @@ from pages.ui import session
 from pages.ui.messages import draw_messages
 from pages.ui.text import ago, plain
 
-_KINDS: Final[dict[Kind, str]] = {"team": ":material/group: The team", "link": ":material/link: Whoever has a link"}
+_KINDS: Final[dict[Kind, str]] = {"team": ":material/group: The team", "link": ":material/link: By link"}
 _ENDS: Final = {1: "After a day", 7: "After 7 days", 30: "After 30 days", None: "Never"}
 _WHO: Final[dict[Kind, str]] = {
     "team": "Everybody of your team can read it and finds it among the shared conversations.",
@@ -55,7 +55,7 @@ def _draw_form(principal: Principal, conversation: Conversation, message_id: str
     until = message_id or conversation.head_message_id
     fixed = "Only up to this message" if message_id else "Only what is there now"
     live = st.radio(
-        "What", (False, True), index=0 if message_id else 1, key=f"{key}-live",
+        "What", (False, True) if until else (True,), key=f"{key}-live",
         format_func=lambda is_live: "Live: what is said later, too" if is_live else fixed,
     )  # fmt: skip
     can_reply, days = False, None

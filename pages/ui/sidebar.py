@@ -20,12 +20,14 @@ def draw_navigation(principal: Principal, on_shortcuts: Callable[[], None] | Non
         if principal.is_admin:
             st.page_link("admin.py", label="People", icon=":material/group:")
         st.divider()
-        st.caption(plain(principal.name))
-        if on_shortcuts is not None:
-            st.button(
-                "Shortcuts", key="shortcuts", icon=":material/keyboard:", type="tertiary", on_click=on_shortcuts,
-                shortcut="Alt+K",
-            )  # fmt: skip
-        if st.button("Sign out", key="sign_out", icon=":material/logout:", type="tertiary"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+            st.caption(plain(principal.name), width="stretch")
+            if on_shortcuts is not None:
+                st.button(
+                    "", key="shortcuts", icon=":material/keyboard:", type="tertiary", on_click=on_shortcuts,
+                    shortcut="Alt+K", help="Keyboard shortcuts",
+                )  # fmt: skip
+            leaves = st.button("Sign out", key="sign_out", icon=":material/logout:", type="tertiary")
+        if leaves:
             session.sign_out()
             st.stop()

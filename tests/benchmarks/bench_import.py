@@ -4,7 +4,8 @@
     python -m tests.benchmarks.bench_import --mb 200 --messages 40
 
 A thread wants to wake every 20 ms and notes how late it was; another reads the list of recent conversations ten times a
-second. Both stand beside the same on the idle process. Ends with status 1 when a mark is not held.
+second, and a third writes nothing, as often: that is how long a running reply's words wait. All stand beside the same on
+the idle process. Ends with status 1 when a mark is not held.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from tests.conftest import add_person
 TICK: Final = 0.02
 MOST_LATE_MS: Final = 50.0  # p95
 MOST_RECENT_MS: Final = 50.0  # p95
+MOST_WRITE_MS: Final = 100.0  # p95
 _WORDS: Final = (
     *("the", "index", "of", "a", "table", "is", "read", "before", "its", "rows", "and", "what", "stands", "there"),
     *("decides", "how", "many", "pages", "come", "from", "disk", "größe", "naïve", "数据", "latency", "budget"),
@@ -77,16 +79,19 @@ def _conversation(rng: random.Random, number: int, messages: int) -> dict[str, A
 
 @dataclass
 class Feel:
-    """What a page would feel: how late a timer wakes, and how long the list of recent ones takes (milliseconds)."""
+    """What others would feel, in milliseconds: how late a timer wakes, how long the list of recent ones takes, and how
+    long an empty write.
+    """
 
     db: Database
     who: Principal
     late: list[float] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
+    written: list[float] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "Feel":
-        self._threads = [threading.Thread(target=work) for work in (self._tick, self._read)]
+        self._threads = [threading.Thread(target=work) for work in (self._tick, self._read, self._write)]
         for thread in self._threads:
             thread.start()
         return self
@@ -109,9 +114,15 @@ class Feel:
             conversations.recent(self.who)
             self.recent.append((time.perf_counter() - start) * 1000)
 
+    def _write(self) -> None:
+        while not self.ended.wait(0.1):
+            start = time.perf_counter()
+            self.db.write(lambda session: None)
+            self.written.append((time.perf_counter() - start) * 1000)
+
     def row(self, name: str) -> tuple[str, ...]:
         cells = []
-        for values in (self.late, self.recent):
+        for values in (self.late, self.recent, self.written):
             (p95,) = spread(values, 95)
             cells += [f"{p95:.1f} ms", f"{max(values):.1f} ms"]
         return name, *cells
@@ -147,10 +158,14 @@ def measure(folder: Path, options: argparse.Namespace) -> list[str]:
     print(f"{size:.0f} MB, {conversations:,} conversations, {found.messages:,} messages: {seconds:.1f} s,", end=" ")
     print(f"{size / seconds:.1f} MB/s; again, nothing new: {time.perf_counter() - again:.1f} s")
     print(f"peak memory {_peak():.0f} MB, before {memory:.0f} MB; {len(fractions)} steps of progress were seen")
-    head = ("", "timer late p95", "max", "recent p95", "max")
+    head = ("", "timer late p95", "max", "recent p95", "max", "write p95", "max")
     print(table([head, idle.row("idle"), busy.row("importing")]))
     db.close()
-    marks = (("a timer is late", busy.late, MOST_LATE_MS), ("recent", busy.recent, MOST_RECENT_MS))
+    marks = (
+        ("a timer is late", busy.late, MOST_LATE_MS),
+        ("recent", busy.recent, MOST_RECENT_MS),
+        ("a write", busy.written, MOST_WRITE_MS),
+    )
     return [f"{name}: p95 over {mark:g} ms" for name, values, mark in marks if not next(spread(values, 95)) <= mark]
 
 

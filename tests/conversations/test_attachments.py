@@ -188,6 +188,12 @@ def test_what_cannot_be_used_is_refused_with_a_sentence_that_names_it(name: str,
     assert says in refusal(name, data)
 
 
+def test_a_text_of_comments_costs_no_more_than_one_of_words() -> None:
+    began = time.monotonic()
+    assert checks.examine("a.xml", b"<!---->" * 5_000).kind == "text"
+    assert time.monotonic() - began < 0.5
+
+
 @given(st.binary(max_size=200), st.sampled_from([b"", b"%PDF-", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff"]))
 def test_whatever_the_bytes_they_are_something_or_refused(data: bytes, head: bytes) -> None:
     if b"%PDF-" in head + data:
@@ -390,7 +396,10 @@ class Files:
     def age(self) -> None:
         """Let a day go by."""
         self.db.write(lambda s: s.execute(update(AttachmentRow).values(created_at=utcnow() - DAY_AGO)) and None)
-        old = time.time() - DAY_AGO.total_seconds()
+        self.age_files(25 * 60)
+
+    def age_files(self, minutes: float = 60) -> None:
+        old = time.time() - minutes * 60
         for path in self.all.files.folder.rglob("*"):
             os.utime(path, (old, old))
 
@@ -565,18 +574,80 @@ def test_the_files_of_a_waiting_question_stay(files: Files) -> None:
     one = files.all.add(files.ada, "a.txt", b"one")
     conversation_id = files.conversation(files.ada)
 
-    def wait(session: Session) -> None:
-        session.add(
-            QueuedMessage(
-                id=new_id("queued"), tenant_id=files.ada.tenant_id, user_id=files.ada.user_id, content="later",
-                conversation_id=conversation_id, model="m", agent_id=None, attachments=[one.id],
-            )
-        )  # fmt: skip
-
-    files.db.write(wait)
+    wait_with(files, conversation_id, one.id)
     files.age()
     assert files.all.collect() == 0
     assert files.all.get(files.ada, one.id)[0] == one
+
+
+def wait_with(files: Files, conversation_id: str, *ids: str) -> None:
+    """A question with these files that waits in a conversation of Ada's."""
+
+    def work(session: Session) -> None:
+        session.add(
+            QueuedMessage(
+                id=new_id("queued"), tenant_id=files.ada.tenant_id, user_id=files.ada.user_id, content="later",
+                conversation_id=conversation_id, model="m", agent_id=None, attachments=list(ids),
+            )
+        )  # fmt: skip
+
+    files.db.write(work)
+
+
+def test_what_only_erased_conversations_carry_goes_with_them(files: Files) -> None:
+    erased, other = files.conversation(files.ada), files.conversation(files.ada)
+    only, both, queued, queued_elsewhere = (
+        files.all.add(files.ada, "a.txt", data).id for data in (b"only", b"both", b"queued", b"elsewhere")
+    )
+    files.carry(files.ada, erased, only, both, queued_elsewhere)
+    files.carry(files.ada, other, both)
+    wait_with(files, erased, queued)
+    wait_with(files, other, queued_elsewhere)
+    assert files.db.write(lambda session: store.forget(session, [erased])) == 2
+    for attachment_id in (only, queued):
+        gone(files, files.ada, attachment_id)
+    for attachment_id in (both, queued_elsewhere):
+        assert files.all.get(files.ada, attachment_id)[0].id == attachment_id
+    files.db.write(lambda s: s.delete(s.get_one(Conversation, erased)))
+    files.age_files()
+    files.all.collect()
+    assert len(files.names()) == 2
+
+
+@pytest.mark.parametrize("tidy", ["collect", "forget"])
+def test_a_link_that_is_being_made_meanwhile_wins(files: Files, tidy: str) -> None:
+    one = files.all.add(files.ada, "a.txt", b"one")
+    old, new = files.conversation(files.ada), files.conversation(files.ada)
+    if tidy == "forget":
+        files.carry(files.ada, old, one.id)
+    files.age()
+    linked = threading.Event()
+
+    def link(session: Session) -> None:
+        store.link(session, files.ada, new, "msg_new", store.allowed(session, files.ada, [one.id]))
+        linked.set()
+        time.sleep(0.2)  # the other transaction comes while this one is open
+
+    with ThreadPoolExecutor(1) as pool:
+        linking = pool.submit(files.db.write, link)
+        linked.wait(5)
+        if tidy == "collect":
+            files.all.collect()
+        else:
+            files.db.write(lambda session: store.forget(session, [old]))
+        linking.result()
+    assert files.all.get(files.ada, one.id)[0] == one
+    files.all.collect()
+    assert files.names() == {one.sha256}
+
+
+def test_a_file_without_a_row_needs_no_day(lite: Files) -> None:
+    lite.all.files.put(b"of a process that died")
+    lite.age_files(minutes=9)
+    assert lite.all.collect() == 0
+    lite.age_files(minutes=11)
+    assert lite.all.collect() == 1
+    assert lite.names() == set()
 
 
 def test_what_was_put_again_a_moment_ago_stays(lite: Files) -> None:

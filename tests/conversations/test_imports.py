@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 
 from chatcore.accounts import Principal
 from chatcore.config import load_settings
-from chatcore.conversations import Conversations, store
+from chatcore.conversations import Conversations, search, store
 from chatcore.conversations.attachments import Attachments
 from chatcore.conversations.exchange import Imports, reader
 from chatcore.conversations.exchange.job import ImportProgress
@@ -126,12 +126,20 @@ def test_a_conversation_of_chatgpt_arrives_with_its_branches(house: House) -> No
 def test_what_was_thought_and_done_becomes_parts_of_the_reply(house: House) -> None:
     one = tree(
         ("q", None, said("user", "Two and two?")),
-        ("t", "q", said("assistant", {"content_type": "thoughts", "thoughts": [{"summary": "Sums", "content": "Add."}]})),
+        (
+            "t",
+            "q",
+            said("assistant", {"content_type": "thoughts", "thoughts": [{"summary": "Sums", "content": "Add."}]}),
+        ),
         ("r", "t", said("assistant", {"content_type": "reasoning_recap"}, metadata={"finished_duration_sec": 4})),
         ("c", "r", said("assistant", {"content_type": "code", "text": "2+2"}, recipient="python")),
-        ("o", "c", said("tool", {"content_type": "execution_output", "text": "4"}, author={"role": "tool", "name": "python"})),
+        (
+            "o",
+            "c",
+            said("tool", {"content_type": "execution_output", "text": "4"}, author={"role": "tool", "name": "python"}),
+        ),
         ("a", "o", said("assistant", "Four. \ue200cite\ue202turn0\ue201")),
-    )  # fmt: skip
+    )
     house.load(house.ann, [one])
     question, answer = house.messages(house.mine(house.ann)[0].id)
     assert (answer.parent_id, answer.content) == (question.id, "Four.")
@@ -155,13 +163,22 @@ def test_work_that_no_reply_followed_is_kept(house: House) -> None:
 @pytest.mark.parametrize(
     ("content", "stored"),
     [
-        ({"content_type": "multimodal_text", "parts": ["a", {"content_type": "audio_transcription", "text": "b"}]}, "a\n\nb"),
-        ({"content_type": "multimodal_text", "parts": [{"asset_pointer": "sediment://file_1"}]}, "[An image or recording that this export does not hold]"),
-        ({"content_type": "tether_quote", "title": "Salt", "url": "https://example.org", "text": "is salty"}, "Salt https://example.org\n\nis salty"),
+        (
+            {"content_type": "multimodal_text", "parts": ["a", {"content_type": "audio_transcription", "text": "b"}]},
+            "a\n\nb",
+        ),
+        (
+            {"content_type": "multimodal_text", "parts": [{"asset_pointer": "sediment://file_1"}]},
+            "[An image or recording that this export does not hold]",
+        ),
+        (
+            {"content_type": "tether_quote", "title": "Salt", "url": "https://example.org", "text": "is salty"},
+            "Salt https://example.org\n\nis salty",
+        ),
         ({"content_type": "from_the_future", "text": "words"}, "words"),
         ({"content_type": "text", "parts": ["a\x00b\ud800", None]}, "ab\ufffd"),
     ],
-)  # fmt: skip
+)
 def test_every_kind_of_content_keeps_its_words(house: House, content: dict[str, Any], stored: str) -> None:
     house.load(house.ann, [tree(("q", None, said("user", content)))])
     # A lone surrogate written as an escape becomes a question mark in the parser already.
@@ -185,10 +202,31 @@ def chat(**more: Any) -> dict[str, Any]:
         "&gt; Bread &amp;\n&gt; water.\n</details>\nKnead it."
     )
     messages = {
-        "u1": {"id": "u1", "parentId": None, "childrenIds": ["r1", "r2"], "role": "user", "content": "Bread?", "timestamp": 1_700_000_000},
-        "r1": {"id": "r1", "parentId": "u1", "role": "assistant", "content": reply, "model": "llama3:8b", "timestamp": 1_700_000_009},
-        "r2": {"id": "r2", "parentId": "u1", "role": "assistant", "content": "Buy it.", "model": "qwen", "timestamp": 1_700_000_011},
-    }  # fmt: skip
+        "u1": {
+            "id": "u1",
+            "parentId": None,
+            "childrenIds": ["r1", "r2"],
+            "role": "user",
+            "content": "Bread?",
+            "timestamp": 1_700_000_000,
+        },
+        "r1": {
+            "id": "r1",
+            "parentId": "u1",
+            "role": "assistant",
+            "content": reply,
+            "model": "llama3:8b",
+            "timestamp": 1_700_000_009,
+        },
+        "r2": {
+            "id": "r2",
+            "parentId": "u1",
+            "role": "assistant",
+            "content": "Buy it.",
+            "model": "qwen",
+            "timestamp": 1_700_000_011,
+        },
+    }
     inner = {"title": "Baking", "models": ["llama3:8b"], "history": {"messages": messages, "currentId": "r1"}}
     outer = {"id": "c-1", "user_id": "someone", "title": "Baking", "chat": inner, "archived": False, "pinned": True}
     return outer | {"created_at": 1_700_000_000, "updated_at": 1_700_000_020, "meta": {"tags": ["food"]}} | more
@@ -301,12 +339,26 @@ def test_two_people_with_one_file_stay_apart(house: House) -> None:
         )
 
 
+def test_two_processes_importing_one_file_at_once_write_it_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = read(json.dumps([soup()]).encode())[0]
+    quicker, slower = (Writer(house.db, house.ann, house.files) for _ in range(2))
+    # Between the slower one's look and its writing the quicker one writes.
+    monkeypatch.setattr(slower, "_keep_files", lambda _: quicker.write(one))
+    assert slower.write(one) == ("unchanged", 0)
+    (row,) = house.mine(house.ann)
+    assert row.message_count == len(house.messages(row.id)) == 4
+
+
 def test_what_was_imported_is_in_the_index(house: House) -> None:
     house.load(house.ann, [soup()])
     row = house.mine(house.ann)[0]
     entries = select(SearchEntry.message_id).where(SearchEntry.conversation_id == row.id).order_by(SearchEntry.id)
     found = house.db.read(lambda session: list(session.scalars(entries)))
     assert found == [one.id for one in house.messages(row.id)]
+    hits = house.db.read(
+        lambda session: search.find(session, house.ann, search.Query.parse("lentils"), search.Filters(), 10)
+    ).hits
+    assert [hit.message_id for hit in hits if hit.message_id] == [found[0]]
 
 
 def test_a_long_conversation_is_written_whole(house: House) -> None:
@@ -385,7 +437,7 @@ def test_a_file_that_was_cut_off_says_so(house: House) -> None:
     data = json.dumps([soup(), chat()]).encode()
     done = house.load(house.ann, data[:-5])
     assert (done.state, done.added) == ("done", 1)
-    assert done.problems == ("The file is damaged or was cut off after 1 conversation. These are here.",)
+    assert done.problems == ("The file is damaged or was cut off. Its first 1 conversation could be read.",)
     done = house.load(house.bob, data[:100])
     assert (done.state, done.added) == ("failed", 0)
     assert done.problems == ("The file is damaged, or was cut off before its first conversation ended.",)
@@ -431,13 +483,46 @@ def test_wrong_types_everywhere_leave_the_rest(house: House, broken: dict[str, A
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["mapping", "message", "author", "role", "content", "parts", "chat", "history", "messages", "id",
-                         "parent", "parentId", "format", "version", "title", "create_time", "text", "files", "thoughts",
-                         "content_type", "recipient", "metadata", "asset_pointer", "settings", "summary", "attachments"])
-        | st.text(max_size=3), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "mapping",
+                    "message",
+                    "author",
+                    "role",
+                    "content",
+                    "parts",
+                    "chat",
+                    "history",
+                    "messages",
+                    "id",
+                    "parent",
+                    "parentId",
+                    "format",
+                    "version",
+                    "title",
+                    "create_time",
+                    "text",
+                    "files",
+                    "thoughts",
+                    "content_type",
+                    "recipient",
+                    "metadata",
+                    "asset_pointer",
+                    "settings",
+                    "summary",
+                    "attachments",
+                ]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=6,
+        )
+    ),
     max_leaves=25,
-)  # fmt: skip
+)
 
 
 @given(_JSON, st.sampled_from(["mapping", "chat", "ours", "none"]))

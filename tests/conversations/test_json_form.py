@@ -109,7 +109,8 @@ def full(house: House) -> str:
     house.say(house.ann, one, root, "Down.", role="assistant", status="stopped", model="demo/m")
     other = house.say(house.ann, one, None, "Where else?", edited_at=now)
     house.say(house.ann, one, other, "Home 家 👩‍👩‍👧.", role="assistant", status="failed")
-    summary = {"text": "A talk on walks.", "up_to": reply}
+    summary = {"text": "A talk on walks.", "up_to": reply, "model": "demo/m", "edited": False, "cost_nano_usd": 7}
+    summary |= {"created_at": "2025-03-01T12:00:00+00:00"}
     house.db.write(
         lambda s: s.execute(
             update(ConversationRow).where(ConversationRow.id == one).values(head_message_id=reply, summary=summary)
@@ -188,6 +189,20 @@ def test_ones_own_export_brings_nothing_new_where_the_conversation_still_is(hous
 def test_a_newer_version_is_refused(house: House) -> None:
     with pytest.raises(InvalidInput, match="newer Chatcore"):
         json_form.read(house.dump(house.ann, house.new(house.ann)) | {"version": 2})
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"text": 5},
+        {"up_to": "m"},
+        {"text": "kept", "up_to": ["m"], "cost_nano_usd": "much", "edited": "no", "x": {}},
+        7,
+    ],
+)
+def test_a_summary_of_wrong_types_does_no_harm(house: House, summary: Any) -> None:
+    there, _ = house.load(house.bob, house.dump(house.ann, full(house)) | {"summary": summary})
+    assert house.dump(house.bob, there)["summary"] in (None, {"text": "kept"})
 
 
 @pytest.mark.parametrize("stranger", ["bob", "cleo"])

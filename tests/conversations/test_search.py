@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,10 +127,8 @@ HOSTILE = (
 def test_nothing_that_is_typed_is_syntax(library: Library, query: str) -> None:
     library.new(library.bob, "a b x owner words near not or drop table message search")
     mine = library.new(library.ann, "quite another thing")
-    try:
+    with suppress(InvalidInput):
         assert library.places(query) == []
-    except InvalidInput as error:
-        assert str(error).endswith(".")
     assert library.places("another") == [mine]
 
 

@@ -85,3 +85,43 @@ def test_no_name_becomes_markup() -> None:
 )
 def test_sizes_are_said_as_people_say_them(count: int, said: str) -> None:
     assert attachments.size(count) == said
+
+
+def waiting() -> AppTest:
+    """A page with two files that could not be sent."""
+
+    def page() -> None:
+        import streamlit as st
+
+        from pages.ui import attachments
+
+        if st.button("fail", key="fail"):
+            attachments.keep([("a [b].png", b"1"), ("c.txt", b"22")])
+        attachments.draw_kept()
+        if st.button("send", key="send"):
+            st.text(repr(attachments.take_kept()))
+
+    app = AppTest.from_function(page).run()
+    assert len(app.caption) == 0
+    app.button(key="fail").click().run()
+    assert not app.exception
+    return app
+
+
+def test_files_that_were_not_sent_wait_for_the_next_question() -> None:
+    app = waiting()
+    assert [line.value.split(" · ")[0] for line in app.caption] == [
+        ":material/attach_file: a \\[b\\]\\.png",
+        ":material/attach_file: c\\.txt",
+    ]
+    app.button(key="send").click().run()
+    assert app.text[0].value == "[('a [b].png', b'1'), ('c.txt', b'22')]"
+    assert len(app.run().caption) == 0
+
+
+def test_a_file_that_waits_can_be_taken_back() -> None:
+    app = waiting()
+    app.button(key="remove_kept-0").click().run()
+    assert len(app.caption) == 1
+    app.button(key="send").click().run()
+    assert app.text[0].value == "[('c.txt', b'22')]"

@@ -82,6 +82,11 @@ def test_a_table_keeps_its_numbers_and_its_columns_apart() -> None:
     assert at.markdown[0].value == "**Cities**"
 
 
+def test_a_table_may_be_empty_and_its_titles_alike() -> None:
+    at = drawn({"type": "table", "columns": ["a b", "a  b", ""], "rows": []})
+    assert list(at.table[0].value.columns) == ["a b", "a b 2", "Column"]
+
+
 def test_a_long_table_scrolls_and_is_described() -> None:
     at = drawn(
         {"type": "table", "title": "Squares", "columns": ["n", "square"], "rows": [[n, n * n] for n in range(90)]}
@@ -162,6 +167,14 @@ def test_labels_of_components_are_plain(name: str, props: dict[str, Any]) -> Non
     shown = "".join(str(element.proto) for element in at.main).replace("\\\\", "\\")
     assert "\\:red\\[" in shown
     assert " :red[y]" not in shown
+
+
+@pytest.mark.parametrize(
+    ("delta", "up"), [("-4%", False), ("\N{MINUS SIGN}4 %", False), ("+4%", True), (-4, False), (4, True)]
+)
+def test_a_metrics_arrow_points_the_way_of_its_change(delta: str | float, up: bool) -> None:
+    at = drawn({"type": "component", "name": "metric", "props": {"label": "x", "value": 1, "delta": delta}})
+    assert at.metric[0].proto.direction == (at.metric[0].proto.UP if up else at.metric[0].proto.DOWN)
 
 
 def test_components_are_native() -> None:

@@ -116,6 +116,8 @@ def test_a_team_share_opens_under_either_name_and_stands_in_the_list(tab: Tab) -
     assert "message 3" in texts(tab.open(team=handle))
     assert "message 3" in texts(tab.open(s=handle))
     assert tab.ann.name in texts(tab.open()).replace("\\", "")
+    at = press(tab.open(), r"**Plan \[of\]\(x\) the \*launch\***")
+    assert "message 3" in texts(at), "a line of the list opens it"
     tab.who = tab.cleo
     assert "Nothing is shared yet" in texts(tab.open())
 
@@ -131,6 +133,7 @@ def test_a_link_that_does_not_work_says_one_sentence_and_shows_nothing(tab: Tab,
     assert [one.value for one in at.info] == [GONE]
     assert not at.title
     assert "message" not in texts(at)
+    assert press(at, "What the team shares").title[0].value == "Shared with the team"
 
 
 def test_only_up_to_the_message_is_drawn_and_earlier_ones_on_request(tab: Tab) -> None:
@@ -194,6 +197,9 @@ def dialog(tab: Tab, message_id: str | None = None) -> AppTest:
 def test_the_dialog_shares_with_the_team_live_and_revokes(tab: Tab) -> None:
     at = dialog(tab)
     assert "no costs" in texts(at)
+    assert not at.toggle, "at first only what is there now"
+    at.radio[0].set_value(True)
+    at = run(at)
     at.toggle[0].set_value(True)
     at = press(at, "Share")
     (share,) = tab.core.shares.of(tab.ann, tab.id)

@@ -261,6 +261,17 @@ def test_the_newest_files_go_with_a_request_that_is_full(read: Reader) -> None:
     assert read.left >= 0
 
 
+def test_when_a_request_is_full_nothing_older_is_read(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    branch = [carrying(read, ("audio", f"{number}.wav", bytes([number]) * 30_000)) for number in range(30)]
+    read.left = 90_000
+    opened: list[str] = []
+    plain = read.files.read
+    monkeypatch.setattr(read.files, "read", lambda sha256: opened.append(sha256) or plain(sha256))
+    sent = replies.messages("", branch, model(audio=True), read)
+    assert sum("left out" in str(message["content"]) for message in sent) == 28
+    assert len(opened) == 3
+
+
 def test_what_is_sent_fits_the_workers_frame(read: Reader) -> None:
     branch = [carrying(read, ("text", f"{number}.txt", ("🎉" * 500_000).encode())) for number in range(12)]
     sent = replies.messages("", branch, model(), read)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -16,6 +17,8 @@ from chatcore.db import Database
 from chatcore.errors import InvalidInput, NotFound
 
 __all__ = ["Attachment", "Attachments", "Blobs", "images", "store", "text_of"]
+
+_WITHOUT_ROW: Final = timedelta(minutes=10)
 
 
 class Attachments:
@@ -66,13 +69,14 @@ class Attachments:
         return text_of(self.files, attachment)
 
     def collect(self, older_than: timedelta = timedelta(hours=24)) -> int:
-        """Delete what no message and no waiting question carries, and files that no row names, where it is older.
+        """Delete what no message and no waiting question carries and is older, and files that no row names.
 
         Returns how many files went. Blocks on the disk: not for a loop. An upload of the same content meanwhile is
         safe: its file is fresh then, or written anew.
         """
         self._db.write(lambda session: store.remove_unused(session, older_than))
-        seconds = older_than.total_seconds()
+        # An upload writes its row right behind its file, so a file without one needs no day.
+        seconds = min(older_than, _WITHOUT_ROW).total_seconds()
         gone = 0
         for hashes in self.files.old(seconds):
             kept = self._db.read(partial(store.kept, hashes=hashes))

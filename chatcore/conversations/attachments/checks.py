@@ -13,7 +13,8 @@ Kind = Literal["image", "audio", "pdf", "text"]
 MAX_CHARACTERS: Final = pdf.MAX_CHARACTERS
 _NAME_LENGTH: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # tab, newline, return and form feed stand in real texts
-_SVG: Final = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg\b", re.I | re.S)
+# Possessive throughout: a file of thousands of comments must not cost more than one of words.
+_SVG: Final = re.compile(r"\s*+(?:<\?xml[^>]*+>\s*+|(?><!--.*?-->)\s*+|<!DOCTYPE[^>]*+>\s*+)*+<svg\b", re.I | re.S)
 _VIDEO_TRACK: Final = re.compile(rb"hdlr.{8}vide", re.S)
 _VIDEO_CODECS: Final = (b"V_VP8", b"V_VP9", b"V_AV1", b"V_MPEG")
 _NOT_TEXT: Final = frozenset(

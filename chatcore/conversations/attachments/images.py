@@ -67,9 +67,11 @@ def for_model(data: bytes, media_type: str) -> tuple[bytes, str]:
         still = getattr(image, "n_frames", 1) == 1 and media_type != "image/gif"
         if still and max(image.size) <= MODEL_EDGE and len(data) <= MODEL_BYTES:
             return data, media_type
-        image.draft("RGB", (MODEL_EDGE, MODEL_EDGE))
-        small = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    small.thumbnail((MODEL_EDGE, MODEL_EDGE))
+        wanted = "RGBA" if image.has_transparency_data else "RGB"
+        # Made smaller before anything else where that is possible: a copy of a large picture takes 200 MB.
+        small: Image.Image = image if image.mode in ("L", "RGB", "RGBA") else image.convert(wanted)
+        small.thumbnail((MODEL_EDGE, MODEL_EDGE))
+        small = small.convert(wanted)
     if media_type != "image/jpeg":
         png = _saved(small, "PNG", optimize=False)
         if len(png) <= MODEL_BYTES // 2:

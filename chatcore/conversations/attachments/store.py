@@ -42,6 +42,7 @@ class Attachment:
 _LINKED: Final = exists().where(
     LinkRow.attachment_id == AttachmentRow.id, LinkRow.conversation_id == ConversationRow.id, ALLOWED["reply"]
 )
+_CARRIED: Final = exists().where(LinkRow.attachment_id == AttachmentRow.id)
 _COLUMNS: Final = tuple(getattr(AttachmentRow, name) for name in Attachment.__dataclass_fields__)
 _ALLOWED: Final = select(*_COLUMNS).where(
     AttachmentRow.id.in_(bindparam("ids", expanding=True)),
@@ -114,18 +115,39 @@ def link(
 
 
 def remove_unused(session: Session, older_than: timedelta) -> int:
-    """Delete rows that no message and no waiting question carries; returns how many.
+    """Delete rows that no message and no waiting question carries; returns how many."""
+    old = and_(AttachmentRow.created_at < utcnow() - older_than, ~_CARRIED)
+    unused = select(AttachmentRow.id).where(old).with_for_update(skip_locked=True).limit(_AT_ONCE * 10)
+    return _remove(session, list(session.scalars(unused)))
 
-    They are locked first: whoever links one at this moment is waited for, and then seen by the second look.
+
+def forget(session: Session, conversation_ids: Sequence[str]) -> int:
+    """Delete what only these conversations carry, in messages or in waiting questions, and their links; returns how
+    many attachments. For the transaction that erases them, before it does. The files go with the next `collect`.
     """
-    carried = exists().where(LinkRow.attachment_id == AttachmentRow.id)
-    old = and_(AttachmentRow.created_at < utcnow() - older_than, ~carried)
-    waiting = {one for ids in session.scalars(select(QueuedRow.attachments)) for one in ids or ()}
-    ids = session.scalars(select(AttachmentRow.id).where(old).with_for_update(skip_locked=True).limit(_AT_ONCE * 10))
+    elsewhere = exists().where(
+        LinkRow.attachment_id == AttachmentRow.id, LinkRow.conversation_id.not_in(conversation_ids)
+    )
+    linked = select(LinkRow.attachment_id).where(LinkRow.conversation_id.in_(conversation_ids))
+    queued = select(QueuedRow.attachments).where(QueuedRow.conversation_id.in_(conversation_ids))
+    waiting = [one for ids in session.scalars(queued) for one in ids or ()]
+    theirs = or_(AttachmentRow.id.in_(linked), AttachmentRow.id.in_(waiting))
+    only_theirs = list(session.scalars(select(AttachmentRow.id).where(theirs, ~elsewhere).with_for_update()))
+    links = delete(LinkRow).where(LinkRow.conversation_id.in_(conversation_ids))
+    session.execute(links.execution_options(synchronize_session=False))
+    return _remove(session, only_theirs, but_waiting_in=conversation_ids)
+
+
+def _remove(session: Session, ids: Sequence[str], but_waiting_in: Sequence[str] = ()) -> int:
+    """Delete these rows, without those that are carried after all. They are locked: whoever links one at this moment
+    was waited for, and is seen by this second look.
+    """
+    queued = select(QueuedRow.attachments).where(QueuedRow.conversation_id.not_in(but_waiting_in))
+    waiting = {one for found in session.scalars(queued) for one in found or ()}
     unused = [one for one in ids if one not in waiting]
     gone = 0
     for start in range(0, len(unused), _AT_ONCE):
-        statement = delete(AttachmentRow).where(AttachmentRow.id.in_(unused[start : start + _AT_ONCE]), ~carried)
+        statement = delete(AttachmentRow).where(AttachmentRow.id.in_(unused[start : start + _AT_ONCE]), ~_CARRIED)
         gone += changed_rows(session.execute(statement.execution_options(synchronize_session=False)))
     return gone
 

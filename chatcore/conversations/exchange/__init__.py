@@ -55,7 +55,7 @@ class Imports:
 
     def mine(self, principal: Principal) -> list[ImportProgress]:
         """The person's imports in this process, newest first."""
-        return [made.progress for made in reversed(self._jobs.get(_key(principal), []))]
+        return [made.progress for made in reversed([*self._jobs.get(_key(principal), [])])]
 
     def get(self, principal: Principal, import_id: str) -> ImportProgress:
         """How far one is. Raises `NotFound`, the same for absent and for somebody else's."""

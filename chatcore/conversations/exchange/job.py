@@ -93,9 +93,8 @@ class Job:
         if reader.broken and not reader.found:
             raise InvalidInput("The file is damaged, or was cut off before its first conversation ended.")
         if reader.broken:
-            self._problem(
-                f"The file is damaged or was cut off after {_count(reader.found, 'conversation')}. These are here."
-            )
+            whole = _count(reader.found, "conversation")
+            self._problem(f"The file is damaged or was cut off. Its first {whole} could be read.")
         if reader.unknown:
             self._problem(f"{_count(reader.unknown, 'entry', 'entries')} of the file are no conversations.")
         self.progress = replace(self.progress, fraction=1.0)

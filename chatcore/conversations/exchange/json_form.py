@@ -46,6 +46,8 @@ VERSION: Final = 1
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system", "tool": "tool"}
 _STATUSES: Final = ("complete", "stopped", "interrupted", "failed")
 _NUMBERS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "ttft_ms", "latency_ms")
+_MOST_COST: Final = 2**62
+_LONGEST_SUMMARY: Final = 20_000
 _OURS_ALONE: Final = frozenset({"trace_id", "session_id", "tenant_id", "user_id", "turn_id", "request_id"})
 
 _ROW: Final = select(
@@ -223,7 +225,7 @@ def read(raw: Mapping[str, Any]) -> ImportedConversation:
 def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "settings": neutral(mapping(raw.get("settings"))),
-        "summary": neutral(raw.get("summary")) if isinstance(raw.get("summary"), Mapping) else None,
+        "summary": _summary(mapping(raw.get("summary"))),
         "model": text(raw.get("model"))[:200] or None,
         "folder": text(raw.get("folder")).strip()[:100] or None,
     }
@@ -231,6 +233,20 @@ def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
         facts["title_source"] = raw["title_source"]
     times = {name: moment(raw.get(name)) for name in ("pinned_at", "archived_at", "last_message_at")}
     return facts | {name: value for name, value in times.items() if value is not None}
+
+
+def _summary(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a kept summary may hold: pages and later summaries rely on the types."""
+    if not text(raw.get("text")):
+        return None
+    kept: dict[str, Any] = {
+        name: text(raw[name])[:300] for name in ("up_to", "model", "created_at") if isinstance(raw.get(name), str)
+    }
+    if isinstance(raw.get("edited"), bool):
+        kept["edited"] = raw["edited"]
+    if (cost := integer(raw.get("cost_nano_usd"), _MOST_COST)) is not None:
+        kept["cost_nano_usd"] = cost
+    return {"text": text(raw.get("text"))[:_LONGEST_SUMMARY], **kept}
 
 
 def _read_message(
@@ -244,7 +260,7 @@ def _read_message(
     facts: dict[str, Any] = {name: integer(raw.get(name)) for name in _NUMBERS}
     facts |= {name: text(raw.get(name))[:200] or None for name in ("provider", "finish_reason", "agent")}
     facts |= {
-        "cost_nano_usd": integer(raw.get("cost_nano_usd"), 2**62),
+        "cost_nano_usd": integer(raw.get("cost_nano_usd"), _MOST_COST),
         "edited_at": moment(raw.get("edited_at")),
         "status": status if status in _STATUSES else "complete",
         "metadata": {

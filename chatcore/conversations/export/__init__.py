@@ -78,7 +78,7 @@ class Exports:
 
         def work(session: Session) -> tuple[str, dict[str, object]]:
             title = store.get(session, principal, conversation_id).title
-            return title, json_form.dump(session, principal, conversation_id)
+            return title, json_form.dump(session, principal, conversation_id, self._attachments)
 
         title, form = self._db.read(work)
         data = json.dumps(form, ensure_ascii=False, indent=2).encode()
