@@ -16,6 +16,7 @@ from chatcore.conversations.attachments import Attachments
 from chatcore.conversations.exchange import Imports
 from chatcore.conversations.export import Exports
 from chatcore.conversations.history import History
+from chatcore.conversations.indexing import Indexer
 from chatcore.conversations.prompts import Prompts
 from chatcore.conversations.ratings import Ratings
 from chatcore.conversations.sharing import Shares
@@ -48,15 +49,18 @@ class Core:
     usage: Usage
     gateway: Gateway
     turns: Turns
+    indexer: Indexer
     setup_code: str | None = None
 
     def start(self) -> None:
-        """Start the turn engine; the gateway goes on warming behind."""
+        """Start the turn engine, and the indexing of what is not indexed yet; the gateway goes on warming behind."""
         self.turns.engine.start()
+        self.indexer.start()
 
     def close(self) -> None:
         """Drain the running turns for the configured time, then close everything."""
         self.turns.engine.drain(self.settings.drain_seconds)
+        self.indexer.stop()
         self.db.close()
 
 
@@ -97,6 +101,7 @@ def open_core(settings: Settings | None = None) -> Core:
         usage=Usage(db),
         gateway=gateway,
         turns=turns,
+        indexer=Indexer(db),
         setup_code=setup_code,
     )
 

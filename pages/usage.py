@@ -10,7 +10,7 @@ from chatcore.bootstrap import core
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError, Unauthorized
 from chatcore.usage import Filter, Person, Report, Totals
-from pages.ui import charts, filters, usage_parts
+from pages.ui import charts, filters, rating_parts, usage_parts
 from pages.ui.session import require_principal
 
 MAX_CSV_ROWS = 250_000
@@ -111,6 +111,8 @@ def page() -> None:
         st.markdown("**Models**")
         usage_parts.models(report.by_model)
         rows(principal, chosen, report.totals, {one.id: one.name for one in people} if principal.is_admin else {})
+        if principal.is_admin:
+            rating_parts.draw_admin(principal, chosen.start)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
 

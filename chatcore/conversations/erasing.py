@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
+from chatcore.conversations.attachments import store as attachments
 from chatcore.conversations.indexing import forget
 from chatcore.db.tables import Conversation, Turn, utcnow
 
@@ -13,6 +14,7 @@ def erase(session: Session, ids: Sequence[str]) -> None:
     """Take conversations away with their messages, turns, words on the way, queue, shares, links to attachments, and
     their part of the search index. Whose they are, and that nothing runs in them, is the caller's to know.
     """
+    attachments.forget(session, ids)
     for conversation_id in ids:
         forget(session, conversation_id)
         # The rest hangs on the conversation: its foreign keys cascade.

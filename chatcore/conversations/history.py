@@ -76,7 +76,8 @@ class History:
             counts = select(func.count(), func.count(Conversation.pinned_at)).select_from(Conversation).where(where)
             total, pinned = session.execute(counts).one()
             # Apart, so that the rest comes in the order of an index.
-            rows = list(session.execute(_rows(where, Conversation.pinned_at.is_not(None), offset, limit)))
+            first = _rows(where, Conversation.pinned_at.is_not(None), offset, limit)
+            rows = list(session.execute(first)) if offset < pinned else []
             rest = _rows(where, Conversation.pinned_at.is_(None), max(offset - pinned, 0), limit - len(rows))
             rows += session.execute(rest) if len(rows) < limit else []
             return HistoryPage(tuple(HistoryRow(**row._mapping) for row in rows), total)

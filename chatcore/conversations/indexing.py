@@ -6,7 +6,7 @@ missing is given numbers below the lowest, newest first. So the newest hits are 
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import delete, exists, func, insert, select, text, update
@@ -43,14 +43,15 @@ _EMPTY: Final = {
     False: text("DELETE FROM message_search"),
 }
 _ENTRY: Final = insert(SearchEntry.__table__)  # type: ignore[arg-type]
+_ENTRIES: Final = _ENTRY.returning(SearchEntry.__table__.c.id, sort_by_parameter_order=True)
 _KNOWN: Final = exists().where(SearchEntry.message_id == Message.id)
 _WHOSE: Final = select(Conversation.tenant_id, Conversation.user_id, Conversation.expires_at)
 
 
 def index(session: Session, conversation_id: str, message_id: str, content: str) -> None:
     """Make a message's words findable for the conversation's owner. Twice is once; a temporary chat's never are."""
-    spelled = words.normal(content[:MAX_INDEXED])
-    if not spelled:
+    text = spelled(content)
+    if not text:
         return
     whose = session.execute(_WHOSE.where(Conversation.id == conversation_id)).one_or_none()
     if whose is None or whose.expires_at is not None:
@@ -59,7 +60,39 @@ def index(session: Session, conversation_id: str, message_id: str, content: str)
         return
     row = {"tenant_id": whose.tenant_id, "user_id": whose.user_id, "conversation_id": conversation_id}
     number = session.execute(_ENTRY.returning(SearchEntry.id), row | {"message_id": message_id}).scalar_one()
-    _write(session, [indexed(_is_sqlite(session), number, whose.user_id, spelled)])
+    _write(session, [indexed(_is_sqlite(session), number, whose.user_id, text)])
+
+
+def spelled(content: str) -> str:
+    """The words of a message as the index has them. It takes a while, so it is best done before a transaction."""
+    return words.normal(content[:MAX_INDEXED])
+
+
+def index_many(
+    session: Session, conversation_id: str, whose: Mapping[str, str], messages: Iterable[tuple[str, str]]
+) -> None:
+    """Index new messages of a conversation at once: their ids and `spelled` words. `whose`: tenant_id and user_id."""
+    found = [(message_id, text) for message_id, text in messages if text]
+    if not found:
+        return
+    row = {**whose, "conversation_id": conversation_id}
+    numbers = session.scalars(_ENTRIES, [row | {"message_id": message_id} for message_id, _ in found]).all()
+    is_sqlite = _is_sqlite(session)
+    _write(session, [indexed(is_sqlite, number, whose["user_id"], text)
+                     for number, (_, text) in zip(numbers, found, strict=True)])  # fmt: skip
+
+
+def reindex(session: Session, conversation_id: str, message_id: str, before: str, content: str) -> None:
+    """Index a message whose text was `before` and may have been indexed as that."""
+    entry_id = session.scalar(select(SearchEntry.id).where(SearchEntry.message_id == message_id)) if before else None
+    if entry_id is not None:
+        is_sqlite = _is_sqlite(session)
+        whose = session.execute(_WHOSE.where(Conversation.id == conversation_id)).one()
+        row = {"id": entry_id, "owner": owner_word(whose.user_id), "words": spelled(before)}
+        session.execute(_FORGET_ROW[is_sqlite], row if is_sqlite else {"id": entry_id})
+        gone = delete(SearchEntry).where(SearchEntry.id == entry_id)
+        session.execute(gone.execution_options(synchronize_session=False))
+    index(session, conversation_id, message_id, content)
 
 
 def forget(session: Session, conversation_id: str) -> None:
@@ -75,10 +108,8 @@ def forget(session: Session, conversation_id: str) -> None:
         rows = []
         for entry_id, user_id, content in part:
             # SQLite keeps no text, so it must be told which words to take out.
-            spelled = words.normal(content[:MAX_INDEXED]) if is_sqlite else ""
-            rows.append(
-                {"id": entry_id, "owner": owner_word(user_id), "words": spelled} if is_sqlite else {"id": entry_id}
-            )
+            row = {"id": entry_id}
+            rows.append(row | {"owner": owner_word(user_id), "words": spelled(content)} if is_sqlite else row)
         session.execute(_FORGET_ROW[is_sqlite], rows)
     gone = delete(SearchEntry).where(SearchEntry.conversation_id == conversation_id)
     session.execute(gone.execution_options(synchronize_session=False))

@@ -25,11 +25,13 @@ _FEW: Final = 1_000  # messages that a filter leaves, and they are read instead 
 _SOME: Final = 100_000  # messages that a filter leaves, and their range of numbers is worth knowing
 _MATCHING: Final = {  # on SQLite or not
     True: "SELECT rowid AS id FROM message_search WHERE message_search MATCH :words AND rowid BETWEEN :low AND :high",
-    False: "SELECT id FROM message_search WHERE words @@ CAST(:words AS tsquery)",
+    False: "SELECT id FROM message_search WHERE words @@ CAST(:words AS tsquery) AND id BETWEEN :low AND :high",
 }
 _ENOUGH_SECONDS: Final = 0.1  # then a page of hits is enough
 _MOST_SECONDS: Final = 3.0  # then it ends, whatever was found
-_MOST_BLOCKS: Final = 32  # that are asked for at once
+_FIRST_PART: Final = 2 * BLOCK  # numbers
+_FIRST_FILTERED: Final = 2_048  # where each hit is looked up for the filters
+_MOST_AT_ONCE: Final = 32 * BLOCK
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,9 @@ class _Search:
 
     def _walk(self, low: int, high: int) -> tuple[list[str], bool]:
         found: list[str] = []
+        size = _FIRST_FILTERED if self._narrowed or self._dates else _FIRST_PART
         begun = time.monotonic()
-        for first, last in _parts(low, high):
+        for first, last in _parts(low, high, size):
             took = time.monotonic() - begun
             if took > _MOST_SECONDS or (took > _ENOUGH_SECONDS and len(found) >= self._limit):
                 return found[:CAP], True
@@ -240,12 +243,15 @@ class _Search:
         """Ids of up to `CAP` + 1 messages with numbers from `low` to `high`, newest first."""
         # The words come first, whatever a planner thinks; the rest is looked up for each hit.
         enough = "" if self._narrowed or self._dates else f" ORDER BY 1 DESC LIMIT {CAP + 1}"
-        if self._is_sqlite:
-            values: dict[str, Any] = {"words": self._match, "low": low, "high": high}
-        else:
-            blocks = " | ".join(f"'#{number}'" for number in range(low // BLOCK, high // BLOCK + 1))
-            values = {"words": f"{self._match} & ({blocks})"}
-        words = text(_MATCHING[self._is_sqlite] + enough).bindparams(**values).columns(column("id", BigInteger))
+        match = self._match
+        if not self._is_sqlite:  # it knows a range by its blocks only
+            blocks = (f"'#{number}'" for number in range(low // BLOCK, high // BLOCK + 1))
+            match = f"{match} & ({' | '.join(blocks)})"
+        words = (
+            text(_MATCHING[self._is_sqlite] + enough)
+            .bindparams(words=match, low=low, high=high)
+            .columns(column("id", BigInteger))
+        )
         matching = words.cte("matching").prefix_with("MATERIALIZED")
         hits = select(SearchEntry.message_id).join(matching, matching.c.id == SearchEntry.id)
         hits = hits.where(SearchEntry.tenant_id == self._principal.tenant_id)
@@ -257,13 +263,11 @@ class _Search:
         return list(self._session.scalars(hits.order_by(SearchEntry.id.desc()).limit(CAP + 1)))
 
 
-def _parts(low: int, high: int) -> Iterator[tuple[int, int]]:
-    """Ranges of numbers from the newest on, each of whole blocks, ever more of them."""
-    first, count = (high // BLOCK - 1) * BLOCK, 2
-    yield first, high
-    while first > low:
-        yield first - count * BLOCK, first - 1
-        first, count = first - count * BLOCK, min(2 * count, _MOST_BLOCKS)
+def _parts(low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges of numbers from the newest on, the first with `size` of them, each twice as long as the one before."""
+    while high >= low:
+        yield max(high - size + 1, low), high
+        high, size = high - size, min(2 * size, _MOST_AT_ONCE)
 
 
 def _fts5(terms: tuple[Term, ...], owner: str) -> str:

@@ -66,6 +66,7 @@ _MESSAGE: Final = {
 }
 
 
+_CONTENT: Final = select(MessageRow.content).where(MessageRow.id == bindparam("id"))
 _INSERT_MESSAGE: Final = insert(MessageRow.__table__)  # type: ignore[arg-type]
 # What they set is named by the keys of their parameters.
 _UPDATE_MESSAGE: Final = update(MessageRow.__table__).where(MessageRow.__table__.c.id == bindparam("of"))  # type: ignore[arg-type]
@@ -215,10 +216,11 @@ def finish_message(session: Session, conversation_id: str, message_id: str, cont
     now = utcnow()
     if "meta" in values:
         values["metadata"] = values.pop("meta")
+    before = session.scalar(_CONTENT, {"id": message_id}) or ""  # of a turn that another process took for dead
     session.execute(_UPDATE_MESSAGE, {"of": message_id, "content": content, "updated_at": now, **values})
     activity = {"preview": preview_from(content), "last_message_at": now, "updated_at": now}
     session.execute(_UPDATE_CONVERSATION, {"of": conversation_id, **activity})
-    indexing.index(session, conversation_id, message_id, content)
+    indexing.reindex(session, conversation_id, message_id, before, content)
 
 
 def message(session: Session, principal: Principal, message_id: str, need: Need = "own") -> tuple[str, Message]:

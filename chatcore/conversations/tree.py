@@ -151,8 +151,9 @@ def copy(session: Session, principal: Principal, source: Conversation, messages:
     target = {"conversation_id": made.id, "tenant_id": principal.tenant_id, "user_id": principal.user_id}
     new_ids = _copy_messages(session, source.id, messages, target)
     _copy_links(session, source.id, new_ids, target)
-    for message in messages:
-        indexing.index(session, made.id, new_ids[message.id], message.content)
+    whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
+    found = ((new_ids[message.id], indexing.spelled(message.content)) for message in messages)
+    indexing.index_many(session, made.id, whose, found)
     if messages:
         last = next((one for one in reversed(messages) if one.role == "assistant"), messages[-1])
         preview = preview_from(last.content)

@@ -190,10 +190,12 @@ class Asking:
         session: Session, principal: Principal, conversation: Conversation, row: QueuedRow, error: ChatcoreError
     ) -> Conversation:
         """Keep a question that cannot be sent, with a failed reply that says why. No call, so no ledger row."""
-        question: dict[str, Any] = {"role": "user", "content": row.content, "status": "complete", "parts": []}
+        parts = attached.parts(session, principal, row.attachments)
+        question: dict[str, Any] = {"role": "user", "content": row.content, "status": "complete", "parts": parts}
         question_id = conversations.add_message(
             session, principal, conversation.id, parent_id=conversation.head_message_id, **question
         )
+        attached.link(session, principal, conversation.id, question_id, row.attachments)
         reply = {"role": "assistant", "content": "", "status": "failed", "model": row.model, "parent_id": question_id}
         reply_id = conversations.add_message(
             session, principal, conversation.id, parts=[replies.error_part(error, "")], **reply

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.conversations import erasing
+from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
 from chatcore.gateway import Attempt, Gateway
 from chatcore.turns import recovery, replies, store
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _KEEP_FINISHED: Final = 60.0  # seconds a finished turn stays for followers that come late
 _HOUSEKEEPING_EVERY: Final = 5.0
+_COLLECT_EVERY: Final = 600.0
 _STORE_WITHIN: Final = 5.0  # seconds that interrupted turns have to be stored when the process ends
 
 
@@ -47,6 +49,8 @@ class TurnEngine:
         self._db = db
         self._gateway = gateway
         self._settings = settings
+        self._attachments = Attachments(db, settings)
+        self._collect_at = time.monotonic() + _COLLECT_EVERY
         self.chores = Chores(db, gateway, preferences, settings.own.title_model)
         self._next_turn = next_turn
         self._live: dict[str, LiveTurn] = {}
@@ -192,7 +196,8 @@ class TurnEngine:
                 log.exception("housekeeping failed")
 
     async def _keep_house(self) -> None:
-        """Forget finished turns, drop old chunks, recover what dead processes left, stop what disabled people asked."""
+        """Forget finished turns, drop old chunks, erase what has expired, recover what dead processes left, remove
+        files that nobody needs, stop what disabled people asked."""
         live = list(self._live.values())
         old = time.monotonic() - _KEEP_FINISHED
         for turn in live:
@@ -202,6 +207,9 @@ class TurnEngine:
         await self._db.awrite(store.purge_chunks)
         await self._db.awrite(_erase_expired)
         await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
+        if time.monotonic() >= self._collect_at:
+            self._collect_at = time.monotonic() + _COLLECT_EVERY
+            await asyncio.to_thread(self._attachments.collect)
         if running:
             for turn_id in await self._db.aread(lambda session: store.of_disabled(session, running)):
                 self.stop(turn_id)

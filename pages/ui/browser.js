@@ -33,7 +33,8 @@ function toEnd() {
 
 // Who scrolled up and sends wants to see the question: the page follows it, and from there on Streamlit does.
 function followSent() {
-  if (textarea()?.value.trim()) for (const wait of [0, 150, 500]) setTimeout(toEnd, wait)
+  const files = document.querySelector(".st-key-chat_input [data-testid='stChatInputFile']")
+  if (textarea()?.value.trim() || files) for (const wait of [0, 150, 500]) setTimeout(toEnd, wait)
 }
 
 function lookAtEnd(state) {

@@ -24,16 +24,13 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
     """All of it. What is chosen is read with `model_name`, `agent_id` and `settings`."""
     _preselect(conversation, agents)
     with st.sidebar:
-        st.button(
-            "New chat",
-            key="new_chat",
-            icon=":material/edit_square:",
-            width="stretch",
-            on_click=open_conversation,
-            args=(None,),
-            shortcut="Ctrl+Shift+O",
-        )
-        if st.button("Search", key="search", icon=":material/search:", width="stretch", shortcut="Ctrl+K"):
+        with st.container(key="top", horizontal=True, gap="xsmall"):
+            st.button(
+                "New chat", key="new_chat", icon=":material/edit_square:", width="stretch", shortcut="Ctrl+Shift+O",
+                on_click=open_conversation, args=(None,),
+            )  # fmt: skip
+            wanted = st.button("Search", key="search", icon=":material/search:", shortcut="Ctrl+K")
+        if wanted:
             st.switch_page("history.py")
         # In fixed places: what stands elsewhere in the next run would show twice until that run ends.
         with st.container():
@@ -44,7 +41,6 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
             on_change=_remember, args=(principal, conversation),
             help=next((agent.description for agent in agents if agent.id == st.session_state.get("agent")), None),
         )  # fmt: skip
-        _draw_compare()
         _draw_settings(principal, conversation)
         _draw_recent(principal, conversation)
     st.session_state[_CHOSEN] = {key: st.session_state[key] for key in _WIDGETS if key in st.session_state}
@@ -151,7 +147,7 @@ def _label(model: Model) -> str:
 
 
 def _draw_settings(principal: Principal, conversation: Conversation | None) -> None:
-    with st.expander("Settings", type="compact"):
+    with st.expander("Settings and compare", type="compact"):
         remember: dict[str, Any] = {"on_change": _remember, "args": (principal, conversation)}
         own = st.toggle(
             "Set the temperature", key="own_temperature", help="Else the agent or the model decides.", **remember
@@ -165,18 +161,18 @@ def _draw_settings(principal: Principal, conversation: Conversation | None) -> N
             "Most tokens in a reply", min_value=1, max_value=1_000_000, value=None, step=100, key="max_tokens",
             placeholder="The model's own limit", **remember,
         )  # fmt: skip
+        _draw_compare()
 
 
 def _draw_compare() -> None:
     models = {model.name: model.display_name for model in core().gateway.catalog.models() if model.available}
     st.session_state["compare"] = [name for name in st.session_state.get("compare", ()) if name in models]
-    with st.expander("Compare models", type="compact", expanded=bool(st.session_state["compare"])):
-        st.multiselect(
-            "Ask these too", [name for name in models if name != model_name()], key="compare",
-            format_func=lambda name: models.get(name, name), max_selections=MAX_COMPARED - 1,
-            placeholder="Up to three more models",
-            help="Their replies stand side by side until you pick one to go on with. Each is billed.",
-        )  # fmt: skip
+    st.multiselect(
+        "Compare with", [name for name in models if name != model_name()], key="compare",
+        format_func=lambda name: models.get(name, name), max_selections=MAX_COMPARED - 1,
+        placeholder="Up to three more models",
+        help="All answer each question, side by side, until you pick one to go on with. Each is billed.",
+    )  # fmt: skip
 
 
 def _remember(principal: Principal, conversation: Conversation | None) -> None:

@@ -11,7 +11,7 @@ from chatcore.conversations import Conversation, Message, Window
 from chatcore.gateway import Delta
 from chatcore.turns import ActiveTurn
 from pages.ui.markdown import CUT, Cutter
-from pages.ui.messages import CURSOR, THINKING, caption, draw_body
+from pages.ui.messages import CURSOR, THINKING, caption, draw_body, model_label
 from pages.ui.text import plain
 
 
@@ -38,11 +38,11 @@ def draw(
     """The replies in columns. `meanwhile` draws the rest of the page; the run lasts until the next reply has ended."""
     running = {turn.message_id: turn for turn in turns}
     places: dict[str, _Column] = {}
-    with st.container(key="compare"):
+    with st.container(key="compared"):
         messages = core().conversations.replies(principal, conversation.id, replies)
         for column, message in zip(st.columns(len(messages), border=True), messages, strict=True):
             with column:
-                st.markdown(f"**{plain(labels.get(message.model or '') or message.model or '')}**")
+                st.markdown(f"**{plain(model_label(message, labels))}**")
                 turn = running.get(message.id)
                 if turn is None:
                     _draw_ended(message, labels, pick)

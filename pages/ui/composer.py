@@ -29,6 +29,7 @@ def draw_input(principal: Principal, conversation_id: str | None) -> None:
     """The one chat input. What is sent is stored in its callback, before anything is drawn."""
     if unsent := st.session_state.pop(_UNSENT, None):
         st.session_state["chat_input"] = unsent
+    attachments.draw_kept()
     st.chat_input(
         "Ask anything", key="chat_input", accept_file="multiple", accept_audio=True,
         max_upload_size=core().settings.own.max_attachment_mb,
@@ -126,11 +127,13 @@ def _submitted(principal: Principal, conversation_id: str | None) -> None:
 
 
 def _ask(principal: Principal, conversation_id: str | None, text: str, files: list[tuple[str, bytes]]) -> None:
+    files = attachments.take_kept() + files
     if not text.strip() and not files:
         return
     asked = tried(lambda: _sent(principal, conversation_id, text, files))
     if asked is None:
         st.session_state[_UNSENT] = text
+        attachments.keep(files)
     elif asked.conversation_id != conversation_id:
         chat_sidebar.open_conversation(asked.conversation_id)
     _begun(asked)

@@ -31,8 +31,8 @@ def draw(principal: Principal, conversation: Conversation) -> None:
         with st.container(width="stretch", gap=None):
             st.markdown(f"**{plain(conversation.title)}**")
         st.menu_button(
-            "", _entries(conversation, is_own=is_own), key="conversation_menu", icon=":material/more_vert:",
-            type="tertiary", help="What can be done with this conversation", format_func=_MENU.__getitem__,
+            "Conversation", _entries(conversation, is_own=is_own), key="conversation_menu", icon=":material/more_vert:",
+            type="tertiary", format_func=_MENU.__getitem__,
             on_click=_chosen, args=(principal, conversation),
         )  # fmt: skip
     if conversation.expires_at is not None:

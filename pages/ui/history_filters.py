@@ -40,7 +40,7 @@ def draw(principal: Principal, agents: Sequence[Agent]) -> Choice:
             list(_STATES),
             format_func=_STATES.__getitem__,
             key="history_state",
-            width=130,
+            width=126,
             label_visibility="collapsed",
         )  # fmt: skip
         if state == "team":

@@ -73,7 +73,7 @@ def draw_question_row(message: Message, siblings: Sequence[str], acts: Acts) -> 
             st.caption("edited")
         _draw_versions(message, siblings, acts)
         st.button(
-            "", key=f"edit-{message.id}", icon=":material/edit:", type="tertiary", help="Edit this question",
+            "Edit", key=f"edit-{message.id}", icon=":material/edit:", type="tertiary",
             on_click=_edit, args=(message.id,),
         )  # fmt: skip
 
@@ -94,17 +94,15 @@ def draw_reply_row(message: Message, siblings: Sequence[str], acts: Acts) -> Non
         if acts.is_last and whole and message.content:
             browser.draw_copy(message.content)
         st.menu_button(
-            "", acts.menu, key=f"more-{message.id}", icon=":material/more_horiz:", type="tertiary",
-            help="More about this reply", format_func=MENU.__getitem__, on_click=_chosen, args=(message.id, acts),
+            "More", acts.menu, key=f"more-{message.id}", icon=":material/more_horiz:", type="tertiary",
+            format_func=MENU.__getitem__, on_click=_chosen, args=(message.id, acts),
         )  # fmt: skip
 
 
 def _draw_again(message: Message, acts: Acts, *, whole: bool) -> None:
-    label = "Regenerate" if whole else "Retry"
     st.button(
-        label if acts.is_last else "", key=f"regenerate-{message.id}", icon=":material/refresh:",
+        "Regenerate" if whole else "Retry", key=f"regenerate-{message.id}", icon=":material/refresh:",
         type="tertiary" if whole or not acts.is_last else "secondary",
-        help=None if acts.is_last else "Regenerate this reply",
         on_click=acts.again, args=(message.id, False), shortcut="Alt+G" if acts.is_last else None,
     )  # fmt: skip
 
@@ -117,7 +115,7 @@ def _draw_versions(message: Message, siblings: Sequence[str], acts: Acts) -> Non
     for step, icon, name in ((-1, "chevron_left", "Previous version"), (1, "chevron_right", "Next version")):
         there = here + step
         st.button(
-            "", key=f"version{step:+d}-{message.id}", icon=f":material/{icon}:", type="tertiary", help=name,
+            name, key=f"version{step:+d}-{message.id}", icon=f":material/{icon}:", type="tertiary",
             disabled=not 0 <= there < len(siblings), on_click=acts.switch,
             args=(siblings[max(0, min(there, len(siblings) - 1))],),
         )  # fmt: skip

@@ -82,7 +82,10 @@ def _draw_reply(
         draw_body(message, following, share)
         if note := "Continued after a break." if continued else _note(message):
             st.markdown(f":gray[{note}]")
-        st.caption(caption(message, labels), help=_speed(message))
+        if share is None:
+            st.caption(caption(message, labels), help=_speed(message))
+        else:  # what it cost is not the reader's
+            st.caption(plain(model_label(message, labels)))
         if acts:
             message_actions.draw_reply_row(message, window.siblings.get(message.id, ()), acts)
 
@@ -195,14 +198,22 @@ def pace(characters: int) -> float:
 
 def caption(message: Message, labels: Mapping[str, str]) -> str:
     """Model, tokens, cost and time of a reply, in one line. `labels`: the models' names as people read them."""
-    facts = [labels.get(message.model or "") or message.model or "Unknown model"]
+    facts = [model_label(message, labels)]
     if message.prompt_tokens is not None and message.completion_tokens is not None:
         about = "≈ " if message.meta.get("usage_source") == "estimated" or message.status == "interrupted" else ""
         facts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
-    facts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
+    if message.meta.get("imported"):
+        facts.append("imported")
+    else:
+        facts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
     if message.latency_ms is not None:
         facts.append(seconds(message.latency_ms))
     return " · ".join(fact.replace("$", "\\$") for fact in facts)
+
+
+def model_label(message: Message, labels: Mapping[str, str]) -> str:
+    """The name of the model that replied, as people read it."""
+    return labels.get(message.model or "") or message.model or "Unknown model"
 
 
 def _speed(message: Message) -> str | None:

@@ -80,7 +80,7 @@ def _draw_form(prompt: Prompt, insert: Insert) -> None:
     with st.form(f"fill-{prompt.id}", border=False):
         for name, default in variables(prompt.text).items():
             # An area, as what is asked for may be code or a letter.
-            st.text_area(plain(name), key=f"fill-{prompt.id}-{name}", placeholder=default, height="content")
+            st.text_area(plain(name), key=f"fill-{prompt.id}-{name}", placeholder=default, height=68)
         with st.container(horizontal=True, horizontal_alignment="right"):
             st.form_submit_button("Back", on_click=_back)
             st.form_submit_button("Insert", type="primary", on_click=_insert_filled, args=(prompt, insert))

@@ -14,18 +14,19 @@ def draw_navigation(principal: Principal, on_shortcuts: Callable[[], None] | Non
     with st.sidebar, st.container(key="navigation", gap="xxsmall"):
         st.page_link("chat.py", label="Chat", icon=":material/chat_bubble:")
         st.page_link("history.py", label="History", icon=":material/history:")
+        st.page_link("shared.py", label="Shared", icon=":material/group:")
         st.page_link("prompts.py", label="Prompts", icon=":material/library_books:")
         st.page_link("usage.py", label="Usage", icon=":material/bar_chart:")
         st.page_link("account.py", label="Account", icon=":material/person:")
         if principal.is_admin:
-            st.page_link("admin.py", label="People", icon=":material/group:")
+            st.page_link("admin.py", label="People", icon=":material/manage_accounts:")
         st.divider()
         with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
             st.caption(plain(principal.name), width="stretch")
             if on_shortcuts is not None:
                 st.button(
-                    "", key="shortcuts", icon=":material/keyboard:", type="tertiary", on_click=on_shortcuts,
-                    shortcut="Alt+K", help="Keyboard shortcuts",
+                    "Keyboard shortcuts", key="shortcuts", icon=":material/keyboard:", type="tertiary",
+                    on_click=on_shortcuts, shortcut="Alt+K",
                 )  # fmt: skip
             leaves = st.button("Sign out", key="sign_out", icon=":material/logout:", type="tertiary")
         if leaves:

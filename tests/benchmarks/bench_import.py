@@ -4,7 +4,7 @@
     python -m tests.benchmarks.bench_import --mb 200 --messages 40
 
 A thread wants to wake every 20 ms and notes how late it was; another reads the list of recent conversations ten times a
-second, and a third writes nothing, as often: that is how long a running reply's words wait. All stand beside the same on
+second, and a third writes nothing, as often: so long the words of a running reply wait. All stand beside the same on
 the idle process. Ends with status 1 when a mark is not held.
 """
 

@@ -15,10 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.conversations import store, words
+from chatcore.conversations import indexing, store, words
 from chatcore.conversations.access import OWNED, scope
 from chatcore.conversations.attachments import Attachment, Attachments
-from chatcore.conversations.exchange import indexing
 from chatcore.conversations.exchange.values import ImportedConversation, ImportedFile, ImportedMessage, renamed
 from chatcore.conversations.text import preview_from, title_from
 from chatcore.db import Database
@@ -81,6 +80,7 @@ class Writer:
         """`pause` is called between transactions; what it raises ends the writing there."""
         self._db = db
         self._principal = principal
+        self._whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
         self._attachments = attachments
         self._pause = pause
         self.problems: list[str] = []
@@ -169,7 +169,7 @@ class Writer:
             session.execute(_INSERT_MESSAGES, rows)
         if now.expires_at is None:
             found = [(plan.ids[message.id], text) for message, text in zip(batch, spelled, strict=True)]
-            indexing.write(session, self._principal, plan.conversation_id, found)
+            indexing.index_many(session, plan.conversation_id, self._whose, found)
         self._link(session, plan, batch)
         head = batch[-1] if batch and not is_last else next((m for m in one.messages if m.id == one.head_id), None)
         values = _activity(plan, batch)
