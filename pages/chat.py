@@ -1,6 +1,5 @@
 """The chat: one conversation, its running replies, and the place to ask."""
 
-from dataclasses import dataclass, field
 from functools import partial
 
 import streamlit as st
@@ -8,10 +7,20 @@ import streamlit as st
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 from chatcore.conversations import WINDOW, Conversation, Window
-from chatcore.errors import ChatcoreError, NotFound
-from chatcore.turns import ActiveTurn
-from pages.ui import browser, chat_dialogs, chat_sidebar, compare, composer, conversation_bar, sidebar, temporary
+from chatcore.errors import ChatcoreError
+from pages.ui import (
+    browser,
+    chat_dialogs,
+    chat_place,
+    chat_sidebar,
+    compare,
+    composer,
+    conversation_bar,
+    sidebar,
+    temporary,
+)
 from pages.ui.chat_acts import acts, pick
+from pages.ui.chat_place import Place
 from pages.ui.messages import draw_messages, pace, stream_reply
 from pages.ui.session import require_principal
 from pages.ui.text import plain
@@ -19,27 +28,11 @@ from pages.ui.text import plain
 _WATCH_EVERY = 2.0  # seconds after which an idle tab notices what happened in another
 
 
-@dataclass(frozen=True)
-class Place:
-    """What the address names: a conversation, the messages drawn of it, and the turns that run in it."""
-
-    conversation: Conversation | None = None
-    window: Window = field(default_factory=lambda: Window((), earlier=False))
-    turns: tuple[ActiveTurn, ...] = ()
-    compared: tuple[str, ...] = ()
-
-    @property
-    def streaming(self) -> ActiveTurn | None:
-        """The turn whose reply is the last message."""
-        last = self.window.messages[-1].id if self.window.messages else None
-        return next((turn for turn in self.turns if turn.message_id == last), None)
-
-
 def show() -> None:
     """One run of the page. It lasts until the running reply, if any, has ended."""
     principal = require_principal()
     try:
-        place = _place(principal)
+        place = chat_place.find(principal)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
         composer.draw_input(principal, st.query_params.get("c"))  # what was typed must not go with the page
@@ -49,32 +42,6 @@ def show() -> None:
         _draw_empty(principal)
     else:
         _draw_conversation(principal, place.conversation, place)
-
-
-def _place(principal: Principal) -> Place:
-    wanted, message_id = st.query_params.get("c"), st.query_params.get("m")
-    if not wanted:
-        return Place()
-    conversations, shown = core().conversations, st.session_state.get("shown", WINDOW)
-    try:
-        if message_id and st.session_state.get("chat_jumped") != message_id:
-            st.session_state["chat_jumped"] = message_id
-            conversations.switch_to(principal, wanted, message_id)
-        # A reply may end between the two reads, and the next one begin: then what was read first is old.
-        for _ in range(3):
-            conversation, window = conversations.window(principal, wanted, shown, around=message_id)
-            compared = compare.undecided(window)
-            last = window.messages[-1] if window.messages else None
-            if not compared and (last is None or last.status != "streaming"):
-                return Place(conversation, window)
-            turns = tuple(core().turns.active(principal, conversation.id))
-            place = Place(conversation, window, turns, compared)
-            if compared or place.streaming:
-                return place
-    except NotFound as error:
-        st.info(str(error), icon=":material/search_off:")
-        return Place()
-    return Place(conversation, window)
 
 
 def _draw_conversation(principal: Principal, conversation: Conversation, place: Place) -> None:

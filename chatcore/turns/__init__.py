@@ -9,16 +9,16 @@ from chatcore import accounts
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
-from chatcore.conversations import Message
 from chatcore.conversations import store as conversations
 from chatcore.db import Database
 from chatcore.db.tables import utcnow
 from chatcore.errors import Conflict, Draining, InvalidInput, NotFound
 from chatcore.gateway import Gateway
-from chatcore.turns import store
+from chatcore.turns import queue, store
 from chatcore.turns.asking import Asking, Choice
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.following import Following
+from chatcore.turns.replies import can_continue
 from chatcore.turns.values import ActiveTurn, Asked, Begun, QueuedMessage, TurnEnd, TurnSettings
 
 __all__ = ["MAX_COMPARED", "ActiveTurn", "Asked", "QueuedMessage", "TurnSettings", "Turns", "can_continue"]
@@ -66,7 +66,7 @@ class Turns(Following):
             else:
                 conversation = conversations.get(session, principal, conversation_id, "reply", lock=True)
                 if store.running(session, conversation_id):
-                    queued_id = store.enqueue(session, principal, conversation_id, question, choice)
+                    queued_id = queue.enqueue(session, principal, conversation_id, question, choice)
                     return Asked(conversation_id, queued_id=queued_id)
             parent_id = conversation.head_message_id
             return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
@@ -213,7 +213,7 @@ class Turns(Following):
         """The questions that wait in a conversation, oldest first."""
 
         def work(session: Session) -> list[QueuedMessage]:
-            rows = store.queued(session, principal, conversation_id)
+            rows = queue.queued(session, principal, conversation_id)
             return [QueuedMessage(row.id, row.content, row.model, row.created_at) for row in rows]
 
         return self._db.read(work)
@@ -223,7 +223,7 @@ class Turns(Following):
         text = self._asking.question(text).text
 
         def work(session: Session) -> bool:
-            return store.edit_queued(session, principal, conversation_id, queued_id, text)
+            return queue.edit_queued(session, principal, conversation_id, queued_id, text)
 
         if not self._db.write(work):
             raise NotFound("This question is no longer waiting.")
@@ -232,7 +232,7 @@ class Turns(Following):
         """Take a question out of the queue; returns its text, None when it no longer waits."""
 
         def work(session: Session) -> str | None:
-            row = store.take_queued(session, principal, conversation_id, queued_id)
+            row = queue.take_queued(session, principal, conversation_id, queued_id)
             return str(row.content) if row else None
 
         return self._db.write(work)
@@ -294,10 +294,3 @@ class Turns(Following):
 
     def _after_end(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
         return self._asking.after(session, end)
-
-
-def can_continue(message: Message) -> bool:
-    """Whether a reply ended before it was complete, in a way that can be gone on with."""
-    return message.status in ("stopped", "interrupted") or (
-        bool(message.content) and (message.finish_reason == "length" or message.meta.get("outcome") == "truncated")
-    )

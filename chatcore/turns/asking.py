@@ -18,7 +18,7 @@ from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError, Conflict, InvalidInput
 from chatcore.gateway import Catalog, Model
-from chatcore.turns import attached, replies, store
+from chatcore.turns import attached, queue, replies, store
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import TEMPORARY_FOR, Begun, TurnEnd, TurnSettings
 
@@ -164,7 +164,7 @@ class Asking:
     def after(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
         """The question that waited behind a turn that ends now, begun in the same transaction."""
         conversation_id = end.begun.conversation_id
-        if not store.is_waited_for(session, conversation_id) or store.running(session, conversation_id):
+        if not queue.is_waited_for(session, conversation_id) or store.running(session, conversation_id):
             return None
         row = session.get_one(ConversationRow, conversation_id)
         session.refresh(row)
@@ -174,7 +174,7 @@ class Asking:
     def begin_queued(self, session: Session, conversation: Conversation) -> Begun | None:
         """Begin the oldest waiting question, as whoever asked it. One that cannot be sent any more is answered with
         why, and the next is taken."""
-        while row := store.take_oldest(session, conversation.id):
+        while row := queue.take_oldest(session, conversation.id):
             principal = _asker(session, row)
             try:
                 choice = Choice(self._catalog.get(row.model), row.agent_id, TurnSettings.from_dict(row.settings))

@@ -138,3 +138,10 @@ def _nothing(outcome: Any, error: ProviderError | None, begun: Begun) -> Attempt
     prices = begun.request.model.prices
     cost = 0 if prices.source != "none" else None
     return AttemptResult(outcome, error, None, Usage(), prices.source, cost, None, 0, prices.unit or {})
+
+
+def can_continue(message: Message) -> bool:
+    """Whether a reply ended before it was complete, in a way that can be gone on with."""
+    return message.status in ("stopped", "interrupted") or (
+        bool(message.content) and (message.finish_reason == "length" or message.meta.get("outcome") == "truncated")
+    )

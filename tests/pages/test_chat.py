@@ -16,8 +16,7 @@ from chatcore.conversations import store
 from chatcore.db.tables import Conversation
 from chatcore.errors import DatabaseError
 from chatcore.gateway import Delta
-from chatcore.turns import TurnSettings
-from chatcore.turns import store as turns
+from chatcore.turns import TurnSettings, queue
 from chatcore.turns.asking import Choice, Question
 from pages.ui import messages, session
 from tests.chat import Chat, running_core, until
@@ -400,7 +399,7 @@ def test_a_question_left_waiting_by_a_restart_can_be_sent(tab: Tab) -> None:
     tab.words(asked)
     until(lambda: not tab.core.turns.active(tab.who, asked.conversation_id))
     choice = Choice(tab.core.gateway.catalog.get(QUICK), None, TurnSettings())
-    tab.core.db.write(lambda db: turns.enqueue(db, tab.who, asked.conversation_id, Question("left over"), choice))
+    tab.core.db.write(lambda db: queue.enqueue(db, tab.who, asked.conversation_id, Question("left over"), choice))
     at = press(tab.open(asked.conversation_id), "Send now")
     assert said(at)[-2][1].strip() == "left over"
     assert "[19]" in said(at)[-1][1]
