@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,16 +67,25 @@ class Site:
     """Data and configuration below `folder`, for one server after another, with people made without a server."""
 
     def __init__(
-        self, folder: Path, provider_url: str | None = None, models: dict[str, str] | None = None, **own: Any
+        self,
+        folder: Path,
+        provider_url: str | None = None,
+        models: dict[str, str] | None = None,
+        *,
+        seeing: Collection[str] = (),
+        **own: Any,
     ) -> None:
-        """`models`: model name → behaviour of the hostile provider. `own`: the config file's section `chatcore`."""
+        """`models`: model name → behaviour of the hostile provider, `seeing`: those of them that take pictures.
+
+        `own`: the config file's section `chatcore`.
+        """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         entries = [
             {
                 "model_name": name,
                 "litellm_params": {"model": f"openai/{behaviour}", "api_base": provider_url, "api_key": KEY},
-                "model_info": {"max_input_tokens": 100_000, **PRICES},
+                "model_info": {"max_input_tokens": 100_000, "supports_vision": name in seeing, **PRICES},
             }
             for name, behaviour in (models or {}).items()
         ]

@@ -66,7 +66,9 @@ def wait_for(condition: Any, timeout: float = 10.0) -> bool:
 # --- a fresh process, nobody signed in
 
 
-@pytest.mark.parametrize("path", ["/", "/usage", "/account", "/admin", "/chat"])
+@pytest.mark.parametrize(
+    "path", ["/", "/usage", "/account", "/admin", "/chat", "/history", "/prompts", "/shared", "/shared?s=share_x.y"]
+)
 def test_the_first_request_of_all_gets_the_sign_in_form(tmp_path: Path, path: str) -> None:
     """Each path in a process of its own: what ran before must not be what guards it."""
     site = Site(tmp_path, demo_models=True)

@@ -31,7 +31,9 @@ MODELS = {
     "reasoning": "reasoning;rate=20",
     "hang": "hang",
     "script": "control",
+    "eyes": "ok;n=5",
 }
+SEEING = ("eyes",)  # those of them that take pictures
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
               "--disable-sync", "--no-first-run")  # fmt: skip
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
@@ -56,7 +58,8 @@ def provider() -> Iterator[HostileProvider]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("browser"), provider.url, MODELS, demo_models=True, default_model="fast")
+    folder = tmp_path_factory.mktemp("browser")
+    site = Site(folder, provider.url, MODELS, seeing=SEEING, demo_models=True, default_model="fast")
     yield site
     site.close()
 
@@ -155,6 +158,29 @@ class Screen:
         """The id in the address."""
         return parse_qs(urlsplit(self.page.url).query).get("c", [""])[0]
 
+    @property
+    def questions(self) -> list[str]:
+        """What the questions on the page say, oldest first."""
+        user = '[data-testid="stChatMessageAvatarUser"]'
+        found = [message for message in self.messages.all() if message.locator(user).count()]
+        return [message.locator('[data-testid="stMarkdownContainer"]').first.inner_text() for message in found]
+
+    def button(self, name: str) -> Locator:
+        """The buttons of this very name."""
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def choose(self, key: str, label: str) -> "Screen":
+        """Choose from the select box, or the choice of several, that has this key."""
+        self.page.locator(f".st-key-{key} input").click()
+        self.page.get_by_role("option", name=label, exact=True).click()
+        return self.ready()
+
+    def pick(self, menu: str, entry: str) -> "Screen":
+        """Choose an entry of a menu that a button opens."""
+        self.button(menu).click()
+        self.page.get_by_role("menuitem", name=entry).or_(self.page.get_by_role("option", name=entry)).click()
+        return self.ready()
+
     def send(self, text: str) -> "Screen":
         """Type into the input and press Enter."""
         self.write(self.input, text)
@@ -197,7 +223,8 @@ class Screen:
 
     def finished(self, timeout: float = 20.0) -> "Screen":
         """Wait for the end of the reply that is being said: the last message has its caption, and Stop has gone."""
-        self.messages.last.locator('[data-testid="stCaptionContainer"]').wait_for(timeout=timeout * 1000)
+        caption = self.messages.last.locator('[data-testid="stCaptionContainer"]')
+        caption.first.wait_for(timeout=timeout * 1000)  # behind it stands `2/3` where there are versions
         self.stop.wait_for(state="detached")
         return self.ready()
 
