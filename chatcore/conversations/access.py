@@ -10,17 +10,23 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
 
 from chatcore.accounts.principal import Principal
 from chatcore.conversations.values import Need
-from chatcore.db.tables import Conversation, Share, utcnow
+from chatcore.db.tables import Conversation, Share, User, utcnow
 
 OWNED: Final[ColumnElement[bool]] = and_(
     Conversation.tenant_id == bindparam("tenant"), Conversation.user_id == bindparam("user")
 )
-_TEAM_REPLIES: Final = exists().where(
-    Share.conversation_id == Conversation.id,
-    Share.kind == "team",
-    Share.can_reply.is_(True),
-    Share.revoked_at.is_(None),
-    or_(Share.expires_at.is_(None), Share.expires_at > bindparam("now")),
+_TEAM_REPLIES: Final = (
+    exists()
+    .where(
+        Share.conversation_id == Conversation.id,
+        User.id == Conversation.user_id,
+        User.disabled_at.is_(None),
+        Share.kind == "team",
+        Share.can_reply.is_(True),
+        Share.revoked_at.is_(None),
+        or_(Share.expires_at.is_(None), Share.expires_at > bindparam("now")),
+    )
+    .correlate(Conversation)
 )
 REPLYABLE: Final[ColumnElement[bool]] = and_(
     Conversation.tenant_id == bindparam("tenant"), or_(Conversation.user_id == bindparam("user"), _TEAM_REPLIES)

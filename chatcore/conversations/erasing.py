@@ -27,4 +27,4 @@ def expired(session: Session) -> list[str]:
     """The ids of temporary chats whose time is over, without those in which a reply is being written."""
     running = exists().where(Turn.conversation_id == Conversation.id, Turn.status == "running")
     query = select(Conversation.id).where(Conversation.expires_at <= utcnow(), ~running)
-    return list(session.scalars(query.order_by(Conversation.expires_at).limit(500)))
+    return list(session.scalars(query.order_by(Conversation.expires_at).limit(500).with_for_update(skip_locked=True)))

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, func, insert, select, text, update
+from sqlalchemy import String, bindparam, delete, exists, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -45,7 +45,20 @@ _EMPTY: Final = {
 _ENTRY: Final = insert(SearchEntry.__table__)  # type: ignore[arg-type]
 _ENTRIES: Final = _ENTRY.returning(SearchEntry.__table__.c.id, sort_by_parameter_order=True)
 _KNOWN: Final = exists().where(SearchEntry.message_id == Message.id)
-_WHOSE: Final = select(Conversation.tenant_id, Conversation.user_id, Conversation.expires_at)
+# One statement, built once: it runs at the end of every turn. Nothing is entered for what is known or temporary.
+_NUMBERED: Final = (
+    insert(SearchEntry.__table__)  # type: ignore[arg-type]
+    .from_select(
+        ["tenant_id", "user_id", "conversation_id", "message_id"],
+        select(Conversation.tenant_id, Conversation.user_id, Conversation.id, bindparam("message", type_=String)).where(
+            Conversation.id == bindparam("conversation"),
+            Conversation.expires_at.is_(None),
+            ~exists().where(SearchEntry.message_id == bindparam("message")),
+        ),
+    )
+    .returning(SearchEntry.__table__.c.id, SearchEntry.__table__.c.user_id)
+)
+_NUMBER: Final = select(SearchEntry.id, SearchEntry.user_id).where(SearchEntry.message_id == bindparam("message"))
 
 
 def index(session: Session, conversation_id: str, message_id: str, content: str) -> None:
@@ -53,14 +66,9 @@ def index(session: Session, conversation_id: str, message_id: str, content: str)
     text = spelled(content)
     if not text:
         return
-    whose = session.execute(_WHOSE.where(Conversation.id == conversation_id)).one_or_none()
-    if whose is None or whose.expires_at is not None:
-        return
-    if session.scalar(select(SearchEntry.id).where(SearchEntry.message_id == message_id)) is not None:
-        return
-    row = {"tenant_id": whose.tenant_id, "user_id": whose.user_id, "conversation_id": conversation_id}
-    number = session.execute(_ENTRY.returning(SearchEntry.id), row | {"message_id": message_id}).scalar_one()
-    _write(session, [indexed(_is_sqlite(session), number, whose.user_id, text)])
+    entry = session.execute(_NUMBERED, {"conversation": conversation_id, "message": message_id}).one_or_none()
+    if entry is not None:
+        _write(session, [indexed(_is_sqlite(session), entry.id, entry.user_id, text)])
 
 
 def spelled(content: str) -> str:
@@ -84,13 +92,12 @@ def index_many(
 
 def reindex(session: Session, conversation_id: str, message_id: str, before: str, content: str) -> None:
     """Index a message whose text was `before` and may have been indexed as that."""
-    entry_id = session.scalar(select(SearchEntry.id).where(SearchEntry.message_id == message_id)) if before else None
-    if entry_id is not None:
+    entry = session.execute(_NUMBER, {"message": message_id}).one_or_none() if before else None
+    if entry is not None:
         is_sqlite = _is_sqlite(session)
-        whose = session.execute(_WHOSE.where(Conversation.id == conversation_id)).one()
-        row = {"id": entry_id, "owner": owner_word(whose.user_id), "words": spelled(before)}
-        session.execute(_FORGET_ROW[is_sqlite], row if is_sqlite else {"id": entry_id})
-        gone = delete(SearchEntry).where(SearchEntry.id == entry_id)
+        row = {"id": entry.id, "owner": owner_word(entry.user_id), "words": spelled(before)}
+        session.execute(_FORGET_ROW[is_sqlite], row if is_sqlite else {"id": entry.id})
+        gone = delete(SearchEntry).where(SearchEntry.id == entry.id)
         session.execute(gone.execution_options(synchronize_session=False))
     index(session, conversation_id, message_id, content)
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -416,6 +417,10 @@ class SearchEntry(Base):
     message_id: Mapped[str] = mapped_column(unique=True)
 
 
+# As text: SQLite uses a partial index only for the very condition it was made with.
+STILL_RUNNING = text("outcome = 'running'")
+
+
 class UsageMetric(Base):
     """The ledger: one row for each call to a model. No foreign keys: it outlives what it was made for.
 
@@ -459,4 +464,5 @@ class UsageMetric(Base):
         Index("ix_usage_metrics_user", "user_id", "created_at"),
         Index("ix_usage_metrics_turn", "turn_id"),
         Index("ix_usage_metrics_conversation", "conversation_id"),
+        Index("ix_usage_metrics_running", "created_at", sqlite_where=STILL_RUNNING, postgresql_where=STILL_RUNNING),
     )

@@ -66,7 +66,7 @@ class Turns(Following):
             else:
                 conversation = conversations.get(session, principal, conversation_id, "reply", lock=True)
                 if store.running(session, conversation_id):
-                    queued_id = queue.enqueue(session, principal, conversation_id, question, choice)
+                    queued_id = asking.enqueue(session, principal, conversation, question, choice)
                     return Asked(conversation_id, queued_id=queued_id)
             parent_id = conversation.head_message_id
             return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
@@ -95,7 +95,7 @@ class Turns(Following):
             conversation = asking.locked(session, principal, conversation_id)
             if message.role != "user":
                 raise InvalidInput("Only a question can be edited.")
-            question = asking.question(text, [part["attachment_id"] for part in message.parts])
+            question = asking.question(text, [found for part in message.parts if (found := part.get("attachment_id"))])
             return [
                 asking.begin(
                     session, principal, conversation, question, choice,
@@ -184,7 +184,11 @@ class Turns(Following):
             if conversations.get(session, principal, conversation_id).expires_at is None:
                 raise Conflict("This conversation is kept; delete it in the history.")
             conversations.change(session, conversation_id, expires_at=utcnow())
-            return store.all_running(session, conversation_id)
+            queue.clear(session, conversation_id)
+            running = store.all_running(session, conversation_id)
+            for turn in running:
+                store.request_stop(session, turn.turn_id)
+            return running
 
         for turn in self._db.write(work):
             self.engine.stop(turn.turn_id)
@@ -210,11 +214,10 @@ class Turns(Following):
         return self._db.read(work)
 
     def queued(self, principal: Principal, conversation_id: str) -> list[QueuedMessage]:
-        """The questions that wait in a conversation, oldest first."""
+        """One's own questions that wait in a conversation, oldest first."""
 
         def work(session: Session) -> list[QueuedMessage]:
-            rows = queue.queued(session, principal, conversation_id)
-            return [QueuedMessage(row.id, row.content, row.model, row.created_at) for row in rows]
+            return [queue.value(row) for row in queue.queued(session, principal, conversation_id)]
 
         return self._db.read(work)
 
@@ -228,12 +231,12 @@ class Turns(Following):
         if not self._db.write(work):
             raise NotFound("This question is no longer waiting.")
 
-    def withdraw(self, principal: Principal, conversation_id: str, queued_id: str) -> str | None:
-        """Take a question out of the queue; returns its text, None when it no longer waits."""
+    def withdraw(self, principal: Principal, conversation_id: str, queued_id: str) -> QueuedMessage | None:
+        """Take a question out of the queue; returns what it was, None when it no longer waits."""
 
-        def work(session: Session) -> str | None:
+        def work(session: Session) -> QueuedMessage | None:
             row = queue.take_queued(session, principal, conversation_id, queued_id)
-            return str(row.content) if row else None
+            return queue.value(row) if row else None
 
         return self._db.write(work)
 
@@ -242,7 +245,7 @@ class Turns(Following):
 
         def work(session: Session) -> Asked | list[Begun]:
             conversation = self._asking.locked(session, principal, conversation_id)
-            begun = self._asking.begin_queued(session, conversation)
+            begun = self._asking.begin_queued(session, conversation, conversation.head_message_id)
             return [begun] if begun else Asked(conversation_id)
 
         asked = self._start(principal, work)[0]
@@ -250,10 +253,13 @@ class Turns(Following):
 
     def summarise(self, principal: Principal, conversation_id: str, *, model: str) -> None:
         """Summarise the visible branch of one's own conversation with a model, and keep it; takes as long as the
-        model does. Billed, one ledger row for each call. Raises `NotFound`, `InvalidInput`, `ProviderError`.
+        model does. Billed, one ledger row for each call. Raises `NotFound`, `InvalidInput`, `ProviderError`,
+        `Conflict` where the summary was changed meanwhile, `Draining`.
         """
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Nothing was summarised; try again in a minute.")
         found = self._gateway.catalog.get(model)
-        self.engine.submit(self.engine.chores.summarise(principal, conversation_id, found)).result()
+        self.engine.run_chore(self.engine.chores.summarise(principal, conversation_id, found)).result()
 
     def _choice(self, model: str, agent_id: str | None, settings: TurnSettings | None) -> Choice:
         chosen = TurnSettings.from_dict((settings or TurnSettings()).as_dict())

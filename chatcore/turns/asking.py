@@ -16,7 +16,7 @@ from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import QueuedMessage as QueuedRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.errors import ChatcoreError, Conflict, InvalidInput
+from chatcore.errors import ChatcoreError, Conflict, InvalidInput, NotFound
 from chatcore.gateway import Catalog, Model
 from chatcore.turns import attached, queue, replies, store
 from chatcore.turns.owner import Owner
@@ -130,6 +130,13 @@ class Asking:
         instructions = self._preferences.of(session, principal.user_id).instructions
         return replace(begun, system_prompt=_with_instructions(begun.system_prompt, instructions))
 
+    def enqueue(
+        self, session: Session, principal: Principal, conversation: Conversation, question: Question, choice: Choice
+    ) -> str:
+        """Put a question behind the running turn; returns its id. Raises what asking it now would raise."""
+        attached.require_capable(choice.model, attached.parts(session, principal, question.attachments))
+        return queue.enqueue(session, principal, conversation.id, question, choice)
+
     def again(
         self,
         session: Session,
@@ -162,46 +169,65 @@ class Asking:
         return conversation
 
     def after(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
-        """The question that waited behind a turn that ends now, begun in the same transaction."""
+        """The question that waited behind a turn that ends now, begun in the same transaction, below its reply."""
         conversation_id = end.begun.conversation_id
         if not queue.is_waited_for(session, conversation_id) or store.running(session, conversation_id):
             return None
         row = session.get_one(ConversationRow, conversation_id)
         session.refresh(row)
-        begun = self.begin_queued(session, conversation_value(row))
+        if row.expires_at is not None and row.expires_at <= utcnow():
+            return None
+        parent_id = self._continued(session, end)
+        begun = self.begin_queued(session, conversation_value(row), parent_id)
         return (begun, row.tenant_id) if begun else None
 
-    def begin_queued(self, session: Session, conversation: Conversation) -> Begun | None:
-        """Begin the oldest waiting question, as whoever asked it. One that cannot be sent any more is answered with
-        why, and the next is taken."""
+    @staticmethod
+    def _continued(session: Session, end: TurnEnd) -> str:
+        """Where a question goes on that waited for this end: below its reply, or below the picked, else the first, of
+        those that were compared."""
+        begun = end.begun
+        asked = conversations.messages(session, begun.conversation_id, [begun.context_head]).get(begun.context_head)
+        compared: Sequence[str] = asked.meta.get("compare", ()) if asked else ()
+        if asked is None or begun.message_id not in compared:
+            return begun.message_id
+        return str(asked.meta.get("picked") or compared[0])
+
+    def begin_queued(self, session: Session, conversation: Conversation, parent_id: str | None) -> Begun | None:
+        """Begin the oldest waiting question below `parent_id`, as whoever asked it. One that cannot be sent any more
+        is answered with why, and the next is taken; who may no longer reply here is not heard."""
         while row := queue.take_oldest(session, conversation.id):
             principal = _asker(session, row)
             try:
+                conversations.get(session, principal, conversation.id, "reply")
+            except NotFound:
+                continue
+            try:
                 choice = Choice(self._catalog.get(row.model), row.agent_id, TurnSettings.from_dict(row.settings))
                 question = Question(row.content, tuple(row.attachments))
-                parent_id = conversation.head_message_id
                 return self.begin(session, principal, conversation, question, choice, parent_id=parent_id)
             except ChatcoreError as error:
-                conversation = self._refuse(session, principal, conversation, row, error)
+                parent_id = self._refuse(session, principal, conversation, row, parent_id, error)
         return None
 
     @staticmethod
     def _refuse(
-        session: Session, principal: Principal, conversation: Conversation, row: QueuedRow, error: ChatcoreError
-    ) -> Conversation:
-        """Keep a question that cannot be sent, with a failed reply that says why. No call, so no ledger row."""
-        parts = attached.parts(session, principal, row.attachments)
-        question: dict[str, Any] = {"role": "user", "content": row.content, "status": "complete", "parts": parts}
-        question_id = conversations.add_message(
-            session, principal, conversation.id, parent_id=conversation.head_message_id, **question
-        )
-        attached.link(session, principal, conversation.id, question_id, row.attachments)
+        session: Session,
+        principal: Principal,
+        conversation: Conversation,
+        row: QueuedRow,
+        parent_id: str | None,
+        error: ChatcoreError,
+    ) -> str:
+        """Keep a question that cannot be sent, with a failed reply that says why; returns the reply's id. No call, so
+        no ledger row, and no attachments: they may be what is wrong."""
+        question: dict[str, Any] = {"role": "user", "content": row.content, "status": "complete", "parts": []}
+        question_id = conversations.add_message(session, principal, conversation.id, parent_id=parent_id, **question)
         reply = {"role": "assistant", "content": "", "status": "failed", "model": row.model, "parent_id": question_id}
         reply_id = conversations.add_message(
             session, principal, conversation.id, parts=[replies.error_part(error, "")], **reply
         )
         conversations.advance(session, conversation.id, reply_id, 2)
-        return replace(conversation, head_message_id=reply_id)
+        return reply_id
 
 
 def _with_instructions(system_prompt: str, instructions: str) -> str:

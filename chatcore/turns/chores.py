@@ -3,22 +3,24 @@
 Methods are coroutines of the engine's loop.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from chatcore import accounts
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
-from chatcore.conversations import Message
+from chatcore.conversations import MAX_SUMMARY, Conversation, Message, Window
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean, title_from
 from chatcore.db import Database
 from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.errors import ChatcoreError, InvalidInput, ProviderError
+from chatcore.errors import Conflict, InvalidInput, ProviderError
 from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model
 from chatcore.ids import new_id
 from chatcore.turns import store
@@ -81,8 +83,8 @@ class Chores:
             title = title_from(clean(said).strip().strip("\"'“”„«»*#. "))
             if result.outcome == "ok" and said.strip():
                 await self._db.awrite(lambda session: _improve(session, task.conversation_id, title))
-        except ChatcoreError:
-            log.warning("a title could not be made", exc_info=True)
+        except Exception:
+            log.exception("a title could not be made", extra={"turn_id": end.begun.turn_id})
 
     async def summarise(self, principal: Principal, conversation_id: str, model: Model) -> None:
         """Summarise the visible branch and keep that; what an earlier summary holds is gone on from.
@@ -104,9 +106,22 @@ class Chores:
             if not said.strip():
                 raise ProviderError("The model said nothing. Try again, or choose another model.")
             text, cost = said.strip(), cost + (result.cost_nano_usd or 0)
-        summary = {"text": clean(text), "up_to": conversation.head_message_id, "model": model.name, "edited": False}
-        summary |= {"cost_nano_usd": cost, "created_at": utcnow().isoformat(timespec="seconds")}
-        await self._db.awrite(lambda session: conversations.change(session, conversation_id, summary=summary))
+        summary: dict[str, Any] = {
+            "text": clean(text)[:MAX_SUMMARY],
+            "up_to": conversation.head_message_id,
+            "model": model.name,
+            "edited": False,
+            "cost_nano_usd": cost,
+            "created_at": utcnow().isoformat(timespec="seconds"),
+        }
+
+        def keep(session: Session) -> None:
+            now = conversations.get(session, principal, conversation_id, lock=True)
+            if now.summary != conversation.summary:
+                raise Conflict("The summary was changed meanwhile, and that change is kept. Try again.")
+            conversations.change(session, conversation_id, summary=summary)
+
+        await self._db.awrite(keep)
 
     async def call(self, task: Task, prompt: str, text: str, max_tokens: int | None) -> tuple[str, AttemptResult]:
         """One call with its ledger row, opened before and settled after it. Returns what was said."""
@@ -123,12 +138,15 @@ class Chores:
         try:
             async for batch in attempt:
                 said += [delta.text for delta in batch if delta.kind == "text"]
-        finally:
-            if not attempt.has_ended:
-                attempt.cancel()
-        settled = store.settlement(attempt.result)
-        await self._db.awrite(lambda session: ledger.settle_call(session, ledger_id, settled))
+        except BaseException:  # the process ends, or our own code failed: what the provider counts is not known
+            attempt.cancel()
+            await asyncio.shield(self._settle(ledger_id, ledger.Settlement(outcome="interrupted")))
+            raise
+        await self._settle(ledger_id, store.settlement(attempt.result))
         return "".join(said), attempt.result
+
+    async def _settle(self, ledger_id: str, settlement: ledger.Settlement) -> None:
+        await self._db.awrite(lambda session: ledger.settle_call(session, ledger_id, settlement))
 
     def _untitled(self, session: Session, end: TurnEnd) -> tuple[Principal, str] | None:
         """Whose the conversation is and its first question, where its title is still that question's beginning."""
@@ -150,7 +168,8 @@ def _improve(session: Session, conversation_id: str, title: str) -> None:
         conversations.set_title(session, conversation_id, title, "model")
 
 
-def _branch(session: Session, principal: Principal, conversation_id: str) -> Any:
+def _branch(session: Session, principal: Principal, conversation_id: str) -> tuple[Conversation, Window]:
+    accounts.require_active(session, principal)
     conversation = conversations.get(session, principal, conversation_id)
     return conversation, conversations.branch(session, conversation_id, conversation.head_message_id, 10_000)
 

@@ -55,6 +55,7 @@ class TurnEngine:
         self._next_turn = next_turn
         self._live: dict[str, LiveTurn] = {}
         self._stops: dict[str, asyncio.Event] = {}
+        self._chores: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
@@ -83,14 +84,14 @@ class TurnEngine:
         self.draining = True
         if self._loop is None or self._thread is None or not self._thread.is_alive():
             return
-        self.submit(self._drain(seconds)).result()
+        self._submit(self._drain(seconds)).result()
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(10)
 
     def run(self, begun: Begun, tenant_id: str) -> LiveTurn:
         """Run a turn that was just written; returns its live buffer."""
         live = self._register(begun)
-        self.submit(self._run(begun, live, tenant_id))
+        self._submit(self._run(begun, live, tenant_id))
         return live
 
     def live(self, turn_id: str) -> LiveTurn | None:
@@ -108,8 +109,17 @@ class TurnEngine:
         live = self._live[begun.turn_id] = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id)
         return live
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Run a coroutine on the engine's loop."""
+    def run_chore(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run a call that is no turn's on the engine's loop. Ended with the process, it ends as cancelled."""
+        return self._submit(self._chore(work))
+
+    async def _chore(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+        return await task
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         assert self._loop is not None, "the engine was not started"
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
@@ -143,10 +153,7 @@ class TurnEngine:
         finally:
             self._stops.pop(begun.turn_id, None)
         await self._journal.end(entry, end)
-        try:
-            await self.chores.after(end)
-        except Exception:
-            log.exception("what follows a turn failed", extra={"turn_id": begun.turn_id})
+        await self._chore(self.chores.after(end))
 
     async def _answer(self, begun: Begun, live: LiveTurn, stop_asked: asyncio.Event) -> TurnEnd:
         request = await replies.request(self._db, begun, self._settings.data_dir)
@@ -215,6 +222,15 @@ class TurnEngine:
                 self.stop(turn_id)
 
     async def _drain(self, seconds: float) -> None:
+        try:
+            await self._drain_turns(seconds)
+        finally:
+            chores = list(self._chores)
+            for task in chores:
+                task.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+
+    async def _drain_turns(self, seconds: float) -> None:
         assert self._journal is not None
         if await self._ends_within(seconds):
             return

@@ -122,14 +122,15 @@ class Journal:
             for entry in entries:
                 if entry.doubtful:
                     store.forget_chunks(session, entry.live.turn_id, entry.live.next_seq)
-            store.add_chunks(session, tenants, chunks)
+            erased = store.missing(session, [entry.live.turn_id for entry in entries if entry.doubtful])
+            store.add_chunks(session, tenants, [chunk for chunk in chunks if chunk[0] not in erased])
             if beat:
                 store.heartbeat(session, list(marks))
             for entry in ended:
                 assert entry.end is not None
                 if store.finish(session, entry.end) and (then := self._after_end(session, entry.end)):
                     afterwards.append(then)
-            return store.stop_requested(session, list(marks))
+            return [*store.stop_requested(session, list(marks)), *erased]
 
         stops = await self._db.awrite(work)
         if beat:

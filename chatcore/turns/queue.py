@@ -11,6 +11,7 @@ from chatcore.db import changed_rows
 from chatcore.db.tables import QueuedMessage as QueuedRow
 from chatcore.db.tables import User as UserRow
 from chatcore.ids import new_id
+from chatcore.turns.values import QueuedMessage
 
 if TYPE_CHECKING:
     from chatcore.turns.asking import Choice, Question
@@ -98,3 +99,14 @@ def edit_queued(session: Session, principal: Principal, conversation_id: str, qu
         .execution_options(synchronize_session=False)
     )
     return changed_rows(changed) == 1
+
+
+def clear(session: Session, conversation_id: str) -> None:
+    """Nothing waits in a conversation any more."""
+    gone = delete(QueuedRow).where(QueuedRow.conversation_id == conversation_id)
+    session.execute(gone.execution_options(synchronize_session=False))
+
+
+def value(row: QueuedRow) -> QueuedMessage:
+    """A waiting question as it travels."""
+    return QueuedMessage(row.id, row.content, row.model, row.created_at, tuple(row.attachments))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.conversations import store as conversation_store
 from chatcore.db import changed_rows
-from chatcore.db.tables import Agent, UsageMetric, utcnow
+from chatcore.db.tables import STILL_RUNNING, Agent, UsageMetric, utcnow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
@@ -53,7 +53,7 @@ def recover(session: Session, this: Owner, running_here: Collection[str] = ()) -
 def _settle_chores(session: Session) -> None:
     """Calls without a turn (titles, summaries) that a dead process left: what they used is unknown."""
     left = update(UsageMetric).where(
-        UsageMetric.turn_id.is_(None), UsageMetric.outcome == "running", UsageMetric.created_at < utcnow() - _CHORE_LOST
+        UsageMetric.turn_id.is_(None), STILL_RUNNING, UsageMetric.created_at < utcnow() - _CHORE_LOST
     )
     settled = left.values(outcome="interrupted", cost_nano_usd=None, settled_at=utcnow())
     session.execute(settled.execution_options(synchronize_session=False))

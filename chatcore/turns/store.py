@@ -118,6 +118,11 @@ def add_chunks(session: Session, tenant_ids: Mapping[str, str], chunks: Sequence
         session.execute(insert(ChunkRow), rows)
 
 
+def missing(session: Session, turn_ids: Sequence[str]) -> set[str]:
+    """Those of the turns that were erased."""
+    return set(turn_ids) - set(session.scalars(select(TurnRow.id).where(TurnRow.id.in_(turn_ids))))
+
+
 def forget_chunks(session: Session, turn_id: str, seq: int) -> None:
     """Remove the chunks from number `seq` on: a commit that seemed to fail may have written them after all."""
     late = delete(ChunkRow).where(ChunkRow.turn_id == turn_id, ChunkRow.seq >= seq)
@@ -171,6 +176,8 @@ def finish(session: Session, end: TurnEnd) -> bool:
     begun, result, usage = end.begun, end.result, end.result.usage
     changed = session.execute(_FINISH, {"of": begun.turn_id, "status": end.status, "finished_at": utcnow()})
     if changed_rows(changed) == 0:
+        if session.get(TurnRow, begun.turn_id) is None:  # erased while it ran: what it cost stays in the ledger
+            ledger.settle_call(session, begun.ledger_id, settlement(result))
         return False
     known = usage.source != "none"
     store.finish_message(

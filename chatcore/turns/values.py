@@ -54,12 +54,13 @@ class ActiveTurn:
 
 @dataclass(frozen=True)
 class QueuedMessage:
-    """A question that waits for the running turn."""
+    """A question that waits for the running turn. `attachments`: their ids."""
 
     id: str
     content: str
     model: str
     created_at: datetime
+    attachments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

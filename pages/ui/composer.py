@@ -94,7 +94,8 @@ def draw_queue(principal: Principal, conversation_id: str, *, running: bool) -> 
     waiting = core().turns.queued(principal, conversation_id)
     for number, question in enumerate(waiting):
         with st.container(key=f"queued-{question.id}", horizontal=True, vertical_alignment="center"):
-            st.markdown(f":gray[:material/schedule: Next:] {plain(question.content[:200])}")
+            files = f" :material/attach_file: {len(question.attachments)}" if question.attachments else ""
+            st.markdown(f":gray[:material/schedule: Next:] {plain(question.content[:200])}{files}")
             version = st.session_state.get(f"queued-version-{question.id}", 0)
             # With another key it is another popover, and that is closed.
             with st.popover("Edit", type="tertiary", icon=":material/edit:", key=f"change-{question.id}-{version}"):
@@ -200,14 +201,17 @@ def _edit(principal: Principal, conversation_id: str, queued_id: str, key: str) 
 
 def _withdraw(principal: Principal, conversation_id: str, queued_id: str) -> None:
     try:
-        text = core().turns.withdraw(principal, conversation_id, queued_id)
+        taken = core().turns.withdraw(principal, conversation_id, queued_id)
     except ChatcoreError as error:
         st.session_state[_PROBLEM] = str(error)
         return
-    if text is None:
+    if taken is None:
         st.session_state[_PROBLEM] = "This question is already being answered. Stop the reply instead."
-    else:
-        put_back(text)
+        return
+    put_back(taken.content)
+    files = core().attachments
+    found = [tried(partial(files.get, principal, attachment_id)) for attachment_id in taken.attachments]
+    attachments.keep([(one.name, path.read_bytes()) for one, path in filter(None, found)])
 
 
 def _send_queued(principal: Principal, conversation_id: str) -> None:

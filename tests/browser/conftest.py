@@ -24,6 +24,7 @@ MODELS = {
     "fast": "ok;n=20",
     "slow": "ok;n=200;rate=20",
     "short": "ok;n=60;rate=20",
+    "steady": "ok;n=120;rate=15",
     "late": "slow;first=2;n=5",
     "401": "401",
     "cut": "cut;n=40;at=12",
@@ -171,7 +172,9 @@ class Screen:
 
     def choose(self, key: str, label: str) -> "Screen":
         """Choose from the select box, or the choice of several, that has this key."""
-        self.page.locator(f".st-key-{key} input").click()
+        field = self.page.locator(f".st-key-{key} input")
+        field.click()
+        self.write(field, label)  # a long list draws only what is in view
         self.page.get_by_role("option", name=label, exact=True).click()
         return self.ready()
 

@@ -2,13 +2,16 @@
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
 from chatcore.accounts import Principal
 from chatcore.bootstrap import Core
+from chatcore.conversations import erasing
 from chatcore.db.tables import Conversation, Message, Share, UsageMetric, utcnow
 from chatcore.errors import Conflict, InvalidInput, ModelUnavailable, NotFound, ProviderDown
 from chatcore.ids import new_id
@@ -366,3 +369,82 @@ def _refused(core: Core, who: Principal, conversation_id: str, question_id: str,
         with pytest.raises(NotFound):
             call()
     assert turns.queued(who, conversation_id) == []
+
+
+def test_a_question_that_cannot_wait_is_refused_at_once_and_spoils_nothing(chat: Chat) -> None:
+    asked = chat.ask(SLOW, "first")
+    with pytest.raises(NotFound):
+        chat.ask(QUICK, "with a file that is not there", asked.conversation_id, attachments=["att_gone"])
+    assert chat.words(asked).count("[") == 40
+    assert chat.reply(asked).status == "complete"
+    assert chat.ledger(asked.turn_id).outcome == "ok"
+
+
+def test_what_waits_in_a_temporary_chat_goes_with_it(chat: Chat) -> None:
+    asked = chat.ask(SLOW, "between us", temporary=True)
+    assert chat.ask(QUICK, "and this", asked.conversation_id).queued_id
+    chat.core.turns.leave(chat.who, asked.conversation_id)
+    until(lambda: chat.core.db.read(lambda s: s.get(Conversation, asked.conversation_id)) is None, 15)
+    assert [row.outcome for row in rows(chat.core, asked.conversation_id)] == ["stopped"]
+
+
+def test_who_may_no_longer_reply_is_not_heard_from_the_queue(chat: Chat, provider: HostileProvider) -> None:
+    asked = chat.ask(SLOW, "ours")
+    share_with_team(chat, asked.conversation_id, can_reply=True)
+    bob = Chat(chat.core, provider, f"bob-{secrets.token_hex(4)}")
+    assert bob.ask(QUICK, "bob's", asked.conversation_id).queued_id
+    chat.core.db.write(
+        lambda s: s.execute(
+            update(Share).where(Share.conversation_id == asked.conversation_id).values(revoked_at=utcnow())
+        )
+    )
+    chat.words(asked)
+    until(lambda: not chat.core.turns.active(chat.who, asked.conversation_id))
+    assert [message.user_id for message in chat.messages(asked.conversation_id)] == [chat.who.user_id] * 2
+
+
+def test_a_waiting_question_goes_on_from_the_reply_it_waited_for(chat: Chat) -> None:
+    first = chat.answer(QUICK, "one")
+    conversation_id = chat.core.conversations.recent(chat.who)[0].id
+    again = chat.core.turns.retry(chat.who, first.id, model=SLOW)
+    assert chat.ask(QUICK, "go on with that", conversation_id).queued_id
+    chat.core.conversations.switch(chat.who, conversation_id, first.id)
+    chat.words(again)
+    until(lambda: not chat.core.turns.active(chat.who, conversation_id))
+    until(lambda: len(chat.messages(conversation_id)) == 4)
+    assert chat.messages(conversation_id)[1].id == again.message_id
+
+
+def test_a_conversation_that_is_erased_under_a_running_turn_still_has_its_call_settled(chat: Chat) -> None:
+    asked = chat.ask("ok;n=40;rate=20", "soon gone")
+    until(lambda: chat.core.turns.engine.live(str(asked.turn_id)).text())  # type: ignore[union-attr]
+    chat.core.db.write(lambda session: erasing.erase(session, [asked.conversation_id]))
+    until(lambda: chat.ledger(asked.turn_id).outcome != "running", 15)
+    assert chat.ledger(asked.turn_id).outcome == "stopped"
+    assert chat.answer(QUICK, "others go on").content
+
+
+def test_a_summary_does_not_overwrite_what_was_written_meanwhile(chat: Chat) -> None:
+    chat.answer(QUICK)
+    conversation_id = chat.core.conversations.recent(chat.who)[0].id
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(chat.core.turns.summarise, chat.who, conversation_id, model="slow;first=1;n=5")
+        until(lambda: rows(chat.core, conversation_id)[-1].turn_id is None)
+        chat.core.conversations.edit_summary(chat.who, conversation_id, "My own words.")
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            making.result(15)
+    assert (chat.core.conversations.get(chat.who, conversation_id).summary or {})["text"] == "My own words."
+    assert rows(chat.core, conversation_id)[-1].outcome == "ok", "it is billed all the same"
+
+
+def test_a_title_that_the_end_of_the_process_cuts_off_is_settled_as_interrupted(
+    tmp_path: Path, provider: HostileProvider
+) -> None:
+    with running_core(tmp_path, provider, [QUICK, "hang"], title_model="hang") as core:
+        chat = Chat(core, provider, "ada")
+        asked = chat.ask(QUICK, "a title, please")
+        chat.words(asked)
+        until(lambda: rows(core, asked.conversation_id)[-1].purpose == "title")
+        core.turns.engine.drain(1)
+        row = rows(core, asked.conversation_id)[-1]
+        assert (row.purpose, row.outcome, row.cost_nano_usd) == ("title", "interrupted", None)

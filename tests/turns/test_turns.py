@@ -104,7 +104,7 @@ def test_a_question_waits_for_the_running_turn(chat: Chat) -> None:
     waiting = chat.core.turns.queued(chat.who, first.conversation_id)
     assert [question.content for question in waiting] == ["second", "third"]
     chat.core.turns.edit_queued(chat.who, first.conversation_id, waiting[0].id, "second, changed")
-    assert chat.core.turns.withdraw(chat.who, first.conversation_id, waiting[1].id) == "third"
+    assert chat.core.turns.withdraw(chat.who, first.conversation_id, waiting[1].id) == waiting[1]
     chat.words(first)
     until(lambda: not chat.core.turns.active(chat.who, first.conversation_id))
     contents = [(message.role, message.content) for message in chat.messages(first.conversation_id)]

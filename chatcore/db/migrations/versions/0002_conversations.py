@@ -124,6 +124,11 @@ def upgrade() -> None:
     op.create_index("ix_conversations_pinned", "conversations", ["user_id", "pinned_at"], unique=False)
     op.create_index("ix_conversations_expires_at", "conversations", ["expires_at"], unique=False)
     op.add_column("queued_messages", sa.Column("attachments", sa.JSON(), server_default="[]", nullable=False))
+    running = sa.text("outcome = 'running'")
+    op.create_index(
+        "ix_usage_metrics_running", "usage_metrics", ["created_at"], unique=False,
+        sqlite_where=running, postgresql_where=running,
+    )  # fmt: skip
     op.create_index("ix_usage_metrics_conversation", "usage_metrics", ["conversation_id"], unique=False)
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in _SQLITE_SEARCH if is_sqlite else _POSTGRES_SEARCH:
@@ -133,6 +138,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     # Column by column: a copied `conversations` would be dropped, and its messages with it.
     op.execute("DROP TABLE message_search")
+    op.drop_index("ix_usage_metrics_running", table_name="usage_metrics")
     op.drop_index("ix_usage_metrics_conversation", table_name="usage_metrics")
     op.drop_column("queued_messages", "attachments")
     op.drop_index("ix_conversations_pinned", table_name="conversations")
