@@ -6,7 +6,7 @@ import streamlit as st
 
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
-from chatcore.conversations import WINDOW, Conversation, Window
+from chatcore.conversations import Conversation
 from chatcore.errors import ChatcoreError
 from pages.ui import (
     browser,
@@ -16,6 +16,7 @@ from pages.ui import (
     compare,
     composer,
     conversation_bar,
+    message_actions,
     sidebar,
     temporary,
 )
@@ -35,7 +36,9 @@ def show() -> None:
         place = chat_place.find(principal)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
+        composer.draw_problem()
         composer.draw_input(principal, st.query_params.get("c"))  # what was typed must not go with the page
+        _watch(principal, None, running=False)
         return
     temporary.shown(place.conversation)
     if place.conversation is None:
@@ -46,16 +49,19 @@ def show() -> None:
 
 def _draw_conversation(principal: Principal, conversation: Conversation, place: Place) -> None:
     window, labels = place.window, {model.name: model.display_name for model in core().gateway.catalog.models()}
-    conversation_bar.draw(principal, conversation)
+    people = chat_place.people(principal, conversation, window)
+    owner = people.get(conversation.user_id) if conversation.user_id != principal.user_id else None
+    conversation_bar.draw(principal, conversation, owner)
     if window.earlier:
         st.button("Show earlier messages", key="earlier", type="tertiary", icon=":material/expand_less:",
-                  on_click=_show_earlier)  # fmt: skip
-    target = st.query_params.get("m")
-    draw_messages(window, labels=labels, acts=acts(principal, conversation), target=target, compared=place.compared)
+                  on_click=chat_place.show_earlier, args=(conversation.id,))  # fmt: skip
+    draw_messages(
+        window, labels=labels, acts=acts(principal, conversation), target=st.query_params.get("m"),
+        compared=place.compared, authors=people,
+    )  # fmt: skip
     if window.later or window.branches_below:
-        st.button("Show what follows", key="later", type="tertiary", icon=":material/expand_more:",
-                  on_click=_show_latest, args=(principal, conversation, window))  # fmt: skip
-    rest = partial(_draw_rest, principal, conversation, place)
+        chat_place.draw_later(principal, conversation, window)
+    rest = partial(_draw_rest, principal, conversation, place, owner)
     if place.compared:
         compare.draw(
             principal, conversation, place.compared, place.turns, labels=labels, meanwhile=rest,
@@ -67,7 +73,7 @@ def _draw_conversation(principal: Principal, conversation: Conversation, place: 
         st.rerun()
     else:
         rest()
-    _watch(principal, conversation)
+    _watch(principal, conversation, running=bool(place.turns))
 
 
 def _draw_empty(principal: Principal) -> None:
@@ -83,11 +89,11 @@ def _draw_empty(principal: Principal) -> None:
         composer.draw_choice(principal, agents, new=True)
         composer.draw_suggestions(principal, next((a for a in agents if a.id == chat_sidebar.agent_id()), None))
     browser.draw(principal.user_id, "new", composer.returned())
-    chat_dialogs.draw(principal, None)
-    _watch(principal, None)
+    chat_dialogs.draw(None, streaming=False)
+    _watch(principal, None, running=False)
 
 
-def _draw_rest(principal: Principal, conversation: Conversation, place: Place) -> None:
+def _draw_rest(principal: Principal, conversation: Conversation, place: Place, owner: str | None) -> None:
     """All but the messages: the sidebar, why a question was not sent, the queue, Stop, the input."""
     agents = core().agents.list(principal)
     chat_sidebar.draw(principal, conversation, agents)
@@ -99,30 +105,22 @@ def _draw_rest(principal: Principal, conversation: Conversation, place: Place) -
             composer.draw_stop(principal, place.turns)
     composer.draw_input(principal, conversation.id)
     with st.bottom:
-        composer.draw_choice(principal, agents)
-    browser.draw(principal.user_id, conversation.id, composer.returned(), target=st.query_params.get("m"))
-    chat_dialogs.draw(principal, conversation)
-
-
-def _show_earlier() -> None:
-    st.session_state["shown"] = st.session_state.get("shown", WINDOW) + WINDOW
-
-
-def _show_latest(principal: Principal, conversation: Conversation, window: Window) -> None:
-    """From an older message to the end of the branch; from a reply that is to be answered anew to what was below it."""
-    st.query_params.pop("m", None)
-    if window.branches_below:
-        composer.tried(partial(core().conversations.switch, principal, conversation.id, window.messages[-1].id))
+        composer.draw_choice(principal, agents, owner=owner)
+    browser.draw(
+        principal.user_id, conversation.id, composer.returned(), target=st.query_params.get("m"),
+        editing=message_actions.editing(),
+    )  # fmt: skip
+    chat_dialogs.draw(conversation, streaming=place.streaming is not None or bool(place.compared and place.turns))
 
 
 @st.fragment(run_every=_WATCH_EVERY)
-def _watch(principal: Principal, conversation: Conversation | None) -> None:
+def _watch(principal: Principal, conversation: Conversation | None, *, running: bool) -> None:
     """Draw the page anew when another tab, a program, or a reply that nobody watched changed what is shown."""
     try:
-        changed = chat_sidebar.is_stale(principal, conversation)
+        changed = chat_sidebar.is_stale(principal, conversation, running=running)
     except ChatcoreError:
         return  # the next look tells
-    if changed:
+    if changed and not chat_dialogs.is_open():  # a dialog would close, and what is typed in it be lost
         st.rerun()
 
 

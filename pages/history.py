@@ -11,7 +11,7 @@ from pages.ui import history_acts, history_filters, history_parts, import_parts
 from pages.ui.session import require_principal
 
 ROWS: Final = 30
-HITS: Final = 20
+HITS: Final = 40  # places; many may be in one conversation
 
 
 def page() -> None:
@@ -21,7 +21,7 @@ def page() -> None:
         with st.container(width="content"):
             import_parts.draw_buttons(principal)
     import_parts.draw_progress(principal)
-    history_acts.draw_notes()
+    history_acts.begin()
     try:
         agents = core().agents.list(principal)
         choice = history_filters.draw(principal, agents)

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from chatcore.errors import ChatcoreError
-from pages.ui import browser, session, sidebar, temporary
+from pages.ui import browser, chat_sidebar, session, sidebar, temporary
 
 # A file of ours: for a named icon the browser would ask a server on the internet.
 ICON = str(Path(__file__).parent / "ui" / "icon.png")
@@ -65,7 +65,8 @@ def run() -> None:
             return
         browser.draw_style()
         temporary.leave_others(principal, st.query_params.get("c") if page.url_path == "" else None)
-        if page.url_path:  # the chat page draws it itself, after the first words
+        if page.url_path:  # the chat page draws them itself, after the first words
+            chat_sidebar.draw_elsewhere(principal)
             sidebar.draw_navigation(principal)
         st.logo(ICON, size="large")
         with session.handed_on(principal):

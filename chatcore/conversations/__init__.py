@@ -76,6 +76,15 @@ class Conversations:
 
         return self._db.read(work)
 
+    def people(self, principal: Principal, conversation_id: str) -> dict[str, str]:
+        """The names of those who wrote in a conversation, and of its owner, by user id."""
+
+        def work(session: Session) -> dict[str, str]:
+            conversation = store.get(session, principal, conversation_id, "reply")
+            return store.people(session, conversation)
+
+        return self._db.read(work)
+
     def pinned(self, principal: Principal) -> list[ConversationSummary]:
         """The principal's own that are pinned, newest activity first; they are not among `recent`."""
         return self._db.read(lambda session: store.pinned(session, principal))
@@ -145,6 +154,8 @@ class Conversations:
             if message.status == "streaming":
                 raise Conflict("This reply is being written. Wait for its end, or stop it.")
             branch = store.branch(session, source_id, message_id, _MAX_COPIED)
+            if branch.earlier:
+                raise Conflict(f"A branch of more than {_MAX_COPIED:,} messages cannot be forked.")
             return tree.copy(session, principal, source, branch.messages)
 
         return self._db.write(work)

@@ -9,12 +9,12 @@ from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.conversations import erasing, search
+from chatcore.conversations import erasing, search, sharing
 from chatcore.conversations.search import Filters, Found, Hit
 from chatcore.conversations.text import clean
 from chatcore.conversations.words import Query
 from chatcore.db import Database
-from chatcore.db.tables import Conversation, Share, Turn, User, utcnow
+from chatcore.db.tables import Conversation, Turn, utcnow
 from chatcore.errors import Conflict, InvalidInput, NotFound
 
 __all__ = ["Filters", "Found", "History", "HistoryPage", "HistoryRow", "Hit", "SharedRow"]
@@ -52,7 +52,9 @@ class HistoryPage:
 
 @dataclass(frozen=True)
 class SharedRow:
-    """A colleague's conversation that the team may read. `share_id` opens it; `conversation_id` where one may reply."""
+    """A colleague's conversation that the team may read. `share_id` opens it. With `can_reply` it can be opened as a
+    conversation too.
+    """
 
     conversation_id: str
     title: str
@@ -104,29 +106,11 @@ class History:
 
     def shared_with_me(self, principal: Principal, limit: int = 50) -> list[SharedRow]:
         """Conversations that colleagues share with the team now, the newest share first."""
-        query = (
-            select(
-                Conversation.id.label("conversation_id"),
-                Conversation.title,
-                User.name.label("author"),
-                Share.can_reply,
-                Share.id.label("share_id"),
-                Share.created_at.label("shared_at"),
-            )
-            .join(Conversation, Conversation.id == Share.conversation_id)
-            .join(User, User.id == Conversation.user_id)
-            .where(
-                Share.tenant_id == principal.tenant_id,
-                Conversation.tenant_id == principal.tenant_id,
-                Conversation.user_id != principal.user_id,
-                Conversation.expires_at.is_(None),
-                Share.kind == "team",
-                search.is_live(),
-            )
-            .order_by(Share.created_at.desc(), Share.id.desc())
-            .limit(limit)
-        )
-        return self._db.read(lambda session: [SharedRow(**row._mapping) for row in session.execute(query)])
+        found = self._db.read(lambda session: sharing.with_team(session, principal, limit))
+        return [
+            SharedRow(one.conversation_id, one.title, one.author, one.can_reply, one.handle, one.created_at)
+            for one in found
+        ]
 
     def archive(self, principal: Principal, ids: Sequence[str]) -> None:
         """Put conversations away. Raises `NotFound`, as all of these do, when one of them is not the principal's."""
@@ -158,17 +142,19 @@ class History:
     def delete(self, principal: Principal, ids: Sequence[str]) -> None:
         """Erase conversations for good, with all that is in them.
 
-        Raises `NotFound`; `Conflict` while a reply is being written in one of them. Then none is erased.
+        They are gone at once and together; what is in them is erased step by step, others write in between. Raises
+        `NotFound`; `Conflict` while a reply is being written in one of them. Then none is erased.
         """
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> list[str]:
             wanted = _own_ids(session, principal, ids, lock=True)
             running = session.scalars(select(Conversation.title).where(Conversation.id.in_(wanted), _RUNNING)).first()
             if running is not None:
                 raise Conflict(f"A reply is still being written in “{running}”. Stop it first; nothing was deleted.")
-            erasing.erase(session, wanted)
+            erasing.condemn(session, wanted)
+            return wanted
 
-        self._db.write(work)
+        erasing.erase_in_steps(self._db, self._db.write(work))
 
     def _change(self, principal: Principal, ids: Sequence[str], **values: Any) -> None:
         def work(session: Session) -> None:

@@ -5,7 +5,6 @@ found at once, a seldom one after a few questions. No query reads more than it m
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -25,13 +24,17 @@ _FEW: Final = 1_000  # messages that a filter leaves, and they are read instead 
 _SOME: Final = 100_000  # messages that a filter leaves, and their range of numbers is worth knowing
 _MATCHING: Final = {  # on SQLite or not
     True: "SELECT rowid AS id FROM message_search WHERE message_search MATCH :words AND rowid BETWEEN :low AND :high",
-    False: "SELECT id FROM message_search WHERE words @@ CAST(:words AS tsquery) AND id BETWEEN :low AND :high",
+    # `+ 0`: it must not go through the numbers, whose order it would like, and read what it could know from the words.
+    False: "SELECT id FROM message_search WHERE words @@ CAST(:words AS tsquery) AND id + 0 BETWEEN :low AND :high",
 }
 _ENOUGH_SECONDS: Final = 0.1  # then a page of hits is enough
 _MOST_SECONDS: Final = 3.0  # then it ends, whatever was found
 _FIRST_PART: Final = 2 * BLOCK  # numbers
 _FIRST_FILTERED: Final = 2_048  # where each hit is looked up for the filters
 _MOST_AT_ONCE: Final = 32 * BLOCK
+_SELDOM: Final = (
+    CAP // 8
+)  # hits in the newest ones: then the parts grow quickly, and soon the rest is asked for at once
 
 
 @dataclass(frozen=True)
@@ -198,15 +201,18 @@ class _Search:
 
     def _walk(self, low: int, high: int) -> tuple[list[str], bool]:
         found: list[str] = []
-        size = _FIRST_FILTERED if self._narrowed or self._dates else _FIRST_PART
+        is_filtered = bool(self._narrowed or self._dates)
+        size = _FIRST_FILTERED if is_filtered else _FIRST_PART
+        if not self._is_sqlite:  # it thinks too well of reading every row
+            self._session.execute(text("SET LOCAL enable_seqscan = off"))
         begun = time.monotonic()
-        for first, last in _parts(low, high, size):
+        while high >= low and len(found) <= CAP:
             took = time.monotonic() - begun
             if took > _MOST_SECONDS or (took > _ENOUGH_SECONDS and len(found) >= self._limit):
                 return found[:CAP], True
-            found += self._part(first, last)
-            if len(found) > CAP:
-                break
+            found += self._part(max(high - size + 1, low), high)
+            high -= size
+            size = _next_size(size, high - low + 1, is_seldom=len(found) <= _SELDOM and not is_filtered)
         return self._cut(found)
 
     def _cut(self, found: list[str]) -> tuple[list[str], bool]:
@@ -244,7 +250,7 @@ class _Search:
         # The words come first, whatever a planner thinks; the rest is looked up for each hit.
         enough = "" if self._narrowed or self._dates else f" ORDER BY 1 DESC LIMIT {CAP + 1}"
         match = self._match
-        if not self._is_sqlite:  # it knows a range by its blocks only
+        if not self._is_sqlite and high - low < _MOST_AT_ONCE:  # it knows a range by its blocks only
             blocks = (f"'#{number}'" for number in range(low // BLOCK, high // BLOCK + 1))
             match = f"{match} & ({' | '.join(blocks)})"
         words = (
@@ -263,11 +269,11 @@ class _Search:
         return list(self._session.scalars(hits.order_by(SearchEntry.id.desc()).limit(CAP + 1)))
 
 
-def _parts(low: int, high: int, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges of numbers from the newest on, the first with `size` of them, each twice as long as the one before."""
-    while high >= low:
-        yield max(high - size + 1, low), high
-        high, size = high - size, min(2 * size, _MOST_AT_ONCE)
+def _next_size(size: int, left: int, *, is_seldom: bool) -> int:
+    """How many numbers are looked at next. Asking has a price of its own, above all for the beginning of a word."""
+    if not is_seldom:
+        return min(2 * size, _MOST_AT_ONCE)
+    return left if 8 * size > _MOST_AT_ONCE else 8 * size
 
 
 def _fts5(terms: tuple[Term, ...], owner: str) -> str:

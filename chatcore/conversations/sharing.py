@@ -19,7 +19,8 @@ from chatcore.accounts import audit
 from chatcore.accounts.active import require_active
 from chatcore.accounts.principal import Principal
 from chatcore.config import Settings
-from chatcore.conversations import shown, store
+from chatcore.conversations import copying, shown, store
+from chatcore.conversations.copying import Branch
 from chatcore.conversations.shown import Shared
 from chatcore.db import Database
 from chatcore.db.tables import Conversation as ConversationRow
@@ -65,6 +66,7 @@ class TeamShare:
     """A line in the list of what colleagues share with the team."""
 
     handle: str
+    conversation_id: str
     title: str
     author: str
     can_reply: bool
@@ -122,7 +124,7 @@ class Shares:
 
         `up_to_message_id`: the branch that ends there, and nothing else; else the visible branch as it grows.
         `days`: until it ends, 1 to 365; None for never. Raises `NotFound`, `InvalidInput`, and `Conflict` for a
-        temporary chat, a message that is being written, or 50 shares.
+        temporary chat, a message that is being written, or 50 shares that are open.
         """
         if can_reply and (kind != "team" or up_to_message_id is not None):
             raise InvalidInput("Only a conversation that the team sees as it grows can be replied in.")
@@ -179,12 +181,7 @@ class Shares:
 
     def with_team(self, principal: Principal) -> list[TeamShare]:
         """What colleagues share with the team now: at most 100, the newest first."""
-
-        def work(session: Session) -> list[TeamShare]:
-            rows = session.execute(_TEAMS, _reader(principal) | {"limit": _LISTED})
-            return [TeamShare(row.id, row.title, row.author, bool(row.can_reply), row.created_at) for row in rows]
-
-        return self._db.read(work)
+        return self._db.read(lambda session: with_team(session, principal))
 
     def open(self, principal: Principal, handle: str, limit: int = WINDOW) -> Shared:
         """What the share shows: the newest `limit` messages of its branch. Raises `NotFound`, always the same one."""
@@ -200,11 +197,13 @@ class Shares:
         Without what a reader does not see either: the agent, the settings, tokens, costs. Raises `NotFound`.
         """
 
-        def work(session: Session) -> str:
+        def work(session: Session) -> tuple[Any, Branch]:
             require_active(session, principal)
-            return shown.copy(session, principal, self._find(session, principal, handle))
+            share = self._find(session, principal, handle)
+            return share, shown.branch(session, share)
 
-        return self._db.write(work)
+        share, branch = self._db.read(work)
+        return copying.copy(self._db, principal, branch, share.title, model=share.model)
 
     def _find(self, session: Session, principal: Principal, handle: str) -> Any:
         return _find(session, self._settings, principal, handle)
@@ -216,6 +215,15 @@ class Shares:
         handle = self._handle(row.id, row.kind)
         can_reply = bool(row.can_reply)
         return Share(row.id, row.kind, can_reply, row.up_to_message_id, row.expires_at, row.created_at, handle)
+
+
+def with_team(session: Session, principal: Principal, limit: int = _LISTED) -> list[TeamShare]:
+    """What colleagues share with the team now, the newest first."""
+    rows = session.execute(_TEAMS, _reader(principal) | {"limit": limit})
+    return [
+        TeamShare(row.id, row.conversation_id, row.title, row.author, bool(row.can_reply), row.created_at)
+        for row in rows
+    ]
 
 
 def token(settings: Settings, share_id: str) -> str:
@@ -268,8 +276,6 @@ def _require_shareable(
             raise NotFound("This message is not part of this conversation.")
         if message.status == "streaming":
             raise Conflict("This reply is being written. Wait for its end, or stop it.")
-    count = session.scalar(
-        select(func.count()).where(ShareRow.conversation_id == conversation_id, ShareRow.revoked_at.is_(None))
-    )
-    if (count or 0) >= MAX_SHARES:
+    open_ones = select(func.count()).select_from(ShareRow).where(_OPEN, ShareRow.conversation_id == conversation_id)
+    if (session.scalar(open_ones, _reader(principal)) or 0) >= MAX_SHARES:
         raise Conflict(f"This conversation has {MAX_SHARES} shares already. Revoke one that is no longer needed.")

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CTE, bindparam, exists, insert, select
+from sqlalchemy import CTE, bindparam, exists, select
 from sqlalchemy.orm import Session
 
-from chatcore.accounts.principal import Principal
 from chatcore.conversations import store
+from chatcore.conversations.copying import Branch
 from chatcore.conversations.parts import ErrorPart, parse
-from chatcore.conversations.text import preview_from
 from chatcore.conversations.values import Message
 from chatcore.db.tables import Message as MessageRow
 from chatcore.db.tables import MessageAttachment
@@ -22,6 +21,7 @@ from chatcore.db.tables import MessageAttachment
 MAX_COPIED: Final = 10_000  # messages
 _FAILED: Final = ErrorPart(code="error", message="This reply could not be finished.", retryable=False)
 _META: Final = ("trimmed",)  # what of a message's metadata is drawn
+_COPIED: Final = ["id", "parent_id", "role", "content", "status", "created_at", "edited_at", "model", "finish_reason"]
 
 
 @dataclass(frozen=True)
@@ -144,35 +144,13 @@ def _attachments(session: Session, conversation_id: str, messages: Sequence[Mess
     return found
 
 
-def copy(session: Session, principal: Principal, share: Any) -> str:
-    """Copy the branch into a conversation of the principal's; returns its id."""
-    branch = store.branch(session, share.conversation_id, _end(share), MAX_COPIED)
-    messages = [cleaned(message) for message in branch.messages if message.status != "streaming"]
-    made = store.create(
-        session, principal, share.title, model=share.model, agent_id=None, settings={}, title_source="person"
-    )
-    new_ids: dict[str | None, str] = {}
-    for message in messages:
-        new_ids[message.id] = _copy_message(session, principal, made.id, message, new_ids.get(message.parent_id))
-    links = [
-        {"message_id": new_ids[old], "attachment_id": attachment_id, "position": position}
-        for old, attached in _attachments(session, share.conversation_id, messages).items()
-        for position, attachment_id in enumerate(attached)
+def branch(session: Session, share: Any) -> Branch:
+    """All that the share shows, to be copied: without what its reader does not see either."""
+    found = store.branch(session, share.conversation_id, _end(share), MAX_COPIED)
+    messages = [cleaned(message) for message in found.messages if message.status != "streaming"]
+    rows = [
+        {name: getattr(message, name) for name in _COPIED}
+        | {"parts": [dict(part) for part in message.parts], "metadata": dict(message.meta)}
+        for message in messages
     ]
-    whose = {"tenant_id": principal.tenant_id, "conversation_id": made.id}
-    if links:
-        session.execute(insert(MessageAttachment), [link | whose for link in links])
-    if messages:
-        last = next((one for one in reversed(messages) if one.role == "assistant"), messages[-1])
-        preview = preview_from(last.content)
-        store.advance(session, made.id, new_ids[messages[-1].id], len(messages), preview=preview)
-    return made.id
-
-
-def _copy_message(
-    session: Session, principal: Principal, conversation_id: str, message: Message, parent_id: str | None
-) -> str:
-    kept = ("role", "content", "status", "created_at", "edited_at", "model", "finish_reason")
-    values = {name: getattr(message, name) for name in kept}
-    values |= {"parent_id": parent_id, "parts": [dict(part) for part in message.parts], "meta": dict(message.meta)}
-    return store.add_message(session, principal, conversation_id, **values)
+    return Branch(rows, _attachments(session, share.conversation_id, messages))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, exists, insert, literal, select, update
+from sqlalchemy import Select, bindparam, exists, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -22,6 +22,7 @@ from chatcore.conversations.values import (
 from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import Message as MessageRow
 from chatcore.db.tables import Turn as TurnRow
+from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
 from chatcore.errors import NotFound
 from chatcore.ids import new_id
@@ -137,6 +138,13 @@ def create(
     }
     session.execute(_INSERT_CONVERSATION, row)
     return get(session, principal, row["id"])
+
+
+def people(session: Session, conversation: Conversation) -> dict[str, str]:
+    """The names of a conversation's owner and of those who asked in it, by user id."""
+    asked = select(MessageRow.user_id).where(MessageRow.conversation_id == conversation.id, MessageRow.role == "user")
+    wanted = or_(UserRow.id == conversation.user_id, UserRow.id.in_(asked))
+    return {row.id: row.name for row in session.execute(select(UserRow.id, UserRow.name).where(wanted))}
 
 
 def head(session: Session, principal: Principal, conversation_id: str) -> str | None:

@@ -117,20 +117,70 @@ def snippet(text: str, query: Query, around: int = 80) -> tuple[tuple[str, bool]
     """The first good place of `text`, with up to `around` characters on either side, as pieces; True marks a hit.
 
     A good place holds as many different words of the query as can be seen at once. Without any hit it is the beginning.
+    Markdown's own signs are left out.
     """
     spots = list(_spots(text, query))
     if not spots:
-        cut = _line(text[: 2 * around])
-        return ((cut + ("…" if len(text) > 2 * around else ""), False),) if cut else ()
+        cut = _line(_without_markdown(text[: 4 * around])[: 2 * around])
+        return ((cut + ("…" if len(text) > 2 * around else ""), False),) if cut.strip() else ()
     begin, end = _window(text, spots, around)
-    pieces: list[tuple[str, bool]] = [("…" if begin else "", False)]
+    begin, end = _widened(text, begin, end)
+    excerpt = _without_markdown(text[begin:end])
+    spots = list(_spots(excerpt, query))
+    if not spots:  # what was found is a part of the markup, such as an address
+        excerpt = text[begin:end]
+        spots = list(_spots(excerpt, query))
+    return _pieces(excerpt, spots, around, before=begin > 0, behind=end < len(text))
+
+
+def _pieces(
+    text: str, spots: list[tuple[int, int, int]], around: int, *, before: bool, behind: bool
+) -> tuple[tuple[str, bool], ...]:
+    """The best place of `text`. `before`, `behind`: something was cut off there already."""
+    begin, end = _window(text, spots, around)
+    pieces: list[tuple[str, bool]] = [("…" if before or begin else "", False)]
     at = begin
     for start, stop, _ in spots:
         if begin <= start and stop <= end and start >= at:
-            pieces += [(_line(text[at:start]), False), (text[start:stop], True)]
+            pieces += [(_line(text[at:start]), False), (_line(text[start:stop]), True)]
             at = stop
-    pieces += [(_line(text[at:end]), False), ("…" if end < len(text) else "", False)]
+    pieces += [(_line(text[at:end]), False), ("…" if behind or end < len(text) else "", False)]
     return tuple(piece for piece in pieces if piece[0])
+
+
+_WIDER: Final = 400  # characters, for whole lines: Markdown is read by the line
+
+
+def _widened(text: str, begin: int, end: int) -> tuple[int, int]:
+    """More of the text on both sides, from the beginning of a line where there is one."""
+    first = max(0, begin - _WIDER)
+    if first and (line := text.find("\n", first, begin)) != -1:
+        first = line + 1
+    elif first:
+        first = begin
+    return first, min(len(text), end + _WIDER)
+
+
+# What stands at the beginning of a line or is one, then what stands around words; not `2**3`, and not `a_b`.
+_MARKUP: Final = (
+    (re.compile(r"^[ \t]*(?:```|~~~).*$", re.M), ""),
+    (re.compile(r"^[ \t]*(?=[^\n]*---)[|:\- \t]+$", re.M), ""),
+    (re.compile(r"^[ \t]*(?:>[ \t]?)+", re.M), ""),
+    (re.compile(r"^[ \t]*#{1,6}[ \t]+", re.M), ""),
+    (re.compile(r"^[ \t]*[-*+][ \t]+(?:\[[ xX]\][ \t]+)?", re.M), "• "),
+    (re.compile(r"^[ \t]*\|[ \t]*|[ \t]*\|[ \t]*$", re.M), ""),
+    (re.compile(r"[ \t]+\|[ \t]+"), " · "),
+    (re.compile(r"!?\[([^\[\]\n]{1,200})\]\([^()\s]{1,300}\)"), r"\1"),
+    (re.compile(r"(?<![A-Za-z0-9_*])\*\*(?=[^\s*])([^\n]{1,200}?)(?<=[^\s*])\*\*(?![A-Za-z0-9_*])"), r"\1"),
+    (re.compile(r"(?<![A-Za-z0-9_*])\*(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s*])\*(?![A-Za-z0-9_*])"), r"\1"),
+    (re.compile(r"(?<![A-Za-z0-9_`])(`{1,2})(?=[^\s`])([^`\n]{1,200}?)\1(?![A-Za-z0-9_`])"), r"\2"),
+)
+
+
+def _without_markdown(text: str) -> str:
+    for pattern, instead in _MARKUP:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def _window(text: str, spots: list[tuple[int, int, int]], around: int) -> tuple[int, int]:

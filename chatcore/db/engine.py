@@ -174,7 +174,7 @@ def _sqlite_engine(url: URL) -> Engine:
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         _enter_wal(connection)
-        for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16000"):
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16000", "secure_delete=FAST"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -14,6 +14,7 @@ from chatcore.turns.engine import TurnEngine
 from chatcore.turns.live import PATIENCE, Pace
 
 _TAIL_EVERY: Final = 0.2  # seconds between reads of the chunks table, for turns of another process
+_ALLOWED_FOR: Final = 2.0  # seconds until a follower of a long reply is asked again whether it may
 _ROUND: Final = 0.1  # seconds between two looks at turns that are followed together
 
 
@@ -36,12 +37,19 @@ class Following:
         `pace`: seconds between two batches, by the characters handed out so far. `patience`: seconds to wait for words
         before an empty batch says that the turn still runs.
         """
-        self._db.read(lambda session: store.require_turn(session, principal, turn_id))
+        allowed_until = 0.0
+        allowed = partial(store.require_turn, principal=principal, turn_id=turn_id)
+        self._db.read(allowed)
         if live := self.engine.live(turn_id):
-            yield from live.follow(pace, patience)
+            for batch in live.follow(pace, patience):
+                if time.monotonic() > allowed_until:  # who may no longer read it reads no further
+                    self._db.read(allowed)
+                    allowed_until = time.monotonic() + _ALLOWED_FOR
+                yield batch
             return
         seq, runs = -1, True
         while runs:
+            self._db.read(allowed)
             chunks, runs = self._db.read(partial(store.chunks_after, turn_id=turn_id, seq=seq))
             yield [delta for _, delta in chunks]
             if chunks:
@@ -69,13 +77,19 @@ class Following:
 
     async def afollow(self, principal: Principal, turn_id: str, *, pace: Pace = _steady) -> AsyncIterator[list[Delta]]:
         """`follow` for coroutines: it parks no thread, so there may be hundreds."""
-        await self._db.aread(lambda session: store.require_turn(session, principal, turn_id))
+        allowed_until = 0.0
+        allowed = partial(store.require_turn, principal=principal, turn_id=turn_id)
+        await self._db.aread(allowed)
         if live := self.engine.live(turn_id):
             async for batch in live.afollow(pace):
+                if time.monotonic() > allowed_until:
+                    await self._db.aread(allowed)
+                    allowed_until = time.monotonic() + _ALLOWED_FOR
                 yield batch
             return
         seq, runs = -1, True
         while runs:
+            await self._db.aread(allowed)
             chunks, runs = await self._db.aread(partial(store.chunks_after, turn_id=turn_id, seq=seq))
             yield [delta for _, delta in chunks]
             if chunks:

@@ -52,7 +52,8 @@ def messages(
     *,
     continuing: bool = False,
 ) -> list[dict[str, Any]]:
-    """The branch in OpenAI's form. A message with nothing in it is left out.
+    """The branch in OpenAI's form. A message with nothing in it is left out, and so are the system and tool messages
+    that an import may have brought: they were for another product's request.
 
     `model`, `read`: without them attachments are only named. Reads files: not for a loop.
     """
@@ -61,7 +62,7 @@ def messages(
     sent += [
         {"role": message.role, "content": found}
         for message in reversed(branch)
-        if (found := attached.content(message, model, read))
+        if message.role in ("user", "assistant") and (found := attached.content(message, model, read))
     ]
     if system_prompt:
         sent.append({"role": "system", "content": system_prompt})

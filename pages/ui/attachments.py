@@ -37,25 +37,32 @@ def submitted(value: Any) -> tuple[str, list[tuple[str, bytes]]]:
     return str(value.get("text") or ""), files
 
 
-def keep(files: Sequence[tuple[str, bytes]]) -> None:
-    """Files of a question that could not be sent: they wait above the input, and go with the next one."""
-    st.session_state[_KEPT] = list(files)
+def keep(conversation_id: str | None, files: Sequence[tuple[str, bytes]]) -> None:
+    """Files of a question that could not be sent: they wait above the input of the conversation (None: of a new one),
+    behind those that wait there already, and go with its next question."""
+    st.session_state[_KEPT] = (conversation_id, _kept(conversation_id) + list(files))
 
 
-def take_kept() -> list[tuple[str, bytes]]:
-    """The files that wait, once."""
-    found: list[tuple[str, bytes]] = st.session_state.pop(_KEPT, [])
+def take_kept(conversation_id: str | None) -> list[tuple[str, bytes]]:
+    """The files that wait there, once."""
+    found = _kept(conversation_id)
+    st.session_state.pop(_KEPT, None)
     return found
 
 
-def draw_kept() -> None:
+def _kept(conversation_id: str | None) -> list[tuple[str, bytes]]:
+    of, files = st.session_state.get(_KEPT, (None, []))
+    return list(files) if of == conversation_id else []
+
+
+def draw_kept(conversation_id: str | None) -> None:
     """A line for each file that waits, with a way to take it back."""
-    for number, (name, data) in enumerate(st.session_state.get(_KEPT, [])):
+    for number, (name, data) in enumerate(_kept(conversation_id)):
         with st.container(key=f"kept-{number}", horizontal=True, vertical_alignment="center", gap="small"):
             st.caption(f":material/attach_file: {plain(name)} · {size(len(data))} · goes with your next message")
             st.button(
                 f"Remove {plain(name)}", key=f"remove_kept-{number}", type="tertiary", icon=":material/close:",
-                on_click=_remove_kept, args=(number,),
+                on_click=_remove_kept, args=(conversation_id, name),
             )  # fmt: skip
 
 
@@ -101,8 +108,9 @@ def size(count: int) -> str:
     return f"{count / 1000:.0f} KB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
 
 
-def _remove_kept(number: int) -> None:
-    st.session_state[_KEPT].pop(number)
+def _remove_kept(conversation_id: str | None, name: str) -> None:
+    files = _kept(conversation_id)
+    st.session_state[_KEPT] = (conversation_id, [file for file in files if file[0] != name])
 
 
 def _image(part: Mapping[str, Any], url: str, edge: int) -> str:

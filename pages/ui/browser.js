@@ -1,7 +1,7 @@
 // Runs in the page, once for each change of `data`; one-time work is guarded by the state kept on the element.
 const states = new WeakMap()
 // What outlives the element, which some runs make anew: the conversation, what was put back, what is being rewritten.
-const memory = { key: null, returned: null, rewritten: null, target: null, copied: null }
+const memory = { key: null, returned: null, rewritten: null, target: null, editing: null, copied: null }
 
 function textarea() {
   return document.querySelector(".st-key-chat_input textarea")
@@ -72,6 +72,22 @@ function findTarget(target) {
   if (!found) return
   memory.target = target
   for (const wait of [0, 300]) setTimeout(() => found.scrollIntoView({ block: "center" }), wait)
+}
+
+// The editor of a question that was asked for: in view, with the caret at its end.
+function findEditor(editing, tries = 10) {
+  if (!editing) memory.editing = null
+  if (!editing || memory.editing === editing) return
+  const area = document.querySelector(".st-key-editor textarea")
+  if (!area) {
+    if (tries) setTimeout(() => findEditor(editing, tries - 1), 100)
+    return
+  }
+  memory.editing = editing
+  const show = () => area.scrollIntoView({ block: "center" })
+  area.focus({ preventScroll: true })
+  area.setSelectionRange(area.value.length, area.value.length)
+  for (const wait of [0, 200, 600]) setTimeout(show, wait)
 }
 
 function copyOnce(copied, banner) {
@@ -197,6 +213,7 @@ export default function ({ data, parentElement }) {
   restore(state)
   putBack(data.returned)
   findTarget(data.target)
+  findEditor(data.editing)
   copyOnce(data.copied, state.banner)
   return () => {
     document.removeEventListener("input", state.onInput)

@@ -28,15 +28,21 @@ _STYLE = (_HERE / "style.css").read_text()
 
 
 def draw(
-    user_id: str, conversation_id: str, returned: dict[str, str] | None = None, *, target: str | None = None
+    user_id: str,
+    conversation_id: str,
+    returned: dict[str, str] | None = None,
+    *,
+    target: str | None = None,
+    editing: str | None = None,
 ) -> None:
     """Watch the connection and keep what is typed for this conversation (`new` for none) in the browser's storage.
 
     `returned`: an `id` and a `text` that is put into the input, once, behind what stands there. `target`: the id of
-    the message that is scrolled to, once.
+    the message that is scrolled to, once. `editing`: that of the question whose editor is scrolled to, once.
     """
-    data = {"draft": f"chatcore-draft:{user_id}:{conversation_id}", "returned": returned, "target": target}
-    _element(data=data | {"copied": st.session_state.pop(_COPIED, None)}, key="browser", height=0)
+    once = {"target": target, "editing": editing, "copied": st.session_state.pop(_COPIED, None)}
+    data = {"draft": f"chatcore-draft:{user_id}:{conversation_id}", "returned": returned, **once}
+    _element(data=data, key="browser", height=0)
 
 
 def copy(text: str) -> None:

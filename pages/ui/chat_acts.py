@@ -7,7 +7,7 @@ import streamlit as st
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 from chatcore.conversations import Conversation
-from pages.ui import browser, chat_dialogs, chat_sidebar, composer
+from pages.ui import browser, chat_dialogs, chat_sidebar, composer, message_actions
 from pages.ui.message_actions import Acts
 
 
@@ -18,18 +18,21 @@ def acts(principal: Principal, conversation: Conversation) -> Acts:
         edit=partial(composer.edit, principal),
         switch=partial(_switch, principal, conversation.id),
         choose=partial(_choose, principal, conversation.id),
+        user_id=principal.user_id,
         is_own=conversation.user_id == principal.user_id,
         is_temporary=conversation.expires_at is not None,
     )
 
 
 def pick(principal: Principal, conversation_id: str, message_id: str) -> None:
-    """Go on with one of the compared replies."""
+    """Go on with one of the compared replies; the next question goes to one model again."""
+    st.session_state["compare"] = []
     composer.tried(partial(core().conversations.pick, principal, conversation_id, message_id))
 
 
 def _switch(principal: Principal, conversation_id: str, message_id: str) -> None:
     st.query_params.pop("m", None)
+    message_actions.end_editing()
     composer.tried(partial(core().conversations.switch, principal, conversation_id, message_id))
 
 

@@ -10,8 +10,10 @@ from chatcore.agents import Agent
 from chatcore.bootstrap import core
 from chatcore.conversations import RECENT, Conversation, ConversationSummary
 from chatcore.db.tables import utcnow
+from chatcore.errors import ChatcoreError
 from chatcore.gateway import Model
 from chatcore.turns import MAX_COMPARED, TurnSettings
+from pages.ui import message_actions
 from pages.ui.text import plain
 
 _PLACE: Final = "chat_place"  # which conversation the widgets below were last set for
@@ -46,12 +48,33 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
     st.session_state[_CHOSEN] = {key: st.session_state[key] for key in _WIDGETS if key in st.session_state}
 
 
-def is_stale(principal: Principal, conversation: Conversation | None) -> bool:
-    """Whether the list, or the conversation that is shown at rest, is no longer as it was drawn."""
+def draw_elsewhere(principal: Principal) -> None:
+    """On the other pages: a way to a new chat, and to the recent conversations."""
+    with st.sidebar:
+        with st.container(key="top", horizontal=True, gap="xsmall"):
+            new = st.button(
+                "New chat", key="new_chat", icon=":material/edit_square:", width="stretch", shortcut="Ctrl+Shift+O"
+            )
+            search = st.button("Search", key="search", icon=":material/search:", shortcut="Ctrl+K")
+        if new or search:
+            st.switch_page("chat.py" if new else "history.py")
+        with st.container(key="recent", gap=None):
+            heading = ""
+            pinned, recent = core().conversations.pinned(principal), core().conversations.recent(principal)
+            for summary in [*pinned, *recent]:
+                if (day := _day(summary)) != heading:
+                    heading = day
+                    st.caption(day)
+                st.page_link("chat.py", label=plain(summary.title), query_params={"c": summary.id})
+
+
+def is_stale(principal: Principal, conversation: Conversation | None, *, running: bool) -> bool:
+    """Whether the list, or the conversation that is shown at rest, is no longer as it was drawn. `running`: a
+    turn ran in it when it was."""
     recent = core().conversations.pinned(principal) + core().conversations.recent(principal, _shown() + 1)
     for summary in recent:
         if conversation and summary.id == conversation.id:
-            if summary.running or summary.last_message_at != conversation.last_message_at:
+            if summary.running != running or summary.last_message_at != conversation.last_message_at:
                 return True
             break
     else:
@@ -87,7 +110,7 @@ def open_conversation(conversation_id: str | None) -> None:
     st.query_params.clear()
     if conversation_id:
         st.query_params["c"] = conversation_id
-    st.session_state.pop("shown", None)
+    message_actions.end_editing()
 
 
 def _preselect(conversation: Conversation | None, agents: list[Agent]) -> None:
@@ -98,6 +121,8 @@ def _preselect(conversation: Conversation | None, agents: list[Agent]) -> None:
     for key, value in st.session_state.get(_CHOSEN, {}).items():
         st.session_state.setdefault(key, value)
     if st.session_state.get(_PLACE) != place:
+        if not str(st.session_state.get(_PLACE, "new")).startswith("new"):
+            st.session_state["compare"] = []  # for the conversation it was chosen in
         st.session_state[_PLACE] = place
         wanted = conversation.model if conversation else st.query_params.get("model")
         if wanted in known:
@@ -158,7 +183,7 @@ def _draw_settings(principal: Principal, conversation: Conversation | None) -> N
                 "Temperature", 0.0, 2.0, step=0.1, key="temperature", help="Low is steady, high is varied.", **remember
             )
         st.number_input(
-            "Most tokens in a reply", min_value=1, max_value=1_000_000, value=None, step=100, key="max_tokens",
+            "Maximum tokens in a reply", min_value=1, max_value=1_000_000, value=None, step=100, key="max_tokens",
             placeholder="The model's own limit", **remember,
         )  # fmt: skip
         _draw_compare()
@@ -178,7 +203,10 @@ def _draw_compare() -> None:
 def _remember(principal: Principal, conversation: Conversation | None) -> None:
     if conversation and conversation.user_id == principal.user_id:
         chosen = settings().as_dict()
-        core().conversations.remember(principal, conversation.id, model_name(), agent_id(), chosen)
+        try:
+            core().conversations.remember(principal, conversation.id, model_name(), agent_id(), chosen)
+        except ChatcoreError as error:
+            st.toast(str(error), icon=":material/error:")
 
 
 def _draw_recent(principal: Principal, conversation: Conversation | None) -> None:

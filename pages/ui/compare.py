@@ -1,7 +1,7 @@
 """Several models' replies to one question, side by side until one of them is picked."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
@@ -11,8 +11,10 @@ from chatcore.conversations import Conversation, Message, Window
 from chatcore.gateway import Delta
 from chatcore.turns import ActiveTurn
 from pages.ui.markdown import CUT, Cutter
-from pages.ui.messages import CURSOR, THINKING, caption, draw_body, model_label
+from pages.ui.messages import CURSOR, THINKING, caption, draw_body, model_label, note
 from pages.ui.text import plain
+
+_THOUGHT_SHOWN: Final = 300  # characters
 
 
 def undecided(window: Window) -> tuple[str, ...]:
@@ -20,7 +22,8 @@ def undecided(window: Window) -> tuple[str, ...]:
     if len(window.messages) < 2 or window.later or window.branches_below:
         return ()
     question, last = window.messages[-2:]
-    compared = tuple(question.meta.get("compare", ()))
+    found = question.meta.get("compare")
+    compared = tuple(dict.fromkeys(found)) if isinstance(found, list) and len(found) > 1 else ()
     return compared if last.id in compared and not question.meta.get("picked") else ()
 
 
@@ -49,7 +52,8 @@ def draw(
                 else:
                     places[turn.turn_id] = _Column(st.container())
                     st.button(
-                        "Stop", key=f"stop-{turn.turn_id}", icon=":material/stop_circle:", type="tertiary",
+                        f"Stop {plain(model_label(message, labels))}", key=f"stop-{turn.turn_id}",
+                        icon=":material/stop_circle:", type="tertiary",
                         disabled=turn.stopping, on_click=stop, args=(turn.turn_id,),
                     )  # fmt: skip
     meanwhile()
@@ -60,9 +64,12 @@ def draw(
 
 def _draw_ended(message: Message, labels: Mapping[str, str], pick: Callable[[str], None]) -> None:
     draw_body(message)
+    if said := note(message):
+        st.markdown(f":gray[{said}]")
     st.caption(caption(message, labels))
     st.button(
-        "Go on with this one", key=f"pick-{message.id}", icon=":material/check:", width="stretch",
+        f"Go on with {plain(model_label(message, labels))}", key=f"pick-{message.id}", icon=":material/check:",
+        width="stretch",
         on_click=pick, args=(message.id,),
     )  # fmt: skip
 
@@ -87,9 +94,13 @@ class _Column:
         self._slot.markdown(THINKING)
         self._cutter = Cutter()
         self._text = ""
+        self._thought = ""
 
     def feed(self, batch: Sequence[Delta]) -> None:
-        """Draw what was said since the last time."""
+        """Draw what was thought and said since the last time: the end of the thought, until there are words."""
+        self._thought += "".join(delta.text for delta in batch if delta.kind == "reasoning")
+        if self._thought and not self._text:
+            self._slot.markdown(f"{THINKING}\n\n:gray[{plain(self._thought[-_THOUGHT_SHOWN:])}]")
         said = "".join(delta.text for delta in batch if delta.kind == "text")
         for item in self._cutter.feed(said) if said else ():
             if item is CUT:

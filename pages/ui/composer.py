@@ -29,7 +29,7 @@ def draw_input(principal: Principal, conversation_id: str | None) -> None:
     """The one chat input. What is sent is stored in its callback, before anything is drawn."""
     if unsent := st.session_state.pop(_UNSENT, None):
         st.session_state["chat_input"] = unsent
-    attachments.draw_kept()
+    attachments.draw_kept(conversation_id)
     st.chat_input(
         "Ask anything", key="chat_input", accept_file="multiple", accept_audio=True,
         max_upload_size=core().settings.own.max_attachment_mb,
@@ -40,16 +40,18 @@ def draw_input(principal: Principal, conversation_id: str | None) -> None:
 def draw_problem() -> None:
     """Why the last question was not sent, once."""
     if problem := st.session_state.pop(_PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        st.error(plain(problem), icon=":material/error:")
 
 
-def draw_choice(principal: Principal, agents: list[Agent], *, new: bool = False) -> None:
-    """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts."""
+def draw_choice(principal: Principal, agents: list[Agent], *, new: bool = False, owner: str | None = None) -> None:
+    """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts. `owner`: whose
+    conversation it is, where it is a colleague's."""
     found = [core().gateway.catalog.find(name) for name in chat_sidebar.asked_models()]
     models = " and ".join(plain(model.display_name) for model in found if model)
     agent = next((agent.name for agent in agents if agent.id == chat_sidebar.agent_id()), None)
     with st.container(key="choice", horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
-        st.caption(" · ".join(name for name in (models, plain(agent or "")) if name), width="content")
+        whose = f"in {plain(owner)}'s conversation, billed to you" if owner else ""
+        st.caption(" · ".join(name for name in (models, plain(agent or ""), whose) if name), width="content")
         prompt_parts.draw_picker(principal, put_back)
         if new:
             st.toggle("Temporary", key="temporary", help=TEMPORARY)
@@ -119,7 +121,7 @@ def edit(principal: Principal, message_id: str, text: str) -> None:
     """Ask the changed version of a question."""
     asked = tried(lambda: core().turns.edit(principal, message_id, text, **_chosen()))
     if asked:
-        message_actions.edited()
+        message_actions.end_editing()
     _begun(asked)
 
 
@@ -128,21 +130,37 @@ def _submitted(principal: Principal, conversation_id: str | None) -> None:
 
 
 def _ask(principal: Principal, conversation_id: str | None, text: str, files: list[tuple[str, bytes]]) -> None:
-    files = attachments.take_kept() + files
+    files = attachments.take_kept(conversation_id) + files
     if not text.strip() and not files:
         return
-    asked = tried(lambda: _sent(principal, conversation_id, text, files))
+    ids, kept, refused = _stored(principal, files)
+    if refused:
+        st.session_state[_PROBLEM] = " ".join(refused)
+    asked = None if refused else tried(lambda: _sent(principal, conversation_id, text, ids))
     if asked is None:
         st.session_state[_UNSENT] = text
-        attachments.keep(files)
+        attachments.keep(conversation_id, kept)
     elif asked.conversation_id != conversation_id:
         chat_sidebar.open_conversation(asked.conversation_id)
     _begun(asked)
 
 
-def _sent(principal: Principal, conversation_id: str | None, text: str, files: list[tuple[str, bytes]]) -> Asked:
+def _stored(
+    principal: Principal, files: list[tuple[str, bytes]]
+) -> tuple[list[str], list[tuple[str, bytes]], list[str]]:
+    """The ids of the files that were taken, those files, and a sentence for each that was refused."""
+    ids, kept, refused = [], [], []
+    for name, data in files:
+        try:
+            ids.append(core().attachments.add(principal, name, data).id)
+            kept.append((name, data))
+        except ChatcoreError as error:
+            refused.append(str(error))
+    return ids, kept, refused
+
+
+def _sent(principal: Principal, conversation_id: str | None, text: str, ids: list[str]) -> Asked:
     """The question to one model, or to all that are compared."""
-    ids = [core().attachments.add(principal, name, data).id for name, data in files]
     more: dict[str, Any] = {"attachments": ids}
     if conversation_id is None:
         more["temporary"] = bool(st.session_state.get("temporary"))
@@ -209,9 +227,13 @@ def _withdraw(principal: Principal, conversation_id: str, queued_id: str) -> Non
         st.session_state[_PROBLEM] = "This question is already being answered. Stop the reply instead."
         return
     put_back(taken.content)
-    files = core().attachments
-    found = [tried(partial(files.get, principal, attachment_id)) for attachment_id in taken.attachments]
-    attachments.keep([(one.name, path.read_bytes()) for one, path in filter(None, found)])
+    found = [tried(partial(_file, principal, attachment_id)) for attachment_id in taken.attachments]
+    attachments.keep(conversation_id, [file for file in found if file])
+
+
+def _file(principal: Principal, attachment_id: str) -> tuple[str, bytes]:
+    one, path = core().attachments.get(principal, attachment_id)
+    return one.name, path.read_bytes()
 
 
 def _send_queued(principal: Principal, conversation_id: str) -> None:

@@ -24,27 +24,29 @@ _MENU: Final = {
 }
 
 
-def draw(principal: Principal, conversation: Conversation) -> None:
-    """The line. A temporary chat says what it is, a colleague's says whose it is."""
+def draw(principal: Principal, conversation: Conversation, owner: str | None) -> None:
+    """The line. A temporary chat says what it is, a colleague's says whose it is: `owner`'s."""
     is_own = conversation.user_id == principal.user_id
     with st.container(key="bar", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(width="stretch", gap=None):
             st.markdown(f"**{plain(conversation.title)}**")
-        st.menu_button(
-            "Conversation", _entries(conversation, is_own=is_own), key="conversation_menu", icon=":material/more_vert:",
-            type="tertiary", format_func=_MENU.__getitem__,
-            on_click=_chosen, args=(principal, conversation),
-        )  # fmt: skip
+        if entries := _entries(conversation, is_own=is_own):
+            st.menu_button(
+                "Conversation", entries, key="conversation_menu", icon=":material/more_vert:", type="tertiary",
+                format_func=_MENU.__getitem__, on_click=_chosen, args=(principal, conversation),
+            )  # fmt: skip
     if conversation.expires_at is not None:
         st.caption(f":material/visibility_off: Temporary chat. {composer.TEMPORARY}")
     elif not is_own:
-        st.caption(":material/group: A colleague's conversation, open to the team. What you ask is billed to you.")
+        st.caption(f":material/group: {plain(owner or 'A colleague')}'s conversation, open to the team.")
     elif conversation.archived_at is not None:
         st.caption(":material/archive: Archived.")
 
 
 def _entries(conversation: Conversation, *, is_own: bool) -> list[str]:
-    if not is_own or conversation.expires_at is not None:
+    if not is_own:
+        return []
+    if conversation.expires_at is not None:
         return ["details"]
     hidden = {"unpin" if conversation.pinned_at is None else "pin"}
     hidden.add("restore" if conversation.archived_at is None else "archive")

@@ -1,7 +1,7 @@
 """What can be done to conversations on the history page, one or many at once, and the questions asked before."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
@@ -10,6 +10,7 @@ from chatcore.bootstrap import core
 from chatcore.conversations.history import FOLDER_LENGTH, HistoryRow
 from chatcore.conversations.text import TITLE_LENGTH
 from chatcore.errors import ChatcoreError
+from pages.ui import confirm
 from pages.ui.text import plain
 
 LABELS: Final = {
@@ -25,6 +26,8 @@ _DONE: Final = {"pin": "pinned", "unpin": "unpinned", "archive": "archived", "re
 _TICK: Final = "history-tick-"
 _ASKED: Final = "history_asked"
 _NOTE: Final = "history_note"
+_UNTICK: Final = "history_untick"  # ids of conversations whose boxes are emptied when the page is drawn next
+_NAMED: Final = 5  # titles that the question before deleting names
 _NO_FOLDER: Final = "No folder"
 
 
@@ -76,8 +79,13 @@ def _now(principal: Principal, verb: str, rows: Sequence[HistoryRow]) -> None:
         _finished(rows, f"{count(len(rows))} {_DONE[verb]}.")
 
 
-def draw_notes() -> None:
-    """What was done, or why not."""
+def begin() -> None:
+    """Before the boxes are drawn: empty those that something was done with, and say what.
+
+    A key that is only forgotten gets its tick back from the browser.
+    """
+    for conversation_id in st.session_state.pop(_UNTICK, ()):
+        st.session_state[_TICK + conversation_id] = False
     note = st.session_state.pop(_NOTE, None)
     if note:
         text, fine = note
@@ -123,16 +131,16 @@ def _move(principal: Principal, rows: Sequence[HistoryRow]) -> None:
 
 @st.dialog("Delete for good?")
 def _delete(principal: Principal, rows: Sequence[HistoryRow]) -> None:
-    what = f"“{plain(rows[0].title)}”" if len(rows) == 1 else f"**{count(len(rows))}**"
-    messages = sum(row.message_count for row in rows)
-    said = f"{messages:,} message{'' if messages == 1 else 's'}"
-    st.markdown(f"{what} with {said} will be erased, and what is shared of them ends. This cannot be undone.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep", key="history_keep"):
-            st.rerun()
-        doing: dict[str, Any] = {"on_click": _now, "args": (principal, "delete", rows)}
-        if st.button(f"Delete {count(len(rows))}", type="primary", key="history_delete", **doing):
-            st.rerun()
+    if len(rows) == 1:
+        st.markdown(f"“{plain(rows[0].title)}” and all its branches will be gone for everybody it is shared with.")
+    else:
+        st.markdown(f"**{count(len(rows))}** and all their branches will be gone for everybody they are shared with:")
+        more = [f"- and {len(rows) - _NAMED:,} more"] if len(rows) > _NAMED else []
+        st.markdown("\n".join([*(f"- {plain(row.title) or 'Untitled'}" for row in rows[:_NAMED]), *more]))
+    st.markdown("This cannot be undone. What was spent stays on the usage page.")
+    label = "Delete" if len(rows) == 1 else f"Delete {count(len(rows))}"
+    if confirm.draw(label, "history_delete", on_click=_now, args=(principal, "delete", rows)):
+        st.rerun()
 
 
 def _do(work: Callable[[], None], rows: Sequence[HistoryRow], done: str) -> None:
@@ -147,6 +155,5 @@ def _do(work: Callable[[], None], rows: Sequence[HistoryRow], done: str) -> None
 
 
 def _finished(rows: Sequence[HistoryRow], done: str) -> None:
-    for row in rows:
-        st.session_state.pop(_TICK + row.id, None)
+    st.session_state[_UNTICK] = [row.id for row in rows]
     st.session_state[_NOTE] = done, True

@@ -19,6 +19,24 @@ _STATES: Final[dict[State, str]] = {
     "shared": "Shared by me",
     "team": "Shared with me",
 }
+_KEYS: Final = ("history_folder", "history_agent", "history_model", "history_days")
+# Whoever opens the page to search can type at once; on a phone the keyboard would cover the list.
+_focus = st.components.v2.component(
+    "chatcore_focus",
+    js="""
+const done = new WeakSet()
+export default function ({ parentElement }) {
+  if (done.has(parentElement)) return
+  done.add(parentElement)
+  if (!window.matchMedia("(pointer: fine)").matches) return
+  for (const wait of [0, 200]) setTimeout(() => {
+    const field = document.querySelector(".st-key-history_q input")
+    const at = document.activeElement
+    if (field && (!at || at === document.body || at.closest("[data-testid='stSidebar']"))) field.focus()
+  }, wait)
+}
+""",
+)
 
 
 @dataclass(frozen=True)
@@ -34,22 +52,23 @@ class Choice:
 def draw(principal: Principal, agents: Sequence[Agent]) -> Choice:
     """Draw the search field and the filters."""
     words = _search()
-    with st.container(key="history_filters", horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+    with st.container(key="history_filters", horizontal=True, vertical_alignment="center", gap="small"):
         state = st.selectbox(
-            "Show",
-            list(_STATES),
-            format_func=_STATES.__getitem__,
-            key="history_state",
-            width=126,
+            "Show", list(_STATES), format_func=_STATES.__getitem__, key="history_state", width=170,
             label_visibility="collapsed",
         )  # fmt: skip
         if state == "team":
             return Choice(words, state, Filters(), narrowed=False)
-        labels = {agent.id: agent.name for agent in agents}
-        folder = _one("Folder", core().history.folders(principal), "history_folder")
-        agent = _one("Agent", list(labels), "history_agent", labels)
-        model = _one("Model", core().history.models(principal), "history_model")
-        days = st.date_input("Days (UTC)", value=[], key="history_days", width=256, label_visibility="collapsed")
+        number = sum(bool(st.session_state.get(key)) for key in _KEYS)
+        label = f"Filters · {number}" if number else "Filters"
+        with st.popover(label, icon=":material/filter_list:", key="history_more_filters"):
+            labels = {agent.id: agent.name for agent in agents}
+            folder = _one("Folder", core().history.folders(principal), "history_folder")
+            agent = _one("Agent", list(labels), "history_agent", labels)
+            model = _one("Model", core().history.models(principal), "history_model")
+            days = st.date_input("Days, from and to (UTC)", value=[], key="history_days")
+        if number:
+            st.button("Clear", key="history_clear", type="tertiary", on_click=_clear)
     since, until = _between(days)
     chosen = Filters(agent_id=agent, model=model, folder=folder, since=since, until=until)
     narrowed = chosen != Filters()
@@ -70,6 +89,8 @@ def _search() -> str:
         "Search titles and messages", key="history_q", type="search", label_visibility="collapsed",
         placeholder="Search titles and messages", icon=":material/search:", autocomplete="off",
     )  # fmt: skip
+    if not asked:
+        _focus(key="history_focus", height=0)
     words = " ".join((words or "").split())
     st.session_state["history_asked_for"] = words
     if words != asked:
@@ -83,9 +104,14 @@ def _search() -> str:
 def _one(label: str, options: Sequence[str], key: str, labels: dict[str, str] | None = None) -> str | None:
     known = labels or {}
     return st.selectbox(
-        label, options, index=None, key=key, placeholder=label, width=94, label_visibility="collapsed",
-        format_func=lambda one: known.get(one, one), disabled=not options,
+        label, options, index=None, key=key, placeholder="Any", format_func=lambda one: known.get(one, one),
+        disabled=not options,
     )  # fmt: skip
+
+
+def _clear() -> None:
+    for key in _KEYS:
+        st.session_state[key] = () if key == "history_days" else None
 
 
 def _between(days: object) -> tuple[datetime | None, datetime | None]:

@@ -29,6 +29,7 @@ class Acts:
     edit: Callable[[str, str], None]  # with the new text
     switch: Callable[[str], None]
     choose: Callable[[str, str], None]  # an entry of MENU
+    user_id: str  # who may press them: a colleague's question is theirs to edit
     is_own: bool = True
     is_temporary: bool = False
     is_last: bool = True
@@ -55,7 +56,7 @@ def draw_editor(message: Message, acts: Acts) -> bool:
     with st.container(key="editor", border=True):
         st.text_area("Your question", message.content, key=key, height="content", label_visibility="collapsed")
         with st.container(horizontal=True, horizontal_alignment="right"):
-            st.button("Cancel", key=f"cancel-edit-{message.id}", on_click=_edit_none)
+            st.button("Cancel", key=f"cancel-edit-{message.id}", on_click=end_editing)
             st.button(
                 "Send", key=f"send-edit-{message.id}", type="primary", on_click=_send_edit, args=(message.id, key, acts)
             )
@@ -72,10 +73,11 @@ def draw_question_row(message: Message, siblings: Sequence[str], acts: Acts) -> 
         if message.edited_at is not None:
             st.caption("edited")
         _draw_versions(message, siblings, acts)
-        st.button(
-            "Edit", key=f"edit-{message.id}", icon=":material/edit:", type="tertiary",
-            on_click=_edit, args=(message.id,),
-        )  # fmt: skip
+        if message.user_id == acts.user_id:
+            st.button(
+                "Edit", key=f"edit-{message.id}", icon=":material/edit:", type="tertiary",
+                on_click=_edit, args=(message.id,),
+            )  # fmt: skip
 
 
 def draw_reply_row(message: Message, siblings: Sequence[str], acts: Acts) -> None:
@@ -127,17 +129,19 @@ def _edit(message_id: str) -> None:
     st.session_state[_EDITING] = message_id
 
 
-def _edit_none() -> None:
-    st.session_state.pop(_EDITING, None)
-
-
 def _send_edit(message_id: str, key: str, acts: Acts) -> None:
     acts.edit(message_id, st.session_state[key])
 
 
-def edited() -> None:
-    """The changed question was sent: the form goes."""
-    _edit_none()
+def end_editing() -> None:
+    """The form goes: the changed question was sent, or another conversation is shown."""
+    st.session_state.pop(_EDITING, None)
+
+
+def editing() -> str | None:
+    """The id of the question that is being changed."""
+    found: str | None = st.session_state.get(_EDITING)
+    return found
 
 
 def _chosen(message_id: str, acts: Acts) -> None:

@@ -32,12 +32,13 @@ def draw_messages(
     acts: Acts | None,
     target: str | None = None,
     compared: Sequence[str] = (),
+    authors: Mapping[str, str] | None = None,
     share: str | None = None,
 ) -> None:
     """Stored messages, oldest first. `labels`: the models' names as people read them.
 
     `acts`: what can be done about them; None for who may only read. `target`: the id of one that somebody looks for.
-    `share`: the token of the share through which they are read.
+    `authors`: names by user id, where several people ask. `share`: the token of the share through which they are read.
     """
     messages = window.messages
     for number, message in enumerate(messages):
@@ -48,7 +49,7 @@ def draw_messages(
         # that page's elements in it until its own end.
         with st.container(key="target") if message.id == target else nullcontext():
             if message.role == "user":
-                _draw_question(message, window, acts, share)
+                _draw_question(message, window, acts, share, (authors or {}).get(message.user_id))
             else:
                 last = following is None and not window.later
                 _draw_reply(
@@ -56,11 +57,13 @@ def draw_messages(
                 )
 
 
-def _draw_question(message: Message, window: Window, acts: Acts | None, share: str | None) -> None:
+def _draw_question(message: Message, window: Window, acts: Acts | None, share: str | None, author: str | None) -> None:
     """A person's message, as they typed it, with its attachments and its versions."""
     if acts and message_actions.draw_editor(message, acts):
         return
     with st.chat_message("user"):
+        if author:
+            st.caption(plain(author))
         attachments.draw(message.parts, share=share)
         if message.content:
             st.markdown(as_typed(message.content))
@@ -80,9 +83,9 @@ def _draw_reply(
     continued = following is not None and following.role == "assistant"
     with st.chat_message("assistant"):
         draw_body(message, following, share)
-        if note := "Continued after a break." if continued else _note(message):
-            st.markdown(f":gray[{note}]")
-        if share is None:
+        if said := "Continued after a break." if continued else note(message):
+            st.markdown(f":gray[{said}]")
+        if share is None and (acts is None or acts.is_own or message.user_id == acts.user_id):
             st.caption(caption(message, labels), help=_speed(message))
         else:  # what it cost is not the reader's
             st.caption(plain(model_label(message, labels)))
@@ -230,10 +233,11 @@ def _speed(message: Message) -> str | None:
     return "  \n".join(lines) or None
 
 
-def _note(message: Message) -> str:
+def note(message: Message) -> str:
+    """How a reply ended, where it did not simply end."""
     notes = []
-    if trimmed := message.meta.get("trimmed"):
-        notes.append(f"The {whole(int(trimmed))} oldest messages no longer fit this model's window and were left out.")
+    if isinstance(trimmed := message.meta.get("trimmed"), int) and trimmed:
+        notes.append(f"The {whole(trimmed)} oldest messages no longer fit this model's window and were left out.")
     if message.status == "stopped":
         notes.append("Stopped.")
     elif message.status == "interrupted":

@@ -1,5 +1,6 @@
 """A real browser at a real process, with the hostile provider behind it. One server for all journeys of the folder."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -18,7 +19,19 @@ from tests.hostile import Call, HostileProvider
 from tests.serving import Server, Site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, Route, sync_playwright  # noqa: E402
+from playwright.sync_api import (  # noqa: E402
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Playwright,
+    Route,
+    expect,
+    sync_playwright,
+)
+from playwright.sync_api import TimeoutError as TooLate  # noqa: E402
+
+expect.set_options(timeout=15_000)  # as for everything else: a busy machine draws a page in more than 5 s
 
 MODELS = {
     "fast": "ok;n=20",
@@ -173,9 +186,19 @@ class Screen:
     def choose(self, key: str, label: str) -> "Screen":
         """Choose from the select box, or the choice of several, that has this key."""
         field = self.page.locator(f".st-key-{key} input")
-        field.click()
-        self.write(field, label)  # a long list draws only what is in view
-        self.page.get_by_role("option", name=label, exact=True).click()
+        option = self.page.get_by_role("option", name=label, exact=True)
+
+        def chosen() -> bool:
+            """Typed, as a long list draws only what is in view; again where the list was drawn anew meanwhile."""
+            if not field.evaluate("(e, text) => e === document.activeElement && e.value === text", label):
+                field.click()
+                self.write(field, label)
+            with contextlib.suppress(TooLate):
+                option.click(timeout=1000)
+                return True
+            return False
+
+        self.until(chosen, 15)
         return self.ready()
 
     def pick(self, menu: str, entry: str) -> "Screen":

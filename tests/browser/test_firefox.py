@@ -87,7 +87,7 @@ def test_a_reply_in_markdown_is_drawn(person: str, open_tab: Open) -> None:
     reply = ada.messages.nth(1)
     expect(reply.get_by_text("The end.")).to_be_attached()
     for drawn in ("table", "pre code", ".katex", "li"):
-        assert reply.locator(drawn).count() > 0, drawn
+        expect(reply.locator(drawn).first, drawn).to_be_attached()
     assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -126,7 +126,24 @@ def test_a_snippet_never_fails_and_is_made_of_the_text(text: str, query: str) ->
     for piece, hit in snippet(text, parsed):
         assert piece
         if hit:
-            assert piece in text
+            assert normal(piece).replace(" ", "") in normal(text).replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "expected"),
+    [
+        ("## Tuples\n\n| Type | Good for |\n|---|:--|\n| `tuple` | **fixed** things |", "good", "Tuples Type · [Good] for tuple · fixed things "),
+        ("- *first* item\n- [x] see [the docs](http://x.y)", "docs", "• first item • see the [docs]"),
+        ("the **next** year", '"next year"', "the [next year]"),
+        ("> ```python\nx = 2**3 + get_user_by * 2\n```", "get_user_by", "python x = 2**3 + [get_user_by] * 2 "),
+    ],
+)  # fmt: skip
+def test_markdown_is_shown_as_plain_text(text: str, query: str, expected: str) -> None:
+    assert shown(text, query).replace("```", "") == expected
+
+
+def test_a_hit_inside_of_markup_is_shown_with_it() -> None:
+    assert shown("see [docs](http://zebra.org) there", "zebra") == "see [docs](http://[zebra].org) there"
 
 
 @given(TEXTS)

@@ -1,0 +1,16 @@
+"""The foot of a dialog that asks before something is lost."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+
+def draw(label: str, key: str, on_click: Callable[..., None] | None = None, args: tuple[Any, ...] = ()) -> bool:
+    """Cancel on the left, which closes the dialog, and on the right what was asked for; returns whether it is wanted."""
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        if st.button("Cancel", key=f"{key}_cancel"):
+            st.rerun()
+        return st.button(
+            label, key=key, type="primary", icon=":material/delete:", on_click=on_click, args=args
+        )  # fmt: skip
