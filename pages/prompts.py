@@ -5,7 +5,7 @@ import streamlit as st
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 from chatcore.conversations.prompts import Prompt, variables
-from pages.ui import prompt_parts, session
+from pages.ui import composer, prompt_parts, session
 from pages.ui.text import ago, plain
 
 _SHOWN = 30
@@ -48,8 +48,10 @@ def row(principal: Principal, prompt: Prompt) -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             team = " :gray-badge[:material/group: team]" if prompt.is_team else ""
             st.markdown(f"**{plain(prompt.title)}**{team}", width="stretch")
-            if prompt.can_edit:
-                with st.container(horizontal=True, width="content", gap="xsmall"):
+            with st.container(horizontal=True, width="content", gap="xsmall"):
+                if st.button("Use in chat", key=f"use-{prompt.id}", icon=":material/chat_bubble:", type="tertiary"):
+                    use(prompt)
+                if prompt.can_edit:
                     if st.button("Edit", key=f"edit-{prompt.id}", icon=":material/edit:", type="tertiary"):
                         prompt_parts.edit(principal, prompt)
                     if st.button("Delete", key=f"delete-{prompt.id}", icon=":material/delete:", type="tertiary"):
@@ -59,6 +61,15 @@ def row(principal: Principal, prompt: Prompt) -> None:
         names = [f"`{name}`" for name in variables(prompt.text)]
         whose = [] if prompt.is_own else ["a colleague's"]
         st.caption(" · ".join([*whose, f"changed {ago(prompt.updated_at)}", *([", ".join(names)] if names else [])]))
+
+
+def use(prompt: Prompt) -> None:
+    """Go to the chat with the prompt in the input; what it asks for is asked first."""
+    if variables(prompt.text):
+        prompt_parts.use(prompt, composer.put_back)
+    else:
+        composer.put_back(prompt.text)
+        st.switch_page("chat.py")
 
 
 page()

@@ -132,7 +132,10 @@ def _titles(session: Session, principal: Principal, query: Query, filters: Filte
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     place = func.instr if is_sqlite else func.strpos
     spaced = " " + Conversation.title_words + " "
-    stands = [place(spaced, f" {' '.join(term.words)}{'' if term.prefix else ' '}") > 0 for term in query.terms]
+    looked_for = [" ".join(term.words) for term in query.terms]
+    stands = [place(Conversation.title_words, words) > 0 for words in looked_for]  # most are out, and need no copy
+    ends = ("" if term.prefix else " " for term in query.terms)
+    stands += [place(spaced, f" {words}{end}") > 0 for words, end in zip(looked_for, ends, strict=True)]
     conditions = [allowed(principal, filters), *between(filters, Conversation.last_message_at), *stands]
     found = select(Conversation.id, Conversation.title, Conversation.last_message_at, Conversation.archived_at)
     newest = found.where(*conditions).order_by(Conversation.last_message_at.desc(), Conversation.id.desc()).limit(limit)

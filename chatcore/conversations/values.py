@@ -42,7 +42,8 @@ class Message:
 class Conversation:
     """One conversation. `settings` holds the temperature and max tokens that its person chose.
 
-    `user_id`: whose it is. `expires_at`: set on a temporary chat. `summary`: a `Summary` as a mapping, None without.
+    `user_id`: whose it is. `expires_at`: set on a temporary chat. `summary`: None without one, else its
+    `text`, the message it reaches `up_to`, and the model, cost and time of it; `edited` where a person changed it.
     """
 
     id: str

@@ -138,6 +138,8 @@ def _pieces(
 ) -> tuple[tuple[str, bool], ...]:
     """The best place of `text`. `before`, `behind`: something was cut off there already."""
     begin, end = _window(text, spots, around)
+    while begin and text[begin] in " ·•":
+        begin += 1
     pieces: list[tuple[str, bool]] = [("…" if before or begin else "", False)]
     at = begin
     for start, stop, _ in spots:
@@ -163,9 +165,9 @@ def _widened(text: str, begin: int, end: int) -> tuple[int, int]:
 
 # What stands at the beginning of a line or is one, then what stands around words; not `2**3`, and not `a_b`.
 _MARKUP: Final = (
+    (re.compile(r"^[ \t]*(?:>[ \t]?)+", re.M), ""),
     (re.compile(r"^[ \t]*(?:```|~~~).*$", re.M), ""),
     (re.compile(r"^[ \t]*(?=[^\n]*---)[|:\- \t]+$", re.M), ""),
-    (re.compile(r"^[ \t]*(?:>[ \t]?)+", re.M), ""),
     (re.compile(r"^[ \t]*#{1,6}[ \t]+", re.M), ""),
     (re.compile(r"^[ \t]*[-*+][ \t]+(?:\[[ xX]\][ \t]+)?", re.M), "• "),
     (re.compile(r"^[ \t]*\|[ \t]*|[ \t]*\|[ \t]*$", re.M), ""),

@@ -15,31 +15,36 @@ from pages.ui.text import plain
 log = logging.getLogger("chatcore.pages")
 
 _FORMATS: Final = {
-    "pdf": ("PDF", ":material/picture_as_pdf:", "To print, or to send to somebody. The messages that are shown."),
-    "markdown": ("Markdown", ":material/article:", "Text for notes and wikis. The messages that are shown."),
-    "json": ("JSON", ":material/data_object:", "Complete, with every branch. Chatcore can import it again."),
+    "pdf": ("PDF", ":material/picture_as_pdf:"),
+    "markdown": ("Markdown", ":material/article:"),
+    "json": ("JSON", ":material/data_object:"),
 }
+_HOW: Final = """
+PDF to print or to send, Markdown for notes and wikis: the messages that are shown. JSON is complete, with every branch,
+and Chatcore can import it again.
+"""
 
 
 @st.fragment
 def draw(principal: Principal, conversation_id: str) -> None:
-    """Three formats; a file is made when its button is pressed, and handed out by a second one that names it."""
+    """Three formats; a file is made when its button is pressed, and handed out by a second one."""
     thoughts = st.checkbox(
         "With the models' thinking", key="export_thinking", help="In the PDF and in Markdown. JSON always holds it."
     )
     asked = None
     with st.container(horizontal=True, key="export_formats"):
-        for kind, (label, icon, hint) in _FORMATS.items():
-            if st.button(label, key=f"export_{kind}", icon=icon, help=hint):
+        for kind, (label, icon) in _FORMATS.items():
+            if st.button(label, key=f"export_{kind}", icon=icon):
                 asked = kind
+    st.caption(_HOW)
     if asked is None:
         return
     with st.spinner(f"Making the {_FORMATS[asked][0]} file…"):
         file = _tried(lambda: _made(principal, conversation_id, asked, thoughts))
     if file is not None:
         st.download_button(
-            f"Download {plain(file.name)} ({_size(len(file.data))})", file.data, file.name, file.media_type,
-            key="export_download", type="primary", icon=":material/download:", on_click="ignore", wrap=True,
+            f"Download {_FORMATS[asked][0]} ({_size(len(file.data))})", file.data, file.name, file.media_type,
+            key="export_download", type="primary", icon=":material/download:", on_click="ignore", help=plain(file.name),
         )  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def _delete(principal: Principal, rows: Sequence[HistoryRow]) -> None:
         st.markdown(f"**{count(len(rows))}** and all their branches will be gone for everybody they are shared with:")
         more = [f"- and {len(rows) - _NAMED:,} more"] if len(rows) > _NAMED else []
         st.markdown("\n".join([*(f"- {plain(row.title) or 'Untitled'}" for row in rows[:_NAMED]), *more]))
-    st.markdown("This cannot be undone. What was spent stays on the usage page.")
+    st.markdown("This cannot be undone. What it cost stays on the usage page.")
     label = "Delete" if len(rows) == 1 else f"Delete {count(len(rows))}"
     if confirm.draw(label, "history_delete", on_click=_now, args=(principal, "delete", rows)):
         st.rerun()

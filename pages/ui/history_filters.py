@@ -24,16 +24,28 @@ _KEYS: Final = ("history_folder", "history_agent", "history_model", "history_day
 _focus = st.components.v2.component(
     "chatcore_focus",
     js="""
-const done = new WeakSet()
-export default function ({ parentElement }) {
-  if (done.has(parentElement)) return
-  done.add(parentElement)
-  if (!window.matchMedia("(pointer: fine)").matches) return
-  for (const wait of [0, 200]) setTimeout(() => {
-    const field = document.querySelector(".st-key-history_q input")
-    const at = document.activeElement
-    if (field && (!at || at === document.body || at.closest("[data-testid='stSidebar']"))) field.focus()
-  }, wait)
+const opened = new WeakSet()
+const focus = (asked) => {
+  const field = document.querySelector(".st-key-history_q input")
+  const at = document.activeElement
+  if (field && (asked || !at || at === document.body || at.closest("[data-testid='stSidebar']"))) field.focus()
+}
+export default function ({ data, parentElement }) {
+  if (!opened.has(parentElement)) {
+    opened.add(parentElement)
+    if (data.open && window.matchMedia("(pointer: fine)").matches) for (const wait of [0, 200]) setTimeout(focus, wait)
+  }
+  // The search button leads here, too, and then nothing is opened.
+  const onClick = (event) => { if (event.target.closest?.(".st-key-search button")) setTimeout(focus, 300, true) }
+  const onKey = (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") setTimeout(focus, 300, true)
+  }
+  document.addEventListener("click", onClick, true)
+  document.addEventListener("keydown", onKey, true)
+  return () => {
+    document.removeEventListener("click", onClick, true)
+    document.removeEventListener("keydown", onKey, true)
+  }
 }
 """,
 )
@@ -89,8 +101,7 @@ def _search() -> str:
         "Search titles and messages", key="history_q", type="search", label_visibility="collapsed",
         placeholder="Search titles and messages", icon=":material/search:", autocomplete="off",
     )  # fmt: skip
-    if not asked:
-        _focus(key="history_focus", height=0)
+    _focus(data={"open": not asked}, key="history_focus", height=0)
     words = " ".join((words or "").split())
     st.session_state["history_asked_for"] = words
     if words != asked:

@@ -1,10 +1,11 @@
-"""Parts of the history page: a conversation's line, a hit of a search, and what is said where there is nothing."""
+"""Parts of the history page: a conversation's line, the hits of a search, and what is said where there is nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from chatcore.accounts import Principal
 from chatcore.conversations.history import Found, HistoryRow, Hit, SharedRow
@@ -33,8 +34,12 @@ def draw_row(principal: Principal, row: HistoryRow, agents: Mapping[str, str], m
 
 def open_link(title: str, conversation_id: str, message_id: str | None = None, icon: str | None = None) -> None:
     """A link to a conversation, at one of its messages."""
+    _link(plain(title) or "Untitled", conversation_id, message_id, icon)
+
+
+def _link(label: str, conversation_id: str, message_id: str | None = None, icon: str | None = None) -> None:
     place = {"c": conversation_id} | ({"m": message_id} if message_id else {})
-    st.page_link("chat.py", label=plain(title) or "Untitled", icon=icon, query_params=place, width="stretch")
+    st.page_link("chat.py", label=label, icon=icon, query_params=place, width="stretch")
 
 
 def _facts(row: HistoryRow, agents: Mapping[str, str], models: Mapping[str, str]) -> list[str]:
@@ -57,15 +62,38 @@ def draw_bulk(principal: Principal, rows: Sequence[HistoryRow], chosen: Sequence
         st.button("None", type="tertiary", on_click=acts.tick_all, args=(rows, False))
 
 
-def draw_hit(hit: Hit) -> None:
-    """A place where the words stand."""
-    with st.container(key=f"history-hit-{hit.message_id or hit.conversation_id}", gap=None):
-        open_link(hit.title, hit.conversation_id, hit.message_id)
-        role = _ROLES.get(hit.role or "", "") if hit.message_id else "Title"
-        archived = " · archived" if hit.archived else ""
-        st.caption(f"{role} · {hit.created_at:%-d %b %Y}{archived}")
-        if hit.message_id:
-            st.markdown(marked(hit.snippet), anchors=False)
+def draw_hits(hits: Sequence[Hit]) -> None:
+    """The places in one conversation where the words stand, the first one at once."""
+    first, *others = hits
+    with _place(first):
+        _link(_title(first), first.conversation_id, first.message_id)
+        st.caption(_where(first) + (" · archived" if first.archived else ""))
+        _draw_snippet(first)
+    if others:
+        places = f"{len(others):,} more place{'' if len(others) == 1 else 's'} in this conversation"
+        with st.expander(places, key=f"history-others-{first.conversation_id}", type="compact"):
+            for hit in others:
+                with _place(hit):
+                    _link(plain(_where(hit)), hit.conversation_id, hit.message_id)
+                    _draw_snippet(hit)
+
+
+def _place(hit: Hit) -> DeltaGenerator:
+    return st.container(key=f"history-hit-{hit.message_id or hit.conversation_id}", gap=None)
+
+
+def _title(hit: Hit) -> str:
+    return plain(hit.title) or "Untitled" if hit.message_id else marked(hit.snippet)
+
+
+def _draw_snippet(hit: Hit) -> None:
+    if hit.message_id:
+        st.markdown(marked(hit.snippet), anchors=False)
+
+
+def _where(hit: Hit) -> str:
+    role = _ROLES.get(hit.role or "", "") if hit.message_id else "Title"
+    return f"{role} · {hit.created_at:%-d %b %Y, %H:%M} UTC"
 
 
 def marked(pieces: Sequence[tuple[str, bool]]) -> str:
@@ -85,15 +113,20 @@ def draw_found(found: Found, words: str, *, more: bool) -> None:
         hint = " The search ended before the oldest messages: add a rarer word." if found.capped else ""
         draw_nothing(f"Nothing found for “{words}”", f"Try fewer words, another spelling, or fewer filters.{hint}")
         return
+    together: dict[str, list[Hit]] = {}
+    for hit in found.hits:
+        together.setdefault(hit.conversation_id, []).append(hit)
     number = len(found.hits)
     if found.capped:
         st.caption("These words are in many places. The newest stand here: add a word to find older ones.")
     elif more:
         st.caption(f"The best {number:,} places")
     else:
-        st.caption(f"{number:,} place{'' if number == 1 else 's'}, best first")
-    for hit in found.hits:
-        draw_hit(hit)
+        places = f"{number:,} place{'' if number == 1 else 's'}"
+        where = f" in {acts.count(len(together))}" if len(together) < number else ""
+        st.caption(f"{places}{where}, best first")
+    for hits in together.values():
+        draw_hits(hits)
 
 
 def draw_shared(rows: Sequence[SharedRow]) -> None:

@@ -1,5 +1,6 @@
 """Import and export on the history page: choose a file, follow it, read what came of it; everything as one file."""
 
+import time
 from functools import partial
 from typing import Final
 
@@ -15,6 +16,10 @@ from pages.ui.text import plain
 
 _PROBLEM: Final = "import_problem"
 _SEEN: Final = "import_seen"  # the id of the last import whose result was put away
+_EXPORT: Final = "export_everything"  # Streamlit forgets a button when another page is drawn
+_LASTING: Final = 600.0  # seconds that a result stands at most
+_MOST_KNOWN: Final = 1_000
+_ended: dict[str, float] = {}  # imports of this process whose result was drawn: since when
 _VERSION: Final = "import_version"  # with other keys they are another popover and uploader: closed and empty
 _EVERY: Final = 1.0  # seconds
 _HOW: Final = f"""
@@ -35,6 +40,8 @@ def draw(principal: Principal) -> None:
 
 def draw_buttons(principal: Principal) -> None:
     """Import and Export everything."""
+    if _EXPORT not in st.session_state:
+        _forget_seen(principal)
     version = st.session_state.get(_VERSION, 0)
     with st.container(horizontal=True, key="import_export"):
         with st.popover("Import", icon=":material/upload:", key=f"import_popover-{version}"):
@@ -46,7 +53,7 @@ def draw_buttons(principal: Principal) -> None:
             )  # fmt: skip
         st.download_button(
             "Export everything", partial(_everything, principal), f"chatcore-{utcnow():%Y-%m-%d}.json",
-            "application/json", key="export_everything", icon=":material/download:", on_click="ignore",
+            "application/json", key=_EXPORT, icon=":material/download:", on_click="ignore",
             help="All your conversations but temporary ones, with their files, as one JSON file.",
         )  # fmt: skip
 
@@ -75,10 +82,24 @@ def _everything(principal: Principal) -> bytes:
     return "".join(core().imports.export_all(principal)).encode()
 
 
-def _shown(principal: Principal) -> ImportProgress | None:
-    """The newest import, unless its result was put away."""
+def _forget_seen(principal: Principal) -> None:
+    """On arriving at the page: a result that was drawn before has been read."""
     newest = next(iter(core().imports.mine(principal)), None)
-    return newest if newest and newest.id != st.session_state.get(_SEEN) else None
+    if newest is not None and newest.id in _ended:
+        st.session_state[_SEEN] = newest.id
+
+
+def _shown(principal: Principal) -> ImportProgress | None:
+    """The newest import, unless its result was put away or has stood long enough."""
+    newest = next(iter(core().imports.mine(principal)), None)
+    if newest is None or newest.state == "running":
+        return newest
+    if newest.id == st.session_state.get(_SEEN):
+        return None
+    if len(_ended) >= _MOST_KNOWN and newest.id not in _ended:
+        _ended.pop(next(iter(_ended)))
+    since = _ended.setdefault(newest.id, time.monotonic())
+    return newest if time.monotonic() - since < _LASTING else None
 
 
 def _draw_import(was_running: bool) -> None:
@@ -92,8 +113,10 @@ def _draw_import(was_running: bool) -> None:
         return
     if was_running:
         st.rerun()  # the list of conversations is another one now, and nothing needs to be looked at every second
-    _draw_result(found)
-    st.button("Dismiss", key="import_dismiss", type="tertiary", on_click=_dismiss, args=(found.id,))
+    with st.container(key="import_note", gap="xsmall"):
+        _draw_result(found)
+        st.button("Dismiss", key="import_dismiss", type="tertiary", icon=":material/close:", on_click=_dismiss,
+                  args=(found.id,))  # fmt: skip
 
 
 def _draw_result(found: ImportProgress) -> None:

@@ -9,6 +9,7 @@ from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 from chatcore.conversations.prompts import MAX_TEXT, MAX_TITLE, Prompt, fill, variables
 from chatcore.errors import ChatcoreError, NotFound
+from pages.ui import confirm
 from pages.ui.text import plain
 
 Insert = Callable[[str], None]
@@ -78,12 +79,38 @@ def _label(prompt: Prompt) -> str:
 def _draw_form(prompt: Prompt, insert: Insert) -> None:
     st.markdown(f"**{plain(prompt.title)}**")
     with st.form(f"fill-{prompt.id}", border=False):
-        for name, default in variables(prompt.text).items():
-            # An area, as what is asked for may be code or a letter.
-            st.text_area(plain(name), key=f"fill-{prompt.id}-{name}", placeholder=default, height=68)
+        _draw_fields(prompt)
         with st.container(horizontal=True, horizontal_alignment="right"):
             st.form_submit_button("Back", on_click=_back)
             st.form_submit_button("Insert", type="primary", on_click=_insert_filled, args=(prompt, insert))
+
+
+def _draw_fields(prompt: Prompt) -> None:
+    """A field for each variable; an area for one that has a line of the prompt to itself: code, or a letter."""
+    alone = {name for line in prompt.text.splitlines() if _is_variable(line) for name in variables(line)}
+    for name, default in variables(prompt.text).items():
+        key = f"fill-{prompt.id}-{name}"
+        if name in alone or "\n" in default:
+            st.text_area(plain(name), key=key, placeholder=default, height=96)
+        else:
+            st.text_input(plain(name), key=key, placeholder=default)
+
+
+def _is_variable(line: str) -> bool:
+    line = line.strip()
+    return line.startswith("{{") and line.find("}}") == len(line) - 2
+
+
+@st.dialog("Use in chat")
+def use(prompt: Prompt, insert: Insert) -> None:
+    """Ask for the variables of a prompt, then open the chat page with it; `insert(text)` hands it on."""
+    st.markdown(f"**{plain(prompt.title)}**")
+    with st.form(f"use-{prompt.id}", border=False):
+        _draw_fields(prompt)
+        wanted = st.form_submit_button("Use in chat", type="primary", icon=":material/chat_bubble:")
+    if wanted:
+        insert(_filled(prompt))
+        st.switch_page("chat.py")
 
 
 def _choose(prompt: Prompt, insert: Insert) -> None:
@@ -94,8 +121,11 @@ def _choose(prompt: Prompt, insert: Insert) -> None:
 
 
 def _insert_filled(prompt: Prompt, insert: Insert) -> None:
-    names = variables(prompt.text)
-    _insert(fill(prompt.text, {name: st.session_state[f"fill-{prompt.id}-{name}"] for name in names}), insert)
+    _insert(_filled(prompt), insert)
+
+
+def _filled(prompt: Prompt) -> str:
+    return fill(prompt.text, {name: st.session_state[f"fill-{prompt.id}-{name}"] for name in variables(prompt.text)})
 
 
 def _insert(text: str, insert: Insert) -> None:
@@ -131,12 +161,12 @@ def edit(principal: Principal, prompt: Prompt | None) -> None:
         _done("The prompt is saved.")
 
 
-@st.dialog("Delete the prompt?")
+@st.dialog("Delete for good?")
 def remove(principal: Principal, prompt: Prompt) -> None:
     """Delete a prompt, after a word of warning."""
-    whose = "for you and everybody of your team" if prompt.is_team else "for good"
-    st.markdown(f"**{plain(prompt.title)}** will be gone {whose}. This cannot be undone.")
-    if not st.button("Delete", key="delete_prompt", type="primary", icon=":material/delete:"):
+    whose = " for you and everybody of your team" if prompt.is_team else ""
+    st.markdown(f"“{plain(prompt.title)}” will be gone{whose}. This cannot be undone.")
+    if not confirm.draw("Delete", "delete_prompt"):
         return
     try:
         core().prompts.delete(principal, prompt.id)

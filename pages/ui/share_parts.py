@@ -1,5 +1,6 @@
 """Parts of sharing: the dialog that makes and revokes shares, and a shared conversation as its reader sees it."""
 
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
@@ -10,19 +11,24 @@ from chatcore.bootstrap import core
 from chatcore.conversations import WINDOW, Conversation, Window
 from chatcore.conversations.sharing import Kind, Share
 from chatcore.conversations.shown import Shared
+from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
 from pages.ui import session
 from pages.ui.messages import draw_messages
 from pages.ui.text import ago, plain
 
-_KINDS: Final[dict[Kind, str]] = {"team": ":material/group: The team", "link": ":material/link: By link"}
-_ENDS: Final = {1: "After a day", 7: "After 7 days", 30: "After 30 days", None: "Never"}
-_WHO: Final[dict[Kind, str]] = {
-    "team": "Everybody of your team can read it and finds it among the shared conversations.",
-    "link": "Whoever of your team has the link can read it, once they have signed in. Nobody outside can.",
+_KINDS: Final[dict[Kind, str]] = {
+    "team": ":material/group: Your whole team",
+    "link": ":material/link: Link, for colleagues who are signed in",
 }
+_WHO: Final[dict[Kind, str]] = {
+    "team": "Every colleague can read it, and finds it on the page Shared.",
+    "link": "Every colleague to whom you give the link can read it. Nobody outside your team can.",
+}
+_ENDS: Final = {1: "After a day", 7: "After 7 days", 30: "After 30 days", None: "Never"}
 _PROBLEM: Final = "share_problem"
 _SEEN: Final = "They see your name, and no costs."
+_MOMENT: Final = "%-d %B, %H:%M"
 
 
 @st.dialog("Share", width="medium")
@@ -31,16 +37,18 @@ def dialog(principal: Principal, conversation: Conversation, message_id: str | N
     st.markdown(f"**{plain(conversation.title)}**")
     if problem := st.session_state.pop(_PROBLEM, None):
         st.error(problem)
-    _draw_form(principal, conversation, message_id)
+    made = _draw_form(principal, conversation, message_id)
     try:
         shares = core().shares.of(principal, conversation.id)
     except ChatcoreError as error:
         st.error(str(error))
         return
-    if shares:
-        st.subheader("Shared now", anchor=False)
-    for share in shares:
-        _draw_share(principal, share)
+    new, known = ([one for one in shares if (one.id == made) is is_new] for is_new in (True, False))
+    for heading, some in (("Shared", new), ("Also shared" if new else "Shared now", known)):
+        if some:
+            st.subheader(heading, anchor=False)
+        for share in some:
+            _draw_share(principal, share)
 
 
 def address(handle: str) -> str:
@@ -48,14 +56,15 @@ def address(handle: str) -> str:
     return f"{session.app_url()}/shared?{urlencode({'s': handle})}"
 
 
-def _draw_form(principal: Principal, conversation: Conversation, message_id: str | None) -> None:
+def _draw_form(principal: Principal, conversation: Conversation, message_id: str | None) -> str | None:
+    """What is shared with whom; returns the id of the share that was made in this run."""
     key = f"share-{conversation.id}"
-    kind = st.segmented_control("With", list(_KINDS), default="team", required=True, format_func=_KINDS.__getitem__,
-                                key=f"{key}-kind")  # fmt: skip
+    kind = st.radio("Who can read it", list(_KINDS), format_func=_KINDS.__getitem__, captions=list(_WHO.values()),
+                    key=f"{key}-kind")  # fmt: skip
     until = message_id or conversation.head_message_id
     fixed = "Only up to this message" if message_id else "Only what is there now"
     live = st.radio(
-        "What", (False, True) if until else (True,), key=f"{key}-live",
+        "What they see", (False, True) if until else (True,), key=f"{key}-live",
         format_func=lambda is_live: "Live: what is said later, too" if is_live else fixed,
     )  # fmt: skip
     can_reply, days = False, None
@@ -63,16 +72,19 @@ def _draw_form(principal: Principal, conversation: Conversation, message_id: str
         days = st.selectbox("The link ends", list(_ENDS), index=1, format_func=_ENDS.__getitem__, key=f"{key}-days")
     elif live:
         can_reply = st.toggle("They may reply", key=f"{key}-reply", help="What they ask is billed to them.")
-    st.caption(f"{_WHO[kind]} {_SEEN}")
-    if not st.button("Share", key=f"{key}-create", type="primary", icon=":material/share:"):
-        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        asked = st.button("Share", key=f"{key}-create", type="primary", icon=":material/share:")
+        st.caption(_SEEN)
+    if not asked:
+        return None
     try:
-        core().shares.create(
+        return core().shares.create(
             principal, conversation.id, kind=kind, can_reply=can_reply, days=days,
             up_to_message_id=None if live else until,
-        )  # fmt: skip
+        ).id  # fmt: skip
     except ChatcoreError as error:
         st.error(str(error))
+        return None
 
 
 def _draw_share(principal: Principal, share: Share) -> None:
@@ -89,10 +101,16 @@ def _draw_share(principal: Principal, share: Share) -> None:
 
 
 def _facts(share: Share) -> list[str]:
-    facts = ["may reply" if share.can_reply else "read-only", "up to a message" if share.up_to_message_id else "live"]
+    what = f"as of {_moment(share.created_at)}" if share.up_to_message_id else "live"
+    facts = [what, "may reply" if share.can_reply else "read-only"]
     if share.expires_at is not None:
-        facts.append(f"ends {share.expires_at:%-d %B, %H:%M} UTC")
-    return [*facts, f"shared {ago(share.created_at)}"]
+        facts.append(f"ends {share.expires_at:{_MOMENT}} UTC")
+    return facts if share.up_to_message_id else [*facts, f"shared {ago(share.created_at)}"]
+
+
+def _moment(moment: datetime) -> str:
+    """`21:12 UTC` for today, else with its date."""
+    return f"{moment:%H:%M} UTC" if moment.date() == utcnow().date() else f"{moment:{_MOMENT}} UTC"
 
 
 def _revoke(principal: Principal, share_id: str) -> None:
@@ -105,14 +123,15 @@ def _revoke(principal: Principal, share_id: str) -> None:
 def draw_shared(principal: Principal, handle: str, shared: Shared) -> None:
     """A shared conversation to read, with what its reader can do."""
     st.title(plain(shared.title), anchor=False)
-    facts = [f"Shared by {plain(shared.author)}", "live" if shared.is_live else f"as of {ago(shared.created_at)}"]
+    facts = [f"Shared by {plain(shared.author)}", "live" if shared.is_live else f"as of {_moment(shared.created_at)}"]
     if shared.expires_at is not None:
-        facts.append(f"until {shared.expires_at:%-d %B, %H:%M} UTC")
+        facts.append(f"until {shared.expires_at:{_MOMENT}} UTC")
     st.caption(" · ".join(facts))
     with st.container(horizontal=True, key="shared_actions"):
         if shared.conversation_id is not None:
-            st.page_link("chat.py", label="Reply in this conversation", icon=":material/reply:",
-                         query_params={"c": shared.conversation_id})  # fmt: skip
+            label = "Reply in this conversation, billed to you"
+            if st.button(label, key="reply_shared", icon=":material/reply:"):
+                st.switch_page("chat.py", query_params={"c": shared.conversation_id})
         if st.button("Continue in a copy of my own", key="copy_shared", icon=":material/content_copy:"):
             _copy(principal, handle)
     if shared.earlier:

@@ -37,9 +37,9 @@ from tests.conftest import add_person
 LONG: Final = 10_000
 BRANCHES: Final = 500
 FORKED: Final = 2_000
-MOST_RATIO: Final = 4.0  # of opening: 30 messages are drawn beside 10
+MOST_RATIO: Final = 2.0  # of opening with ten messages in view
 MOST_MS: Final = 50.0  # of opening, p95
-MOST_WAIT_MS: Final = 250.0  # of another write: the words of running replies are written four times a second
+MOST_WAIT_MS: Final = 300.0  # of another write: words wait 250 ms for theirs, and may be lost for 500
 _SAID: Final = texts(7)
 _BATCH: Final = 1_000
 
@@ -210,8 +210,9 @@ def cases(db: Database, house: House) -> list[Case]:
         return work
 
     return [
-        Case("open, branches spread", lambda: talks.window(who, long.id), open_short, opens=True),
-        Case("open, 500 replies to one question", lambda: talks.window(who, wide.id), open_short, opens=True),
+        Case("open with 10 in view", lambda: talks.window(who, long.id, 10), open_short, opens=True),
+        Case("open with 30, branches spread", lambda: talks.window(who, long.id), open_short),
+        Case("open with 30, 500 replies to one question", lambda: talks.window(who, wide.id), open_short),
         Case(
             "open around a message 9,000 above",
             lambda: talks.window(who, long.id, around=far),
@@ -258,7 +259,7 @@ def run(db: Database, kind: str, options: argparse.Namespace) -> list[str]:
         ratio, waits = long.p50 / short.p50, "" if math.isnan(long.waits) else f"{long.waits:.0f}"
         figures = (long.least, long.p50, long.p95, short.least, short.p50, ratio)
         rows.append((name, *(f"{one:.2f}" for one in figures), waits))
-        if opens and (ratio > MOST_RATIO or long.p95 > MOST_MS):
+        if (opens and ratio > MOST_RATIO) or (name.startswith("open with") and long.p95 > MOST_MS):
             faults.append(f"{kind}, {name}: {ratio:.1f} times the short one, p95 {long.p95:.1f} ms")
         if long.waits > MOST_WAIT_MS:
             faults.append(f"{kind}, {name}: another write waits {long.waits:.0f} ms")

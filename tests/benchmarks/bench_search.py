@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -87,9 +88,26 @@ def fill(db: Database, messages: int) -> None:
         who = add_person(db, name)
         seed_conversations(db, who.tenant_id, who.user_id, count // 10, count, now=now, text=texts(len(name)))
     titles(db)
-    index_all(db)
+    with without_gin(db):
+        index_all(db)
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE" if db.is_sqlite else "VACUUM ANALYZE"))
+
+
+@contextmanager
+def without_gin(db: Database) -> Iterator[None]:
+    """PostgreSQL sorts all words at once in a minute, and one message after the other in half an hour."""
+    if db.is_sqlite:
+        yield
+        return
+    with db.engine.begin() as connection:
+        made = text("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_message_search_words'")
+        definition = connection.execute(made).scalar_one()
+        connection.execute(text("DROP INDEX ix_message_search_words"))
+    yield
+    with db.engine.begin() as connection:
+        connection.execute(text("SET LOCAL maintenance_work_mem = '1GB'"))
+        connection.execute(text(definition))
 
 
 def titles(db: Database) -> None:
@@ -152,10 +170,10 @@ def measure(db: Database, times: int) -> tuple[list[tuple[str, ...]], list[str]]
     for who in (big, small):
         calls: list[tuple[str, Callable[[], object]]] = []
         for name, query, filters in asked:
-            found = history.find(who, query, filters, 20)
+            first = history.find(who, query, filters, 20)
             calls.append(
                 (
-                    f"{name} ({len(found.hits)}{'+' if found.capped else ''})",
+                    f"{name} ({len(first.hits)}{'+' if first.capped else ''})",
                     lambda who=who, q=query, f=filters: history.find(who, q, f, 20),
                 )
             )
@@ -164,8 +182,9 @@ def measure(db: Database, times: int) -> tuple[list[tuple[str, ...]], list[str]]
         )
         calls.append(("list, one model", lambda who=who: history.page(who, rare_model, offset=0, limit=30)))
         for name, work in calls:
-            p50, p95 = spread(timed(work, times), 50, 95)
-            rows.append((f"{who.username}: {name}", f"{p50:.1f}", f"{p95:.1f}"))
+            found = timed(work, times)
+            p50, p95 = spread(found, 50, 95)
+            rows.append((f"{who.username}: {name}", f"{min(found):.1f}", f"{p50:.1f}", f"{p95:.1f}"))
             if p95 > MOST_MS:
                 faults.append(f"{who.username}, {name}: {p95:.0f} ms > {MOST_MS:g} ms")
     return rows, faults
@@ -197,7 +216,7 @@ def run(db: Database, kind: str, options: argparse.Namespace) -> list[str]:
     fill(db, options.messages)
     print(f"\n{kind}: {options.messages:,} messages, filled in {time.monotonic() - start:.0f} s")
     rows, faults = measure(db, options.times)
-    print(table([(f"{kind}: {options.times} searches each (hits shown)", "p50 ms", "p95 ms"), *rows]))
+    print(table([(f"{kind}: {options.times} searches each (hits shown)", "least ms", "p50 ms", "p95 ms"), *rows]))
     p50, p95 = adding(db)
     print(f"indexing a message of 300 words: p50 {p50:.2f} ms, p95 {p95:.2f} ms")
     return [f"{kind}: {fault}" for fault in faults]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal
@@ -23,9 +23,10 @@ from chatcore.db.tables import (
     Turn,
     TurnChunk,
     UsageMetric,
+    User,
     utcnow,
 )
-from chatcore.errors import Conflict, InvalidInput, NotFound
+from chatcore.errors import Conflict, DatabaseError, InvalidInput, NotFound
 from chatcore.ids import new_id
 from tests.conversations.test_search import Library, share
 
@@ -129,6 +130,14 @@ def test_what_colleagues_share_with_the_team(library: Library) -> None:
     assert (row.conversation_id, row.title, row.author, row.can_reply) == (place, "Plan", library.ann.name, True)
     assert library.history.shared_with_me(library.ann) == []
     assert library.history.shared_with_me(library.cleo) == []
+
+
+def test_nothing_of_a_disabled_colleague_is_shared(library: Library) -> None:
+    share(library, library.new(library.ann))
+    assert len(library.history.shared_with_me(library.bob)) == 1
+    disabled = update(User).where(User.id == library.ann.user_id).values(disabled_at=NOW)
+    library.db.write(lambda session: session.execute(disabled))
+    assert library.history.shared_with_me(library.bob) == []
 
 
 # --- many at once ---------------------------------------------------------------------------------------------------
@@ -265,6 +274,60 @@ def test_deleting_takes_all_but_the_ledger(library: Library) -> None:
     assert hanging(library, kept) == before
     assert all(before[table.__tablename__] for table in HANGING)
     assert set(library.places("unicorn")) == {kept}
+
+
+def test_many_are_deleted_in_small_transactions(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [library.new(library.ann, *["unicorn"] * 3) for _ in range(22)]
+    write, sizes = library.db.write, list[int]()
+    mine = select(func.count()).select_from(Conversation).where(Conversation.user_id == library.ann.user_id)
+
+    def counted(work: Callable[[Session], Any]) -> Any:
+        def watched(session: Session) -> Any:
+            before = session.scalar(mine) or 0
+            done = work(session)
+            sizes.append(before - (session.scalar(mine) or 0))
+            return done
+
+        done = write(watched)
+        assert listed(library) == [], "they are gone at once and together"
+        return done
+
+    monkeypatch.setattr(library.db, "write", counted)
+    library.history.delete(library.ann, made)
+    assert max(sizes) <= 5
+    assert sum(sizes) == 22
+    assert library.rows() == 0
+
+
+def test_a_long_conversation_is_taken_out_of_the_index_in_parts(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "_ENTRIES", erasing._ENTRIES.limit(4))
+    place = library.new(library.ann, *[f"unicorn {number}" for number in range(11)])
+    kept = library.new(library.ann, "unicorn")
+    library.history.delete(library.ann, [place])
+    assert library.places("unicorn") == [kept]
+    assert library.rows() == 1
+
+
+def test_a_deletion_that_was_cut_short_is_finished_later(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [library.new(library.ann, "unicorn") for _ in range(12)]
+    write, left = library.db.write, [3]
+
+    def dies(work: Callable[[Session], Any]) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise DatabaseError("away")
+        return write(work)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(library.db, "write", dies)
+        library.history.delete(library.ann, made)
+    assert listed(library) == library.places("unicorn") == []
+    assert 0 < len(stored(library, made)) <= 12
+    library.db.write(lambda session: erasing.erase(session, erasing.expired(session)))
+    assert stored(library, made) == []
+    assert library.rows() == 0
 
 
 def test_a_running_reply_is_not_deleted_under_its_reader(library: Library) -> None:

@@ -548,6 +548,97 @@ def test_two_messages_of_one_id_are_both_kept(house: House) -> None:
     assert house.load(house.ann, body.encode()).unchanged == 1
 
 
+def ours(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A conversation in our own form, of messages that follow each other where they do not say otherwise."""
+    made: list[dict[str, Any]] = []
+    for number, message in enumerate(messages, 1):
+        above = made[-1]["id"] if made else None
+        made.append({"id": str(number), "parent_id": above, "role": "user", "content": "x"} | message)
+    whole = {"format": "chatcore.conversations", "version": 1, "id": "9", "title": "Ours", "attachments": []}
+    return whole | {"messages": made, "head_message_id": made[-1]["id"]} | more
+
+
+@pytest.mark.parametrize("kind", ["ours", "chatgpt", "open_webui"])
+def test_a_message_without_end_is_cut_with_a_note(house: House, kind: str) -> None:
+    long = "word " * 200_000
+    what: Any = {
+        "ours": ours({"content": long, "parts": [{"type": "text", "text": long}]}),
+        "chatgpt": [tree(("q", None, said("user", long)))],
+        "open_webui": [{"id": "c", "chat": {"history": {"messages": {"q": {"role": "user", "content": long}}}}}],
+    }[kind]
+    done = house.load(house.ann, what)
+    assert (done.state, done.messages) == ("done", 1)
+    assert done.problems[0].startswith("A message of “")
+    assert "500,000 characters" in done.problems[0]
+    (row,) = house.mine(house.ann)
+    (message,) = house.messages(row.id)
+    for text in (message.content, *(part["text"] for part in message.parts)):
+        assert len(text) == 500_000
+        assert text.startswith("word word")
+        assert text.endswith("was too long to be imported.]")
+    assert house.load(house.ann, what).problems == (), "what is there already is not complained of again"
+
+
+def test_parts_without_end_are_left_out(house: House) -> None:
+    table = {"type": "table", "columns": ["c"] * 30, "rows": [["x" * 100] * 30] * 500}
+    done = house.load(house.ann, ours({"role": "assistant", "parts": [{"type": "text", "text": "kept"}, table, table]}))
+    assert done.problems == ("“Ours”: 1 piece could not be read.",)
+    (row,) = house.mine(house.ann)
+    assert [part["type"] for part in house.messages(row.id)[0].parts] == ["text", "table"]
+
+
+def test_only_ids_are_taken_for_ids(house: House) -> None:
+    table = {"type": "table", "columns": ["1", "9"], "rows": [["1", "2"], ["9", "9"]]}
+    call = {"type": "tool_call", "id": "1", "name": "2", "arguments": "1", "state": "success", "result": "9"}
+    summary = {"text": "2", "up_to": "2", "model": "1"}
+    house.load(house.ann, ours({}, {"role": "assistant", "parts": [table, call]}, summary=summary))
+    (row,) = house.mine(house.ann)
+    _, reply = house.messages(row.id)
+    assert reply.parts == [table, call]
+    assert row.summary == {"text": "2", "up_to": reply.id, "model": "1"}
+
+
+def test_replies_that_were_compared_are_found_again(house: House) -> None:
+    meta = {"compare": ["2", "3", "3", "elsewhere", 7], "picked": "3", "imported": "chatgpt"}
+    house.load(house.ann, ours({"metadata": meta}, {"role": "assistant"}, {"role": "assistant", "parent_id": "1"}))
+    (row,) = house.mine(house.ann)
+    question, first, second = house.messages(row.id)
+    assert question.meta == {"imported": "chatgpt", "compare": [first.id, second.id], "picked": second.id}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [
+        ({"compare": 5, "picked": 5, "imported": 5, "outcome": ["x"], "usage_source": {}, "trimmed": "abc"}, {}),
+        ({"compare": {"1": 1}, "picked": ["1"], "trimmed": [1]}, {}),
+        ({"compare": ["nobody"], "picked": "nobody"}, {}),
+        ({"trimmed": True, "unheard of": 1, "trace_id": "x"}, {}),
+        ({"trimmed": 3, "outcome": "ok", "usage_source": "estimated"}, None),
+        ("x", {}),
+    ],
+    ids=str,
+)
+def test_metadata_of_wrong_types_does_no_harm(house: House, metadata: Any, kept: Any) -> None:
+    house.load(house.ann, ours({"metadata": metadata}))
+    (row,) = house.mine(house.ann)
+    assert house.messages(row.id)[0].meta == (metadata if kept is None else kept)
+
+
+def test_a_part_names_no_file_that_the_export_does_not_hold(house: House) -> None:
+    part = {"type": "media", "media": "image", "attachment_id": "att_theirs", "name": "x.png"}
+    part |= {"media_type": "image/png", "size": 8}
+    house.load(house.ann, ours({"parts": [part]}))
+    (row,) = house.mine(house.ann)
+    assert house.messages(row.id)[0].parts == [part | {"attachment_id": ""}]
+
+
+def test_costs_beyond_all_bounds_can_still_be_added_up(house: House) -> None:
+    reply = {"role": "assistant", "cost_nano_usd": 2**62}
+    house.load(house.ann, ours({}, reply, reply, {"role": "assistant", "cost_nano_usd": 10**13}))
+    (row,) = house.mine(house.ann)
+    assert house.all.totals(house.ann, row.id)[1].cost_nano_usd == 10**13
+
+
 def test_deep_nesting_and_huge_numbers_are_survived(house: House) -> None:
     deep = "[" * 20_000 + "]" * 20_000
     data = json.dumps([soup(create_time="X", update_time=10**400)]).replace('"X"', deep)

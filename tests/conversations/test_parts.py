@@ -261,6 +261,36 @@ def test_hostile_text_takes_no_time(text: str) -> None:
     assert time.perf_counter() - start < 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        block("component", '{"name":"x","props":{}}') * 4_000,
+        block("table", {"columns": ["c"], "rows": [[1]] * 1_001}) * 60,
+        block("table", {"columns": ["c"] * 30, "rows": [[1] * 30] * 1_000}) * 10,
+        block("chart", "{}") * 10_000,
+        "```chart\n```\n" * 50_000,
+        "```\n" * 250_000,
+        "\n" * 1_000_000,
+    ],
+    ids=range(7),
+)
+def test_no_reply_keeps_the_loop_waiting(text: str) -> None:
+    took = []
+    for _ in range(5):
+        start = time.thread_time()
+        split(text)
+        took.append(time.thread_time() - start)
+    assert min(took) < 0.06
+
+
+def test_after_a_hundred_blocks_and_a_hundred_thousand_characters_all_is_text() -> None:
+    good, bad = block("chart", CHART), block("chart", "{}")
+    assert kinds(bad * 99 + good) == ["text", "chart"]
+    assert kinds(bad * 100 + good) == ["text"]
+    assert kinds(block("chart", " " * 99_000) + good) == ["text", "chart"]
+    assert kinds(block("chart", " " * 100_000) + good) == ["text"]
+
+
 texts = st.lists(
     st.sampled_from(
         ["words ", "\n", "\n\n", "```", "````", "~~~", "```chart\n", "```table\n", "\n```\n", "```python\n", "{", "}",

@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal
 from chatcore.config import Settings
-from chatcore.conversations import Conversations, store
+from chatcore.conversations import Conversations, copying, erasing, store
+from chatcore.conversations.history import Filters, History
 from chatcore.conversations.sharing import MAX_SHARES, Shares, reads_attachment, token
 from chatcore.db import Database
 from chatcore.db.tables import Attachment, AuditEntry, MessageAttachment, User, utcnow
@@ -334,6 +335,92 @@ def test_a_copy_keeps_parts_and_leaves_out_what_is_being_written(house: House) -
     assert [one.status for one in window.messages] == ["complete"] * 5
 
 
+class Crash(Exception):
+    pass
+
+
+def long_branch(house: House, count: int) -> str:
+    """Ann's conversation grows to `count` messages; the handle of a link to it."""
+    for number in range(4, count):
+        house.said.append(house.say(f"porcupine {number}", house.said[-1]))
+    return house.link()
+
+
+def listed(house: House, who: Principal) -> list[str]:
+    return [row.id for row in History(house.db).page(who, Filters()).rows]
+
+
+def test_a_long_copy_lets_others_write_in_between(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_BATCH", 5)
+    handle, seen = long_branch(house, 23), list[list[str]]()
+    file = house.attach(house.said[20])
+    write, sizes = house.db.write, list[int]()
+
+    def counted(work: Callable[[Session], Any]) -> Any:
+        def watched(session: Session) -> Any:
+            before = session.scalar(select(func.count()).select_from(MessageRow)) or 0
+            made = work(session)
+            sizes.append((session.scalar(select(func.count()).select_from(MessageRow)) or 0) - before)
+            return made
+
+        seen.append(listed(house, house.bob))
+        return write(watched)
+
+    monkeypatch.setattr(house.db, "write", counted)
+    made = house.shares.copy(house.bob, handle)
+    assert max(sizes) == 5
+    assert sum(sizes) == 23
+    assert not any(seen), "until it is whole nobody sees it"
+    assert listed(house, house.bob) == [made]
+    conversation, window = house.conversations.window(house.bob, made, 50)
+    assert (conversation.message_count, conversation.expires_at, len(window.messages)) == (23, None, 23)
+    linked = select(MessageAttachment.message_id).where(
+        MessageAttachment.attachment_id == file, MessageAttachment.conversation_id == made
+    )
+    assert house.db.read(lambda session: list(session.scalars(linked))) == [window.messages[20].id]
+    found = History(house.db).find(house.bob, "porcupine", Filters(), 50).hits
+    assert {hit.message_id for hit in found} == {message.id for message in window.messages[4:]}
+
+
+def test_half_a_copy_is_listed_nowhere_and_erased(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_BATCH", 5)
+    handle, write, left = long_branch(house, 12), house.db.write, [3]
+
+    def dies(work: Callable[[Session], Any]) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Crash
+        return write(work)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.db, "write", dies)
+        with pytest.raises(Crash):
+            house.shares.copy(house.bob, handle)
+    mine = select(ConversationRow.id, ConversationRow.expires_at).where(ConversationRow.user_id == house.bob.user_id)
+    (half,) = house.db.read(lambda session: session.execute(mine).all())
+    assert utcnow() < half.expires_at <= utcnow() + timedelta(hours=1)
+    assert listed(house, house.bob) == []
+    assert house.conversations.recent(house.bob) == []
+    assert History(house.db).find(house.bob, "porcupine", Filters()).hits == ()
+    over = update(ConversationRow).where(ConversationRow.id == half.id).values(expires_at=utcnow())
+    write(lambda session: session.execute(over))
+    write(lambda session: erasing.erase(session, erasing.expired(session)))
+    assert house.db.read(lambda session: session.execute(mine).all()) == []
+
+
+def test_a_copy_does_not_ask_again_which_reply_to_go_on_with(house: House) -> None:
+    row = {"role": "user", "content": "q", "parts": [], "status": "complete", "model": "m", "id": "old"}
+    row |= {"parent_id": None, "metadata": {"compare": ["a", "b"], "picked": "a", "imported": "chatgpt"}}
+    made = copying.copy(house.db, house.bob, copying.Branch([row], {}), "T", model="m")
+    _, window = house.conversations.window(house.bob, made)
+    assert window.messages[0].meta == {"imported": "chatgpt"}
+
+
+def test_a_copy_of_nothing_is_an_empty_conversation(house: House) -> None:
+    made = copying.copy(house.db, house.bob, copying.Branch([], {}), "T", model=None)
+    assert house.conversations.get(house.bob, made).expires_at is None
+
+
 def test_an_attachment_is_read_only_where_its_message_is_shown(house: House) -> None:
     shown, later = house.attach(house.said[0]), house.attach(house.said[2])
     elsewhere = house.attach(house.say("a sibling 1", house.said[0], head=False))
@@ -423,3 +510,7 @@ def test_a_conversation_has_no_more_than_fifty_shares(house: House) -> None:
         house.link()
     house.shares.revoke(house.ann, rows[0]["id"])
     assert house.link()
+    with pytest.raises(Conflict, match="50 shares"):
+        house.link()
+    house.change_share(rows[1]["id"], expires_at=utcnow() - timedelta(seconds=1))
+    assert house.link(), "one that has expired does not count"

@@ -132,14 +132,14 @@ def test_a_snippet_never_fails_and_is_made_of_the_text(text: str, query: str) ->
 @pytest.mark.parametrize(
     ("text", "query", "expected"),
     [
-        ("## Tuples\n\n| Type | Good for |\n|---|:--|\n| `tuple` | **fixed** things |", "good", "Tuples Type · [Good] for tuple · fixed things "),
+        ("## Tuples\n\n| Type | For |\n|---|:--|\n| `a` | **b** c |", "for", "Tuples Type · [For] a · b c"),
         ("- *first* item\n- [x] see [the docs](http://x.y)", "docs", "• first item • see the [docs]"),
         ("the **next** year", '"next year"', "the [next year]"),
-        ("> ```python\nx = 2**3 + get_user_by * 2\n```", "get_user_by", "python x = 2**3 + [get_user_by] * 2 "),
+        ("> ```python\nx = 2**3 + get_user_by * 2\n```", "get_user_by", "x = 2**3 + [get_user_by] * 2 "),
     ],
-)  # fmt: skip
+)
 def test_markdown_is_shown_as_plain_text(text: str, query: str, expected: str) -> None:
-    assert shown(text, query).replace("```", "") == expected
+    assert shown(text, query).strip() == expected.strip()
 
 
 def test_a_hit_inside_of_markup_is_shown_with_it() -> None:

@@ -345,7 +345,7 @@ def test_an_error_is_loud_only_where_it_is_the_last_word(tab: Tab) -> None:
     at = send(at, "and now?", QUICK)
     assert not at.error
     assert "cannot be reached right now" in said(at)[1][1]
-    assert [label for label in labels(at) if label in ("Retry", "Regenerate")] == ["Regenerate"]
+    assert [label for label in labels(at) if label in ("Retry", "Regenerate")] == ["Retry", "Regenerate"]
 
 
 def test_a_reply_that_was_gone_on_with_no_longer_says_that_it_broke(tab: Tab) -> None:
@@ -408,7 +408,7 @@ def test_a_question_left_waiting_by_a_restart_can_be_sent(tab: Tab) -> None:
 def test_a_message_over_the_limit_is_refused_with_its_count_and_kept(tab: Tab) -> None:
     at = send(tab.open(), "x" * 501)
     [error] = at.error
-    assert error.value == "Your message has 501 characters; the most that can be sent is 500."
+    assert error.value.replace("\\", "") == "Your message has 501 characters; the most that can be sent is 500."
     assert typed(at) == "x" * 501
     assert not at.chat_message
     assert tab.core.conversations.recent(tab.who) == []
@@ -493,7 +493,7 @@ def test_a_model_without_its_key_names_the_variable(tab: Tab, monkeypatch: pytes
     assert "Absent – needs ACME_API_KEY" in at.selectbox(key="model").options
     assert "ACME\\_API\\_KEY" in captions(at)
     at = send(at, "hello?")
-    assert at.error[0].value == "Set ACME_API_KEY to use Absent."
+    assert at.error[0].value.replace("\\", "") == "Set ACME_API_KEY to use Absent."
     assert typed(at) == "hello?"
 
 

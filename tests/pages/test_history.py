@@ -89,7 +89,7 @@ def test_a_search_in_the_url_shows_its_hits_marked(stage: Stage) -> None:
     assert not page.exception
     assert page.text_input(key="history_q").value == "budget"
     assert ":orange-background[**budget**]" in texts(page)
-    assert "\\[2026\\]\\(http" in texts(page)
+    assert "The :orange-background[**budget**] of 2026" in texts(page), "Markdown as plain text"
     hit = stage.find("budget").hits[0]
     assert f"Plan {{'c': '{place}', 'm': '{hit.message_id}'}}" in texts(page)
 
@@ -141,24 +141,92 @@ def test_many_are_archived_at_once(stage: Stage) -> None:
     assert page.toast[0].value == "2 conversations archived\\."
 
 
+@pytest.mark.parametrize("verb", ["pin", "archive"])
+def test_what_something_was_done_with_is_not_ticked_any_more(stage: Stage, verb: str) -> None:
+    made = [stage.new(stage.ann, title=f"Number {number}") for number in range(3)]
+    page = tick(stage.open(), *made[:2])
+    page.button(key=f"history-bulk-{verb}").click().run()
+    assert "chosen" not in texts(page)
+    # Said outright, as the browser sends back what it still shows.
+    assert [page.session_state[f"history-tick-{one}"] for one in made[:2]] == [False, False]
+    assert not [box for box in page.checkbox if box.value]
+    tick(page, made[2])
+    assert "1 chosen" in texts(page)
+
+
+def move_script(who: object, rows: tuple[object, ...]) -> None:
+    import streamlit as st
+
+    from pages.ui import history_acts
+
+    history_acts.begin()
+    for row in rows:
+        st.checkbox(row.title, key=history_acts.tick_key(row.id))  # type: ignore[attr-defined]
+    history_acts._move(who, rows)  # type: ignore[arg-type]
+
+
+def test_moving_by_the_dialog_empties_the_boxes(stage: Stage) -> None:
+    for number in range(2):
+        stage.new(stage.ann, title=f"Number {number}")
+    rows = stage.history.page(stage.ann, Filters()).rows
+    page = AppTest.from_function(move_script, default_timeout=30, args=(stage.ann, rows)).run()
+    for box in page.checkbox:
+        box.check()
+    page.run()
+    next(button for button in page.button if button.label == "Move").click().run()
+    assert not page.exception
+    assert [box.value for box in page.checkbox] == [False, False]
+    assert page.toast[0].value == "2 conversations taken out of their folder\\."
+
+
 def test_deleting_asks_first_and_says_what_is_lost(stage: Stage) -> None:
     made = [stage.new(stage.ann, title=f"Number {number}", message_count=2) for number in range(3)]
     page = tick(stage.open(), *made[:2])
     page.button(key="history-bulk-delete").click().run()
-    assert "**2 conversations** with 4 messages" in texts(page)
+    assert "**2 conversations** and all their branches" in texts(page)
+    assert "- Number 1\n- Number 0" in texts(page)
     assert "cannot be undone" in texts(page)
     assert len(stage.mine()) == 3
     page.button(key="history_delete").click().run()
     assert stage.mine() == ["Number 2"]
 
 
-def test_keeping_keeps(stage: Stage) -> None:
+def test_of_many_that_would_be_deleted_five_are_named(stage: Stage) -> None:
+    made = [stage.new(stage.ann, title=f"Number {number}") for number in range(8)]
+    page = tick(stage.open(), *made[:7])
+    page.button(key="history-bulk-delete").click().run()
+    assert "- Number 2\n- and 2 more" in texts(page)
+    assert "- Number 1" not in texts(page)
+
+
+def test_cancelling_keeps(stage: Stage) -> None:
     made = stage.new(stage.ann, title="Kept")
     page = tick(stage.open(), made)
     page.button(key="history-bulk-delete").click().run()
-    page.button(key="history_keep").click().run()
+    page.button(key="history_delete_cancel").click().run()
     assert stage.mine() == ["Kept"]
     assert "cannot be undone" not in texts(page)
+
+
+def test_places_in_one_conversation_stand_together(stage: Stage) -> None:
+    far = stage.new(stage.ann, "the zebra " + "and much more " * 50, title="Far")
+    stage.new(stage.ann, "a zebra", "the zebra", "this zebra", title="Near")
+    page = stage.open(q="zebra")
+    assert [one.label for one in page.expander] == ["2 more places in this conversation"]
+    assert texts(page).count("Near {") == 1
+    assert f"Far {{'c': '{far}'" in texts(page)
+    assert "4 places in 2 conversations, best first" in texts(page)
+
+
+def test_filters_are_counted_and_cleared(stage: Stage) -> None:
+    stage.new(stage.ann, title="In a folder", folder="Work")
+    stage.new(stage.ann, title="In none")
+    page = stage.open()
+    page.selectbox(key="history_folder").select("Work").run()
+    assert "In none" not in texts(page)
+    page.button(key="history_clear").click().run()
+    assert not page.exception
+    assert "In none" in texts(page)
 
 
 def test_what_colleagues_share_is_listed(stage: Stage) -> None:

@@ -133,9 +133,9 @@ def test_a_colleagues_team_prompt_can_be_read_and_not_changed(house: Any) -> Non
     at = page()
     assert "Ours" in words(at)
     assert "a colleague's" in words(at)
-    assert [button.label for button in at.button] == ["New prompt"]
+    assert [button.label for button in at.button] == ["New prompt", "Use in chat"]
     house.who = house.dora
-    assert [button.label for button in page().button] == ["New prompt", "Edit", "Delete"]
+    assert [button.label for button in page().button] == ["New prompt", "Use in chat", "Edit", "Delete"]
 
 
 def list_script(who: object) -> None:
@@ -166,12 +166,48 @@ def test_variables_are_asked_for_first(house: Any) -> None:
     at = picker(house)
     at.button[0].click()
     at = run(at)
-    assert [(one.label, one.placeholder) for one in at.text_area] == [("name", ""), ("place", "Rome")]
+    assert [(one.label, one.placeholder) for one in at.text_input] == [("name", ""), ("place", "Rome")]
     assert at.session_state["inserted"] == []
-    at.text_area[0].set_value("Ann {{x}}")
+    at.text_input[0].set_value("Ann {{x}}")
     at = press(at, "Insert")
     assert at.session_state["inserted"] == ["Dear Ann {{x}}, from Rome. Ann {{x}}!"]
     assert [one.label for one in at.text_input] == ["Search prompts"], "the list again"
+
+
+def test_what_has_a_line_to_itself_may_have_many_lines(house: Any) -> None:
+    house.prompts.create(house.ann, "Review", "Review this {{language}} code, and mind {{what: types}}:\n\n {{code}}\n")
+    at = picker(house)
+    at.button[0].click()
+    at = run(at)
+    assert [one.label for one in at.text_input] == ["language", "what"]
+    assert [one.label for one in at.text_area] == ["code"]
+
+
+def use_script(prompt: object) -> None:
+    import streamlit as st
+
+    from pages.ui import composer, prompt_parts
+
+    st.switch_page = lambda page: st.session_state.update(gone_to=page)  # type: ignore[assignment]
+    prompt_parts.use(prompt, composer.put_back)
+
+
+def test_a_prompt_is_used_in_the_chat_its_variables_filled(house: Any) -> None:
+    house.prompts.create(house.ann, "Letter", "Dear {{name}}")
+    at = dialog(use_script, house.prompts.list(house.ann)[0])
+    field(at, "name").set_value("Ann")
+    at = press(at, "Use in chat")
+    assert at.session_state["chat_returned"]["text"] == "Dear Ann"
+    assert at.session_state["gone_to"] == "chat.py"
+
+
+def test_a_prompt_without_variables_goes_to_the_chat_at_once(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.prompts.create(house.ann, "Plain", "Just this")
+    gone_to: list[str] = []
+    monkeypatch.setattr("streamlit.switch_page", gone_to.append)
+    at = press(page(), "Use in chat")
+    assert gone_to == ["chat.py"]
+    assert at.session_state["chat_returned"]["text"] == "Just this"
 
 
 def test_the_form_can_be_left_and_a_prompt_that_went_meanwhile_is_no_trap(house: Any) -> None:

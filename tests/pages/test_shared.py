@@ -149,6 +149,12 @@ def test_only_up_to_the_message_is_drawn_and_earlier_ones_on_request(tab: Tab) -
     assert not [button for button in at.button if button.label == "Show earlier messages"]
 
 
+def test_who_may_reply_is_told_who_pays_and_comes_to_the_conversation(tab: Tab) -> None:
+    at = tab.open(s=tab.share(kind="team", can_reply=True))
+    at = press(at, "Reply in this conversation, billed to you")
+    assert at.query_params["c"] in (tab.id, [tab.id])
+
+
 def test_a_reader_goes_on_in_a_copy(tab: Tab) -> None:
     at = press(tab.open(s=tab.share()), "Continue in a copy of my own")
     made = at.query_params["c"]
@@ -194,17 +200,22 @@ def dialog(tab: Tab, message_id: str | None = None) -> AppTest:
     return run(AppTest.from_function(dialog_script, default_timeout=30, args=(tab.ann, tab.id, message_id)))
 
 
+def choice(at: AppTest, label: str) -> Any:
+    return next(one for one in at.radio if one.label == label)
+
+
 def test_the_dialog_shares_with_the_team_live_and_revokes(tab: Tab) -> None:
     at = dialog(tab)
     assert "no costs" in texts(at)
     assert not at.toggle, "at first only what is there now"
-    at.radio[0].set_value(True)
+    choice(at, "What they see").set_value(True)
     at = run(at)
     at.toggle[0].set_value(True)
     at = press(at, "Share")
     (share,) = tab.core.shares.of(tab.ann, tab.id)
     assert (share.kind, share.can_reply, share.up_to_message_id, share.expires_at) == ("team", True, None, None)
     assert at.code[0].value.endswith(f"/shared?s={share.handle}")
+    assert [one.value for one in at.subheader] == ["Shared"], "what was made stands apart"
     at = press(at, "Revoke")
     assert tab.core.shares.of(tab.ann, tab.id) == []
     assert not at.code
@@ -213,13 +224,14 @@ def test_the_dialog_shares_with_the_team_live_and_revokes(tab: Tab) -> None:
 def test_the_dialog_makes_a_link_up_to_here_that_ends(tab: Tab) -> None:
     _, window = tab.core.conversations.window(tab.ann, tab.id)
     at = dialog(tab, window.messages[1].id)
-    at.segmented_control[0].set_value("link")
+    choice(at, "Who can read it").set_value("link")
     at = run(at)
     assert not at.toggle, "a link is read-only"
-    assert at.radio[0].value is False, "only up to here"
+    assert choice(at, "What they see").value is False, "only up to here"
     at.selectbox[0].set_value(30)
-    press(at, "Share")
+    at = press(at, "Share")
     (share,) = tab.core.shares.of(tab.ann, tab.id)
+    assert f"as of {share.created_at:%H:%M} UTC · read-only" in texts(at)
     assert (share.kind, share.up_to_message_id) == ("link", window.messages[1].id)
     assert share.expires_at is not None
     assert (share.expires_at - share.created_at).days == 30

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from chatcore.bootstrap import Core
+from chatcore.conversations import words
 from chatcore.conversations.exchange import json_form
 from chatcore.conversations.exchange.writer import Writer
 from chatcore.db.tables import Conversation, Message, SearchEntry
@@ -48,7 +49,9 @@ class TreeMachine(RuleBasedStateMachine):
         return self.core.db.read(lambda session: list(session.scalars(statement)))
 
     def some(self, conversation_id: str, role: str, pick: int) -> Message:
+        """One of its messages of a role; a fork of a question has no reply yet."""
         found = [row for row in self.rows(conversation_id) if row.role == role]
+        assume(found)
         return found[pick % len(found)]
 
     def dumped(self, conversation_id: str) -> dict[str, Any]:
@@ -117,7 +120,8 @@ class TreeMachine(RuleBasedStateMachine):
         branch = [message.content for message in self.chat.messages(conversation_id)]
         forked = self.core.conversations.fork(self.chat.who, end.id)
         copied = [message.content for message in self.chat.messages(forked)]
-        assert copied == branch[: len(copied)]
+        above = [message.id for message in self.chat.messages(conversation_id)].index(end.id) + 1
+        assert copied == branch[:above]
         self.counts[forked] = len(copied)
         return forked
 
@@ -165,16 +169,19 @@ class TreeMachine(RuleBasedStateMachine):
     @invariant()
     def what_has_words_is_indexed_once(self) -> None:
         for conversation_id in self.counts:
-            rows = [row.id for row in self.rows(conversation_id) if any(map(str.isalnum, row.content))]
+            rows = [row.id for row in self.rows(conversation_id) if words.normal(row.content)]
             statement = select(SearchEntry.message_id).where(SearchEntry.conversation_id == conversation_id)
-            entries = self.core.db.read(lambda session, of=statement: list(session.scalars(of)))
-            assert set(rows) <= set(entries)
-            assert len(entries) == len(set(entries))
+            assert sorted(rows) == sorted(self.core.db.read(lambda session, of=statement: list(session.scalars(of))))
+
+    @invariant()
+    def the_index_holds_what_it_counts(self) -> None:
+        """FTS5's own check fails where words were taken out that were never put in."""
+        check = text("INSERT INTO message_search (message_search, rank) VALUES ('integrity-check', 0)")
+        self.core.db.write(lambda session: session.execute(check) and None)
 
     def teardown(self) -> None:
         if self.counts:
             self.core.history.delete(self.chat.who, list(self.counts))
-        assert self.core.conversations.recent(self.chat.who) == []
 
 
 def test_the_tree_holds_whatever_is_done_to_it(quick: Core, provider: HostileProvider, tmp_path: Path) -> None:

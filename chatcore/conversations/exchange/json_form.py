@@ -15,6 +15,7 @@ from chatcore.accounts.principal import Principal
 from chatcore.conversations import store
 from chatcore.conversations.access import OWNED, scope
 from chatcore.conversations.attachments import Attachments
+from chatcore.conversations.exchange import extras
 from chatcore.conversations.exchange.nodes import Node, arrange
 from chatcore.conversations.exchange.values import (
     ImportedConversation,
@@ -26,7 +27,6 @@ from chatcore.conversations.exchange.values import (
     mapping,
     moment,
     neutral,
-    renamed,
     sequence,
     source_id,
     text,
@@ -46,8 +46,6 @@ VERSION: Final = 1
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system", "tool": "tool"}
 _STATUSES: Final = ("complete", "stopped", "interrupted", "failed")
 _NUMBERS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "ttft_ms", "latency_ms")
-_MOST_COST: Final = 2**62
-_LONGEST_SUMMARY: Final = 20_000
 _OURS_ALONE: Final = frozenset({"trace_id", "session_id", "tenant_id", "user_id", "turn_id", "request_id"})
 
 _ROW: Final = select(
@@ -132,12 +130,27 @@ def canonical(dumped: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped conversation with ids named by their order and without the time of export: what stays equal through
     export, import and export again.
     """
-    names = {dumped["id"]: "conversation"}
-    names |= {one["id"]: f"message {number}" for number, one in enumerate(dumped["messages"])}
-    names |= {one["id"]: f"attachment {number}" for number, one in enumerate(dumped["attachments"])}
+    messages = {one["id"]: f"message {number}" for number, one in enumerate(dumped["messages"])}
+    files = {one["id"]: f"attachment {number}" for number, one in enumerate(dumped["attachments"])}
     kept = {name: value for name, value in dumped.items() if name not in ("exported_at", "updated_at")}
-    found: dict[str, Any] = renamed(kept, names)
-    return found
+    return kept | {
+        "id": "conversation",
+        "summary": extras.summary_with(dumped["summary"], messages),
+        "head_message_id": messages.get(dumped["head_message_id"]),
+        "messages": [_canonical(one, messages, files) for one in dumped["messages"]],
+        "attachments": [one | {"id": files[one["id"]]} for one in dumped["attachments"]],
+    }
+
+
+def _canonical(one: Mapping[str, Any], messages: Mapping[str, str], files: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        **one,
+        "id": messages[one["id"]],
+        "parent_id": messages.get(one["parent_id"]),
+        "parts": extras.parts_with(one["parts"], files),
+        "attachments": [files[file_id] for file_id in one["attachments"]],
+        "metadata": extras.metadata_with(one["metadata"], messages),
+    }
 
 
 def _message(row: Any, files: list[str]) -> dict[str, Any]:
@@ -225,7 +238,7 @@ def read(raw: Mapping[str, Any]) -> ImportedConversation:
 def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "settings": neutral(mapping(raw.get("settings"))),
-        "summary": _summary(mapping(raw.get("summary"))),
+        "summary": extras.summary(mapping(raw.get("summary"))),
         "model": text(raw.get("model"))[:200] or None,
         "folder": text(raw.get("folder")).strip()[:100] or None,
     }
@@ -233,20 +246,6 @@ def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
         facts["title_source"] = raw["title_source"]
     times = {name: moment(raw.get(name)) for name in ("pinned_at", "archived_at", "last_message_at")}
     return facts | {name: value for name, value in times.items() if value is not None}
-
-
-def _summary(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a kept summary may hold: pages and later summaries rely on the types."""
-    if not text(raw.get("text")):
-        return None
-    kept: dict[str, Any] = {
-        name: text(raw[name])[:300] for name in ("up_to", "model", "created_at") if isinstance(raw.get(name), str)
-    }
-    if isinstance(raw.get("edited"), bool):
-        kept["edited"] = raw["edited"]
-    if (cost := integer(raw.get("cost_nano_usd"), _MOST_COST)) is not None:
-        kept["cost_nano_usd"] = cost
-    return {"text": text(raw.get("text"))[:_LONGEST_SUMMARY], **kept}
 
 
 def _read_message(
@@ -260,12 +259,10 @@ def _read_message(
     facts: dict[str, Any] = {name: integer(raw.get(name)) for name in _NUMBERS}
     facts |= {name: text(raw.get(name))[:200] or None for name in ("provider", "finish_reason", "agent")}
     facts |= {
-        "cost_nano_usd": integer(raw.get("cost_nano_usd"), _MOST_COST),
+        "cost_nano_usd": integer(raw.get("cost_nano_usd"), extras.MOST_COST),
         "edited_at": moment(raw.get("edited_at")),
         "status": status if status in _STATUSES else "complete",
-        "metadata": {
-            name: value for name, value in neutral(mapping(raw.get("metadata"))).items() if name not in _OURS_ALONE
-        },
+        "metadata": extras.metadata(mapping(raw.get("metadata"))),
     }
     ids = [known for one in sequence(raw.get("attachments")) if (known := source_id(one)) in files and known]
     message = ImportedMessage(

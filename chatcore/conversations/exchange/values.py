@@ -5,6 +5,7 @@ into nothing.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,9 @@ from chatcore.db.tables import utcnow
 Source = Literal["chatcore", "chatgpt", "open_webui"]
 Role = Literal["user", "assistant", "system", "tool"]
 
+MAX_TEXT: Final = 500_000  # characters of a message
+_CUT: Final = "\n\n[The rest of this text was too long to be imported.]"
+_MOST_IN_PARTS: Final = 2_000_000  # characters of all parts of a message, as JSON
 _OLDEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 _DEPTH: Final = 40
 _ID_LENGTH: Final = 200
@@ -170,19 +174,24 @@ def neutral(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def shortened(value: str) -> str:
+    """`value` where it has at most 500,000 characters, else its beginning with a note at the end."""
+    return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - len(_CUT)] + _CUT
+
+
 def valid_parts(raw: Any) -> tuple[list[dict[str, Any]], int]:
-    """The parts of `raw` that are valid, and how many are not."""
-    found = [parse(neutral(one)) for one in sequence(raw)]
-    kept = [part.model_dump(mode="json", exclude_unset=True) for part in found if part is not None]
+    """The parts of `raw` that are valid, and how many are not, or too much for one message. Long texts are cut."""
+    found = [parse(_with_short_texts(neutral(one))) for one in sequence(raw)]
+    kept, size = [], 0
+    for part in found:
+        shape = part.model_dump(mode="json", exclude_unset=True) if part is not None else None
+        size += len(json.dumps(shape, ensure_ascii=False)) if shape else 0
+        if shape and size <= _MOST_IN_PARTS:
+            kept.append(shape)
     return kept, len(found) - len(kept)
 
 
-def renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """`value` with every text that is a key of `names` replaced: ids stand in parts, summaries and metadata."""
-    if isinstance(value, str):
-        return names.get(value, value)
-    if isinstance(value, Mapping):
-        return {name: renamed(one, names) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [renamed(one, names) for one in value]
-    return value
+def _with_short_texts(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {name: shortened(value) if isinstance(value, str) else value for name, value in part.items()}

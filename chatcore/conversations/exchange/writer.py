@@ -5,7 +5,7 @@ is there already is left as it is; only what is new is added, in small transacti
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -17,8 +17,16 @@ from sqlalchemy.orm import Session
 from chatcore.accounts.principal import Principal
 from chatcore.conversations import indexing, store, words
 from chatcore.conversations.access import OWNED, scope
-from chatcore.conversations.attachments import Attachment, Attachments
-from chatcore.conversations.exchange.values import ImportedConversation, ImportedFile, ImportedMessage, renamed
+from chatcore.conversations.attachments import Attachments
+from chatcore.conversations.copying import batches
+from chatcore.conversations.exchange import extras
+from chatcore.conversations.exchange.values import (
+    MAX_TEXT,
+    ImportedConversation,
+    ImportedFile,
+    ImportedMessage,
+    shortened,
+)
 from chatcore.conversations.text import preview_from, title_from
 from chatcore.db import Database
 from chatcore.db.tables import Agent as AgentRow
@@ -30,8 +38,6 @@ from chatcore.ids import new_id
 
 Outcome = Literal["added", "updated", "unchanged", "skipped"]
 
-_BATCH: Final = 150  # messages in one transaction: on SQLite everybody else's writes wait for it
-_BATCH_CHARACTERS: Final = 300_000
 _KNOWN: Final = select(MessageRow.id, MessageRow.client_message_id).where(
     MessageRow.conversation_id == bindparam("conversation")
 )
@@ -67,7 +73,7 @@ class _Plan:
     fresh: list[ImportedMessage]
     imported: frozenset[str]  # our ids of all messages that the file has
     carried: dict[str, list[Carried]]
-    names: dict[str, str]  # ids that stand inside parts, summaries and metadata → ours
+    files: dict[str, str]  # the source's ids of attachments → ours
     now: datetime = field(default_factory=utcnow)
 
 
@@ -98,15 +104,16 @@ class Writer:
         plan = self._db.read(lambda session: self._plan(session, one))
         if not plan.is_new and not plan.fresh:
             return "unchanged", 0
+        self._shorten(one, plan)
         self._keep_files(plan)
-        batches = _batches(plan.fresh)
+        parts = batches(plan.fresh, _size)
         written = 0
         try:
-            for number, batch in enumerate(batches):
+            for number, batch in enumerate(parts):
                 if number:
                     self._pause()
                 spelled = [indexing.spelled(message.content) for message in batch]
-                is_last = number == len(batches) - 1
+                is_last = number == len(parts) - 1
                 self._db.write(partial(self._batch, one, plan, number, is_last, batch, spelled))
                 written += len(batch)
         except NotFound:  # deleted while it was being filled
@@ -123,10 +130,18 @@ class Writer:
                 ids.setdefault(row.id, row.id)
         fresh = [message for message in one.messages if message.id not in ids]
         ids |= {message.id: new_id("msg") for message in fresh}
-        here = {message.id: ids[message.id] for message in one.messages}
+        imported = frozenset(ids[message.id] for message in one.messages)
         conversation_id = found.id if found is not None else new_id("conv")
-        names = here | {one.id: conversation_id}
-        return _Plan(conversation_id, found is None, ids, fresh, frozenset(here.values()), {}, names)
+        return _Plan(conversation_id, found is None, ids, fresh, imported, {}, {})
+
+    def _shorten(self, one: ImportedConversation, plan: _Plan) -> None:
+        long = sum(len(message.content) > MAX_TEXT for message in plan.fresh)
+        if long:
+            plan.fresh = [replace(message, content=shortened(message.content)) for message in plan.fresh]
+            which = "A message" if long == 1 else f"{long:,} messages"
+            self.problems.append(
+                f"{which} of “{one.title[:60]}” had more than {MAX_TEXT:,} characters: the rest is cut."
+            )
 
     def _keep_files(self, plan: _Plan) -> None:
         for message in plan.fresh:
@@ -137,10 +152,10 @@ class Writer:
                 elif (kept := self._keep(file, data)) is not None:
                     plan.carried.setdefault(message.id, []).append(kept)
                     if file.id is not None:
-                        plan.names[file.id] = kept.attachment_id
+                        plan.files[file.id] = kept.attachment_id
                     continue
                 if file.id is not None:
-                    plan.names.setdefault(file.id, "")  # the part keeps the name; there is nothing to open
+                    plan.files.setdefault(file.id, "")  # the part keeps the name; there is nothing to open
 
     def _keep(self, file: ImportedFile, data: bytes) -> Carried | None:
         try:
@@ -148,7 +163,7 @@ class Writer:
         except InvalidInput as error:
             self.problems.append(f"A file was left out: {error}")
             return None
-        return Carried(kept.id, _part(kept) if file.id is None else None)
+        return Carried(kept.id, extras.part_of(kept) if file.id is None else None)
 
     def _batch(
         self,
@@ -210,10 +225,10 @@ class Writer:
             "client_message_id": message.id,
             "role": message.role,
             "content": message.content,
-            "parts": _shown(message, plan.carried.get(message.id, []), plan.names),
+            "parts": _shown(message, plan.carried.get(message.id, []), plan.files),
             "agent_id": agent_id,
             "model": message.model,
-            "metadata": renamed(facts.get("metadata", {"imported": one.source}), plan.names),
+            "metadata": extras.metadata_with(facts.get("metadata", {"imported": one.source}), plan.ids),
             "created_at": created,
             "updated_at": created,
         }
@@ -234,7 +249,7 @@ class Writer:
         facts: dict[str, Any] = {"title_source": "person" if one.title else "first", "settings": {}, "summary": None}
         facts |= {"archived_at": latest if one.archived else None, "pinned_at": latest if one.pinned else None}
         facts |= {"model": None, "folder": None, "last_message_at": latest, **one.facts}
-        facts["summary"] = renamed(facts["summary"], plan.names)
+        facts["summary"] = extras.summary_with(facts["summary"], plan.ids)
         row: dict[str, Any] = {
             "id": plan.conversation_id,
             "tenant_id": self._principal.tenant_id,
@@ -254,25 +269,13 @@ def _client_id(one: ImportedConversation) -> str:
     return f"{one.source}:{one.id}"
 
 
-def _part(file: Attachment) -> dict[str, Any]:
-    known = {name: value for name, value in file.details.items() if isinstance(value, int)}
-    common = {"attachment_id": file.id, "name": file.name, "media_type": file.media_type, "size": file.size}
-    if file.kind in ("image", "audio"):
-        return {"type": "media", "media": file.kind, **common, **_some(known, "width", "height")}
-    return {"type": "file", "kind": file.kind, **common, **_some(known, "pages", "characters")}
-
-
-def _some(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: values[name] for name in names if name in values}
-
-
-def _shown(message: ImportedMessage, carried: Sequence[Carried], names: Mapping[str, str]) -> list[Mapping[str, Any]]:
+def _shown(message: ImportedMessage, carried: Sequence[Carried], files: Mapping[str, str]) -> list[Mapping[str, Any]]:
     """The message's parts, and before them its files where no part of the source shows them."""
-    parts: list[Mapping[str, Any]] = renamed(message.parts, names)
-    files = [file.part for file in carried if file.part is not None]
-    if files and not parts and message.content:
+    parts = extras.parts_with(message.parts, files)
+    others = [file.part for file in carried if file.part is not None]
+    if others and not parts and message.content:
         parts = [{"type": "text", "text": message.content}]
-    return [*files, *parts]
+    return [*others, *parts]
 
 
 def _activity(plan: _Plan, batch: Sequence[ImportedMessage]) -> dict[str, Any]:
@@ -286,14 +289,5 @@ def _activity(plan: _Plan, batch: Sequence[ImportedMessage]) -> dict[str, Any]:
     return values
 
 
-def _batches(messages: Sequence[ImportedMessage]) -> list[list[ImportedMessage]]:
-    found: list[list[ImportedMessage]] = [[]]
-    characters = 0
-    for message in messages:
-        size = len(message.content) + sum(len(str(part.get("text", ""))) for part in message.parts)
-        if len(found[-1]) >= _BATCH or (found[-1] and characters + size > _BATCH_CHARACTERS):
-            found.append([])
-            characters = 0
-        found[-1].append(message)
-        characters += size
-    return found
+def _size(message: ImportedMessage) -> int:
+    return len(message.content) + sum(len(str(part.get("text", ""))) for part in message.parts)

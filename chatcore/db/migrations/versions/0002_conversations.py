@@ -13,7 +13,9 @@ depends_on = None
 _SQLITE_SEARCH = ("CREATE VIRTUAL TABLE message_search USING fts5(owner, words, content='', tokenize='ascii')",)
 _POSTGRES_SEARCH = (
     "CREATE TABLE message_search (id BIGINT PRIMARY KEY, words tsvector NOT NULL)",
-    "CREATE INDEX ix_message_search_words ON message_search USING gin (words) WITH (fastupdate = off)",
+    # A short list of what is still to be sorted in: storing costs half as much, and searching no more.
+    "CREATE INDEX ix_message_search_words ON message_search USING gin (words)"
+    " WITH (fastupdate = on, gin_pending_list_limit = 256)",
 )
 
 
