@@ -33,7 +33,7 @@ function toEnd() {
 
 // Who scrolled up and sends wants to see the question: the page follows it, and from there on Streamlit does.
 function followSent() {
-  const files = document.querySelector(".st-key-chat_input [data-testid='stChatInputFile']")
+  const files = document.querySelector(".st-key-chat_input [data-testid='stFileChip']")
   if (textarea()?.value.trim() || files) for (const wait of [0, 150, 500]) setTimeout(toEnd, wait)
 }
 
@@ -65,13 +65,20 @@ function putBack(returned) {
   area.focus()
 }
 
+function bringIntoView(selector) {
+  const found = document.querySelector(selector)
+  const box = found?.getBoundingClientRect()
+  if (box && (box.top < 0 || box.top > window.innerHeight * 0.7)) found.scrollIntoView({ block: "center" })
+}
+
 // The message that a search or a link leads to.
 function findTarget(target) {
   if (!target) memory.target = null
   const found = target && memory.target !== target && document.querySelector(".st-key-target")
   if (!found) return
   memory.target = target
-  for (const wait of [0, 300]) setTimeout(() => found.scrollIntoView({ block: "center" }), wait)
+  // Streamlit scrolls to the end by itself, smoothly: who looks for a message is brought back until that is over.
+  for (let wait = 0; wait < 2000; wait += 150) setTimeout(() => bringIntoView(".st-key-target"), wait)
 }
 
 // The editor of a question that was asked for: in view, with the caret at its end.

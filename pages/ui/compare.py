@@ -63,6 +63,7 @@ def draw(
 
 
 def _draw_ended(message: Message, labels: Mapping[str, str], pick: Callable[[str], None]) -> None:
+    st.html("<i hidden></i>")  # where a running reply has a container: else its words would stay in that for a while
     draw_body(message)
     if said := note(message):
         st.markdown(f":gray[{said}]")
