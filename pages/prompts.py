@@ -48,7 +48,7 @@ def row(principal: Principal, prompt: Prompt) -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             team = " :gray-badge[:material/group: team]" if prompt.is_team else ""
             st.markdown(f"**{plain(prompt.title)}**{team}", width="stretch")
-            with st.container(horizontal=True, width="content", gap="xsmall"):
+            with st.container(horizontal=True, width="content", gap="small"):
                 if st.button("Use in chat", key=f"use-{prompt.id}", icon=":material/chat_bubble:", type="tertiary"):
                     use(prompt)
                 if prompt.can_edit:

@@ -45,8 +45,10 @@ def erase(session: Session, ids: Sequence[str]) -> None:
 
 
 def condemn(session: Session, ids: Sequence[str]) -> None:
-    """Nobody finds these conversations any more; what `erase_in_steps` does not come to is erased as expired."""
-    over = update(Conversation).where(Conversation.id.in_(ids)).values(expires_at=utcnow())
+    """Nobody finds these conversations any more, no import either. What `erase_in_steps` does not come to is erased as
+    expired.
+    """
+    over = update(Conversation).where(Conversation.id.in_(ids)).values(expires_at=utcnow(), client_id=None)
     session.execute(over.execution_options(synchronize_session=False))
 
 

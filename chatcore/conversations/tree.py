@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, insert, literal, or_, select
+from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -83,14 +83,14 @@ def siblings(session: Session, conversation_id: str, messages: Sequence[Message]
     """For each of the messages that has siblings, the ids of all children of its parent, oldest first."""
     parents = [message.parent_id for message in messages if message.parent_id is not None]
     of_root = any(message.parent_id is None for message in messages)
-    in_family: ColumnElement[bool] = MessageRow.parent_id.in_(parents)
+    columns = (MessageRow.id, MessageRow.parent_id, MessageRow.conversation_id)
+    # By the parents alone: asked for the conversation as well, SQLite reads all of its messages.
+    found = session.execute(select(*columns).where(MessageRow.parent_id.in_(parents))).all()
+    rows = [row for row in found if row.conversation_id == conversation_id]
     if of_root:
-        in_family = or_(in_family, MessageRow.parent_id.is_(None))
-    rows = session.execute(
-        select(MessageRow.id, MessageRow.parent_id)
-        .where(MessageRow.conversation_id == conversation_id, in_family)
-        .order_by(MessageRow.id)
-    )
+        roots = (MessageRow.conversation_id == conversation_id, MessageRow.parent_id.is_(None))
+        rows += session.execute(select(*columns).where(*roots)).all()
+    rows.sort(key=lambda row: row.id)
     families: dict[str | None, list[str]] = {}
     for row in rows:
         families.setdefault(row.parent_id, []).append(row.id)

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 
 from chatcore.accounts import Principal
 from chatcore.config import load_settings
-from chatcore.conversations import Conversations, search, store
+from chatcore.conversations import Conversations, erasing, search, store
 from chatcore.conversations.attachments import Attachments
 from chatcore.conversations.exchange import Imports, reader
 from chatcore.conversations.exchange.job import ImportProgress
@@ -326,6 +326,17 @@ def test_a_deleted_conversation_comes_again(house: House) -> None:
     row = house.mine(house.ann)[0]
     house.db.write(lambda s: s.execute(delete(ConversationRow).where(ConversationRow.id == row.id)))
     assert house.load(house.ann, [soup()]).added == 1
+
+
+def test_what_is_still_being_erased_comes_again_too(house: House) -> None:
+    house.load(house.ann, ours({}))
+    (gone,) = house.mine(house.ann)
+    exported = "".join(house.imports.export_all(house.ann)).encode()
+    house.db.write(lambda session: erasing.condemn(session, [gone.id]))
+    for what in (ours({}), exported):
+        done = house.load(house.ann, what)
+        assert (done.added, done.unchanged, done.messages) == (1, 0, 1)
+    assert len(house.all.recent(house.ann)) == 2
 
 
 def test_two_people_with_one_file_stay_apart(house: House) -> None:

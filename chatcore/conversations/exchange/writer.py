@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.conversations import indexing, store, words
-from chatcore.conversations.access import OWNED, scope
+from chatcore.conversations.access import ALLOWED, scope
 from chatcore.conversations.attachments import Attachments
 from chatcore.conversations.copying import batches
 from chatcore.conversations.exchange import extras
@@ -43,7 +43,9 @@ _KNOWN: Final = select(MessageRow.id, MessageRow.client_message_id).where(
 )
 _FOUND: Final = (
     select(ConversationRow.id, ConversationRow.client_id)
-    .where(OWNED, or_(ConversationRow.client_id == bindparam("client"), ConversationRow.id == bindparam("own")))
+    .where(
+        ALLOWED["own"], or_(ConversationRow.client_id == bindparam("client"), ConversationRow.id == bindparam("own"))
+    )
     .order_by(ConversationRow.id)
 )
 _AGENT: Final = select(AgentRow.id).where(AgentRow.tenant_id == bindparam("tenant"), AgentRow.slug == bindparam("slug"))
