@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.conversations import store, tree
+from chatcore.conversations import copying, store, tree
 from chatcore.conversations.text import TITLE_LENGTH, clean
 from chatcore.conversations.tree import Totals
 from chatcore.conversations.values import Conversation, ConversationSummary, Message, Window
@@ -18,6 +18,7 @@ __all__ = ["RECENT", "WINDOW", "Conversation", "ConversationSummary", "Conversat
 
 MAX_SUMMARY: Final = 20_000  # characters
 _MAX_COPIED: Final = 10_000  # messages
+_FORK: Final = " (fork)"  # behind the title
 WINDOW = 30  # messages drawn at a time: a page's cost must not grow with the age of the conversation
 RECENT = 20
 
@@ -146,19 +147,24 @@ class Conversations:
         Raises `Conflict` while the message is being written.
         """
 
-        def work(session: Session) -> str:
+        def work(session: Session) -> tuple[Conversation, copying.Branch]:
             source_id, message = store.message(session, principal, message_id, "reply")
             source = store.get(session, principal, source_id, "reply")
             if source.expires_at is not None:
                 raise Conflict("A temporary chat leaves nothing behind, so it cannot be forked.")
             if message.status == "streaming":
                 raise Conflict("This reply is being written. Wait for its end, or stop it.")
-            branch = store.branch(session, source_id, message_id, _MAX_COPIED)
-            if branch.earlier:
+            window = store.branch(session, source_id, message_id, _MAX_COPIED)
+            if window.earlier:
                 raise Conflict(f"A branch of more than {_MAX_COPIED:,} messages cannot be forked.")
-            return tree.copy(session, principal, source, branch.messages)
+            return source, copying.branch(session, source_id, window.messages)
 
-        return self._db.write(work)
+        source, branch = self._db.read(work)
+        title = f"{source.title[: TITLE_LENGTH - len(_FORK)]}{_FORK}"
+        return copying.copy(
+            self._db, principal, branch, title, model=source.model, agent_id=source.agent_id,
+            settings=source.settings, parent_conversation_id=source.id,
+        )  # fmt: skip
 
     def totals(self, principal: Principal, conversation_id: str) -> tuple[Totals, Totals]:
         """What the visible branch used, and what the whole conversation did."""

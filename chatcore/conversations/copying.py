@@ -17,6 +17,7 @@ from chatcore.accounts.active import require_active
 from chatcore.accounts.principal import Principal
 from chatcore.conversations import indexing, store
 from chatcore.conversations.text import preview_from
+from chatcore.conversations.values import Message
 from chatcore.db import Database
 from chatcore.db.tables import Attachment, MessageAttachment, utcnow
 from chatcore.db.tables import Message as MessageRow
@@ -27,6 +28,8 @@ T = TypeVar("T")
 _BATCH: Final = 200  # messages in one transaction: on SQLite everybody else's writes wait for it
 _BATCH_CHARACTERS: Final = 300_000
 _UNFINISHED: Final = timedelta(hours=1)
+COPIED: Final = "copy"  # what stands under `imported` in the metadata of a copied message
+_COPIED: Final = ["id", "parent_id", "role", "content", "status", "created_at", "edited_at", "model", "finish_reason"]
 _COMPARISON: Final = ("compare", "picked")  # they name replies beside the branch
 _INSERT: Final = insert(MessageRow.__table__)  # type: ignore[arg-type]
 
@@ -40,6 +43,32 @@ class Branch:
 
     rows: Sequence[Mapping[str, Any]]
     attachments: Mapping[str, Sequence[str]]
+
+
+def branch(session: Session, conversation_id: str, messages: Sequence[Message]) -> Branch:
+    """Messages of a conversation, to be copied. What they cost stays with the originals: nothing was called again."""
+    rows = [
+        {name: getattr(message, name) for name in _COPIED}
+        | {"parts": [dict(part) for part in message.parts], "metadata": {**message.meta, "imported": COPIED}}
+        for message in messages
+    ]
+    return Branch(rows, attachments_of(session, conversation_id, messages))
+
+
+def attachments_of(
+    session: Session, conversation_id: str, messages: Sequence[Message]
+) -> Mapping[str, tuple[str, ...]]:
+    """The ids of the attachments of messages of a conversation, by the message's id, in their order."""
+    rows = session.execute(
+        select(MessageAttachment.message_id, MessageAttachment.attachment_id)
+        .where(MessageAttachment.conversation_id == conversation_id)
+        .where(MessageAttachment.message_id.in_([message.id for message in messages]))
+        .order_by(MessageAttachment.message_id, MessageAttachment.position)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        found[row.message_id] = (*found.get(row.message_id, ()), row.attachment_id)
+    return found
 
 
 def copy(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import CTE, bindparam, exists, select
 from sqlalchemy.orm import Session
 
-from chatcore.conversations import store
+from chatcore.conversations import copying, store
 from chatcore.conversations.copying import Branch
 from chatcore.conversations.parts import ErrorPart, parse
 from chatcore.conversations.values import Message
@@ -21,7 +21,6 @@ from chatcore.db.tables import MessageAttachment
 MAX_COPIED: Final = 10_000  # messages
 _FAILED: Final = ErrorPart(code="error", message="This reply could not be finished.", retryable=False)
 _META: Final = ("trimmed",)  # what of a message's metadata is drawn
-_COPIED: Final = ["id", "parent_id", "role", "content", "status", "created_at", "edited_at", "model", "finish_reason"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def window(session: Session, share: Any, limit: int) -> Shared:
         author=share.author,
         messages=messages,
         earlier=found.earlier,
-        attachments=_attachments(session, share.conversation_id, messages),
+        attachments=copying.attachments_of(session, share.conversation_id, messages),
         is_live=share.up_to_message_id is None,
         running=len(messages) < len(found.messages),
         version=version(session, share),
@@ -131,26 +130,8 @@ def carries(session: Session, share: Any, attachment_id: str) -> bool:
     return session.execute(_CARRIES, where).first() is not None
 
 
-def _attachments(session: Session, conversation_id: str, messages: Sequence[Message]) -> Mapping[str, tuple[str, ...]]:
-    rows = session.execute(
-        select(MessageAttachment.message_id, MessageAttachment.attachment_id)
-        .where(MessageAttachment.conversation_id == conversation_id)
-        .where(MessageAttachment.message_id.in_([message.id for message in messages]))
-        .order_by(MessageAttachment.message_id, MessageAttachment.position)
-    )
-    found: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        found[row.message_id] = (*found.get(row.message_id, ()), row.attachment_id)
-    return found
-
-
 def branch(session: Session, share: Any) -> Branch:
     """All that the share shows, to be copied: without what its reader does not see either."""
     found = store.branch(session, share.conversation_id, _end(share), MAX_COPIED)
     messages = [cleaned(message) for message in found.messages if message.status != "streaming"]
-    rows = [
-        {name: getattr(message, name) for name in _COPIED}
-        | {"parts": [dict(part) for part in message.parts], "metadata": dict(message.meta)}
-        for message in messages
-    ]
-    return Branch(rows, _attachments(session, share.conversation_id, messages))
+    return copying.branch(session, share.conversation_id, messages)

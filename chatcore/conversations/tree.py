@@ -1,4 +1,4 @@
-"""The message tree: siblings, the branch below a message, a window around one, copies of a branch.
+"""The message tree: siblings, the branch below a message, a window around one.
 
 A child's id is always greater than its parent's, as ids are ordered by time; so the newest message below another one
 is a leaf. Functions take a session and work inside the caller's transaction.
@@ -8,19 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, bindparam, exists, func, literal, select
 from sqlalchemy.orm import Session
 
-from chatcore.accounts.principal import Principal
-from chatcore.conversations import indexing, store
-from chatcore.conversations.text import preview_from
-from chatcore.conversations.values import Conversation, Message, Window
+from chatcore.conversations import store
+from chatcore.conversations.values import Message, Window
 from chatcore.db.tables import Message as MessageRow
-from chatcore.db.tables import MessageAttachment
-from chatcore.ids import new_id
 
 _HERE: Final = MessageRow.conversation_id == bindparam("conversation")
-_NOT_COPIED: Final = ("id", "parent_id", "conversation_id", "tenant_id", "user_id", "turn_id", "client_message_id")
 
 
 @dataclass(frozen=True)
@@ -140,58 +135,3 @@ def totals(session: Session, conversation_id: str, head_id: str | None) -> tuple
     where = {"conversation": conversation_id}
     branch = session.execute(_BRANCH_SUMS, where | {"head": head_id, "until": ""}).one()
     return Totals(*map(int, branch)), Totals(*map(int, session.execute(_ALL_SUMS, where).one()))
-
-
-def copy(session: Session, principal: Principal, source: Conversation, messages: Sequence[Message]) -> str:
-    """A new conversation of the principal's with copies of `messages`, a branch of `source`; returns its id."""
-    made = store.create(
-        session, principal, source.title, model=source.model, agent_id=source.agent_id, settings=dict(source.settings),
-        parent_conversation_id=source.id, title_source="person",
-    )  # fmt: skip
-    target = {"conversation_id": made.id, "tenant_id": principal.tenant_id, "user_id": principal.user_id}
-    new_ids = _copy_messages(session, source.id, messages, target)
-    _copy_links(session, source.id, new_ids, target)
-    whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id}
-    found = ((new_ids[message.id], indexing.spelled(message.content)) for message in messages)
-    indexing.index_many(session, made.id, whose, found)
-    if messages:
-        last = next((one for one in reversed(messages) if one.role == "assistant"), messages[-1])
-        preview = preview_from(last.content)
-        store.advance(session, made.id, new_ids[messages[-1].id], len(messages), preview=preview)
-    return made.id
-
-
-def _copy_messages(
-    session: Session, source_id: str, messages: Sequence[Message], target: Mapping[str, str]
-) -> dict[str, str]:
-    """Write the copies; returns the new id of each old one. In the order of the branch, so that children come later."""
-    new_ids = {message.id: new_id("msg") for message in messages}
-    columns = MessageRow.__table__.columns
-    rows = session.execute(
-        select(*columns).where(MessageRow.conversation_id == source_id, MessageRow.id.in_(list(new_ids)))
-    ).mappings()
-    copies = [
-        {key: value for key, value in row.items() if key not in _NOT_COPIED}
-        | {"id": new_ids[row["id"]], "parent_id": new_ids.get(row["parent_id"]), **target}
-        for row in rows
-    ]
-    if copies:
-        session.execute(insert(MessageRow.__table__), copies)  # type: ignore[arg-type]
-    return new_ids
-
-
-def _copy_links(session: Session, source_id: str, new_ids: Mapping[str, str], target: Mapping[str, str]) -> None:
-    """Link the attachments of the old messages to the new ones as well."""
-    links = session.execute(
-        select(MessageAttachment.message_id, MessageAttachment.attachment_id, MessageAttachment.position).where(
-            MessageAttachment.conversation_id == source_id
-        )
-    )
-    whose = {"tenant_id": target["tenant_id"], "conversation_id": target["conversation_id"]}
-    copies = [
-        {"message_id": new_ids[link.message_id], "attachment_id": link.attachment_id, "position": link.position} | whose
-        for link in links
-        if link.message_id in new_ids
-    ]
-    if copies:
-        session.execute(insert(MessageAttachment), copies)

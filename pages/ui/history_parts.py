@@ -12,6 +12,7 @@ from chatcore.conversations.history import Found, HistoryRow, Hit, SharedRow
 from pages.ui import history_acts as acts
 from pages.ui.text import ago, plain
 
+_MARKS: Final = re.compile(r"[\[\]<>`*_~$:\\!|]")
 _ROLES: Final = {"user": "You", "assistant": "Reply", "system": "System", "tool": "Tool"}
 
 
@@ -20,7 +21,7 @@ def draw_row(principal: Principal, row: HistoryRow, agents: Mapping[str, str], m
     with st.container(
         key=f"history-row-{row.id}", horizontal=True, wrap=False, vertical_alignment="center", gap="small"
     ):
-        st.checkbox(f"Choose {plain(row.title)}", key=acts.tick_key(row.id), label_visibility="collapsed")
+        st.checkbox(f"Choose {_spoken(row.title)}", key=acts.tick_key(row.id), label_visibility="collapsed")
         with st.container(gap=None, width="stretch"):
             icon = ":material/progress_activity:" if row.running else ":material/keep:" if row.pinned else None
             open_link(row.title, row.id, icon=icon)
@@ -40,6 +41,11 @@ def open_link(title: str, conversation_id: str, message_id: str | None = None, i
 def _link(label: str, conversation_id: str, message_id: str | None = None, icon: str | None = None) -> None:
     place = {"c": conversation_id} | ({"m": message_id} if message_id else {})
     st.page_link("chat.py", label=label, icon=icon, query_params=place, width="stretch")
+
+
+def _spoken(title: str) -> str:
+    """A title for a label that only screen readers get, and as it was typed: without what markdown could read."""
+    return " ".join(_MARKS.sub(" ", title).split())
 
 
 def _facts(row: HistoryRow, agents: Mapping[str, str], models: Mapping[str, str]) -> list[str]:

@@ -205,8 +205,8 @@ def caption(message: Message, labels: Mapping[str, str]) -> str:
     if message.prompt_tokens is not None and message.completion_tokens is not None:
         about = "≈ " if message.meta.get("usage_source") == "estimated" or message.status == "interrupted" else ""
         facts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
-    if message.meta.get("imported"):
-        facts.append("imported")
+    if source := message.meta.get("imported"):
+        facts.append("copied" if source == "copy" else "imported")
     else:
         facts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
     if message.latency_ms is not None:

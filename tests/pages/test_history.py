@@ -71,6 +71,7 @@ def test_titles_and_their_facts_are_listed(stage: Stage) -> None:
     assert not page.exception
     assert f"Plan \\*B\\* {{'c': '{place}'}}" in texts(page)
     assert "Work · m · 1 message · just now" in texts(page)
+    assert page.checkbox[0].label == "Choose Plan B", "as a screen reader says it"
     assert "1 conversation" in texts(page)
 
 
