@@ -9,7 +9,7 @@ from chatcore.errors import ChatcoreError, NotFound
 from pages.ui import session, share_parts
 from pages.ui.text import ago, plain
 
-_WATCH_EVERY = 3.0  # seconds after which a live share notices what was said
+_WATCH_EVERY = 3.0  # seconds after which a live share notices what was said, and any share that it was revoked
 
 
 def page() -> None:
@@ -25,8 +25,7 @@ def page() -> None:
         st.button("What the team shares", key="team_list", icon=":material/group:", on_click=st.query_params.clear)
         return
     share_parts.draw_shared(principal, handle, shared)
-    if shared.is_live:
-        watch(handle, shared.version)
+    watch(handle, shared.version)
 
 
 @st.fragment(run_every=_WATCH_EVERY)

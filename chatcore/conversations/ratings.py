@@ -70,7 +70,7 @@ class Ratings:
         """Rate a reply, or change one's rating of it. `send_text`: admins may read the question and the reply.
 
         `stars`: 1 to 5. `comment`: at most 2,000 characters. Raises `InvalidInput`, `NotFound`, and `Conflict` for a
-        reply that is being written or stands in a temporary chat.
+        reply that is being written or stands in a temporary chat. Only whose conversation it is can send its text.
         """
         comment = clean(comment).strip()
         if stars not in range(1, 6):
@@ -81,7 +81,11 @@ class Ratings:
         def work(session: Session) -> None:
             require_active(session, principal)
             conversation_id, message = _rateable(session, principal, message_id)
-            question, reply = _texts(session, conversation_id, message) if send_text else (None, None)
+            question, reply = None, None
+            if send_text:
+                if store.get(session, principal, conversation_id, "reply").user_id != principal.user_id:
+                    raise InvalidInput("Only whose conversation it is can send its text.")
+                question, reply = _texts(session, conversation_id, message)
             values = {"stars": stars, "comment": comment, "question": question, "reply": reply, "updated_at": utcnow()}
             _upsert(session, principal, conversation_id, message, values)
 

@@ -78,7 +78,10 @@ function findTarget(target) {
   if (!found) return
   memory.target = target
   // Streamlit scrolls to the end by itself, smoothly: who looks for a message is brought back until that is over.
-  for (let wait = 0; wait < 2000; wait += 150) setTimeout(() => bringIntoView(".st-key-target"), wait)
+  let chasing = true
+  for (const hand of ["wheel", "touchstart", "keydown", "pointerdown"])
+    document.addEventListener(hand, () => (chasing = false), { once: true, capture: true, passive: true })
+  for (let wait = 0; wait < 5000; wait += 150) setTimeout(() => chasing && bringIntoView(".st-key-target"), wait)
 }
 
 // The editor of a question that was asked for: in view, with the caret at its end.

@@ -590,6 +590,16 @@ def test_a_message_without_end_is_cut_with_a_note(house: House, kind: str) -> No
     assert house.load(house.ann, what).problems == (), "what is there already is not complained of again"
 
 
+def test_a_long_text_takes_no_longer_than_many_short_ones() -> None:
+    def seconds(what: Any) -> float:
+        data = json.dumps(what, ensure_ascii=False).encode()
+        start = time.thread_time()
+        assert len(list(Reader(io.BytesIO(data), len(data)))) == 1
+        return time.thread_time() - start
+
+    assert seconds(ours({"content": "wörd " * 800_000})) < 1
+
+
 def test_parts_without_end_are_left_out(house: House) -> None:
     table = {"type": "table", "columns": ["c"] * 30, "rows": [["x" * 100] * 30] * 500}
     done = house.load(house.ann, ours({"role": "assistant", "parts": [{"type": "text", "text": "kept"}, table, table]}))

@@ -171,7 +171,8 @@ def test_a_path_that_is_no_page_has_one_that_says_so(
 
     def last(pages: list[Any], position: Any) -> Any:
         navigation(pages, position=position)
-        assert [page.url_path for page in pages] == ["", "history", "prompts", "shared", "usage", "account", "admin", *extra]
+        expected = ["", "history", "prompts", "shared", "usage", "account", "admin", *extra]
+        assert [page.url_path for page in pages] == expected
         pages[-1]._can_be_called = True
         return pages[-1] if extra else SimpleNamespace(title="", url_path="usage", run=lambda: None)
 

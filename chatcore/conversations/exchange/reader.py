@@ -30,6 +30,7 @@ _MOST_VALUES: Final = 5_000_000  # of one conversation: numbers, texts, objects
 _MOST_ENTRIES: Final = 100_000  # of a ZIP
 _MOST_ATTACHED: Final = 25 * 2**20
 _PIECE: Final = 32 * 1024
+_LONGEST_PIECE: Final = 4 * 2**20
 _GIVE_UP_AFTER: Final = 20  # unknown objects before the first conversation
 _SNIFFED: Final = 100_000
 _LISTS: Final = ("conversations", "chats")
@@ -161,12 +162,15 @@ class _Text:
     def __init__(self, stream: IO[bytes], count: Callable[[int, int], None]) -> None:
         self._stream = stream
         self._count = count
+        self._size = _PIECE
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def read(self, size: int = _PIECE) -> bytes:
         if size == 0:
             return b""
-        piece = self._stream.read(_PIECE)
+        piece = self._stream.read(self._size)
+        # A text that is still open is read from its beginning with each piece: more at once for a long one.
+        self._size = _PIECE if b'"' in piece else min(2 * self._size, _LONGEST_PIECE)
         if self._decoder is None:
             encoding = next((name for mark, name in _BYTE_ORDER_MARKS if piece.startswith(mark)), "utf-8")
             self._decoder = codecs.getincrementaldecoder(encoding)("replace")
