@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from chatcore.conversations import indexing
 from chatcore.conversations.attachments import store as attachments
 from chatcore.db import Database
-from chatcore.db.tables import Conversation, Message, SearchEntry, Turn, utcnow
+from chatcore.db.tables import Conversation, Message, Rating, SearchEntry, Turn, utcnow
 from chatcore.errors import DatabaseError
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,9 @@ def erase(session: Session, ids: Sequence[str]) -> None:
     their part of the search index. Whose they are, and that nothing runs in them, is the caller's to know.
     """
     attachments.forget(session, ids)
+    # The stars are the model's; the words that were sent with them go with the conversation.
+    words = update(Rating).where(Rating.conversation_id.in_(ids)).values(question=None, reply=None)
+    session.execute(words.execution_options(synchronize_session=False))
     for conversation_id in ids:
         indexing.forget(session, conversation_id)
         # The rest hangs on the conversation: its foreign keys cascade.

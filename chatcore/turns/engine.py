@@ -212,7 +212,8 @@ class TurnEngine:
                 self._live.pop(turn.turn_id, None)
         running = [turn.turn_id for turn in live if not turn.finished]
         await self._db.awrite(store.purge_chunks)
-        await self._db.awrite(_erase_expired)
+        if expired := await self._db.awrite(erasing.expired):
+            await asyncio.to_thread(erasing.erase_in_steps, self._db, expired)
         await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
         if time.monotonic() >= self._collect_at:
             self._collect_at = time.monotonic() + _COLLECT_EVERY
@@ -247,9 +248,3 @@ class TurnEngine:
         except TimeoutError:
             return False
         return True
-
-
-def _erase_expired(session: Session) -> None:
-    """Temporary chats that were left, or whose hour is over."""
-    if expired := erasing.expired(session):
-        erasing.erase(session, expired)

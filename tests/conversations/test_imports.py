@@ -5,6 +5,7 @@ import io
 import json
 import secrets
 import time
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from chatcore.config import load_settings
 from chatcore.conversations import Conversations, erasing, search, store
 from chatcore.conversations.attachments import Attachments
 from chatcore.conversations.exchange import Imports, reader
+from chatcore.conversations.exchange.depth import MOST, Depth
 from chatcore.conversations.exchange.job import ImportProgress
 from chatcore.conversations.exchange.nodes import Node, arrange
 from chatcore.conversations.exchange.reader import Reader
@@ -661,10 +663,19 @@ def test_costs_beyond_all_bounds_can_still_be_added_up(house: House) -> None:
 
 
 def test_deep_nesting_and_huge_numbers_are_survived(house: House) -> None:
-    deep = "[" * 20_000 + "]" * 20_000
+    deep = "[" * 150 + "]" * 150
     data = json.dumps([soup(create_time="X", update_time=10**400)]).replace('"X"', deep)
     done = house.load(house.ann, data.encode())
     assert (done.state, done.added) == ("done", 1)
+
+
+def test_what_nests_deeper_than_any_export_ends_the_reading(house: House) -> None:
+    """The parser's memory grows with the square of the depth: 20,000 levels would take a gigabyte."""
+    deep = "[" * 20_000 + "]" * 20_000
+    data = json.dumps([soup(), "x" * 40_000, soup(create_time="X")]).replace('"X"', deep)
+    done = house.load(house.ann, data.encode())
+    assert (done.state, done.added) == ("done", 1)
+    assert done.problems
 
 
 def test_a_conversation_of_too_many_values_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -873,3 +884,36 @@ def test_a_defect_of_ours_is_said_plainly(house: House, monkeypatch: pytest.Monk
     done = house.load(house.ann, [soup()])
     assert done.state == "failed"
     assert done.problems == ("Something went wrong on our side. What was imported so far is kept; try again.",)
+
+
+@given(
+    st.recursive(
+        st.text(st.sampled_from('a"\\[]{} '), max_size=6) | st.integers(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+        max_leaves=30,
+    ),
+    st.integers(1, 7),
+)
+def test_depth_is_counted_wherever_the_text_is_cut(value: Any, size: int) -> None:
+    text = json.dumps([value]).encode()
+
+    def deepest(one: Any) -> int:
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else None
+        return 0 if inner is None else 1 + max(map(deepest, inner), default=0)
+
+    wrapped = b"[" * (MOST - deepest([value])) + text
+    for extra, expected in ((b"", False), (b"[", True)):
+        depth, whole = Depth(), extra + wrapped
+        found = [depth.is_too_deep(whole[start : start + size]) for start in range(0, len(whole), size)]
+        assert any(found) is expected
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_a_file_that_nests_without_end_is_refused_at_once(opening: bytes) -> None:
+    data = opening * 1_000_000
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match="no export"):
+        list(Reader(io.BytesIO(data), len(data)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 * 2**20

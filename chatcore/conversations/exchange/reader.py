@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 import ijson
 
 from chatcore.conversations.exchange import chatgpt, json_form, open_webui
+from chatcore.conversations.exchange.depth import Depth
 from chatcore.conversations.exchange.values import ImportedConversation, Pairs
 from chatcore.errors import InvalidInput
 
@@ -163,6 +164,7 @@ class _Text:
         self._stream = stream
         self._count = count
         self._size = _PIECE
+        self._depth = Depth()
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def read(self, size: int = _PIECE) -> bytes:
@@ -175,7 +177,10 @@ class _Text:
             encoding = next((name for mark, name in _BYTE_ORDER_MARKS if piece.startswith(mark)), "utf-8")
             self._decoder = codecs.getincrementaldecoder(encoding)("replace")
         self._count(len(piece), piece.count(b",") + piece.count(b"[") + piece.count(b"{"))
-        return self._decoder.decode(piece, final=not piece).encode("utf-8", "replace")
+        text = self._decoder.decode(piece, final=not piece).encode("utf-8", "replace")
+        if self._depth.is_too_deep(text):
+            raise Broken("nested too deeply to be an export")
+        return text
 
 
 class _Attached:
@@ -248,6 +253,9 @@ def _path(stream: _Text) -> str:
 
 def _looks_like_json(opened: Callable[[], IO[bytes]]) -> bool:
     """Whether it begins like a list or an object: what is cut off is told apart from what never was an export."""
-    with _closing(opened()) as stream:
-        start = _Text(stream, lambda _size, _values: None).read().lstrip()
+    try:
+        with _closing(opened()) as stream:
+            start = _Text(stream, lambda _size, _values: None).read().lstrip()
+    except Broken:
+        return False
     return re.match(rb'\[\s*(\{|$)|\{\s*("|$)', start) is not None
