@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, exists, func, select, text, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.conversations import indexing
@@ -19,10 +19,6 @@ log = logging.getLogger(__name__)
 _AT_ONCE: Final = 5  # conversations in one transaction
 _MESSAGES_AT_ONCE: Final = 200
 _EXPIRED: Final = 50
-# SQLite keeps no text of what is indexed, so it must be told which words to take out.
-_TAKE_OUT: Final = text(
-    "INSERT INTO message_search (message_search, rowid, owner, words) VALUES ('delete', :id, :owner, :words)"
-)
 _ENTRIES: Final = (
     select(SearchEntry.id, SearchEntry.user_id, func.substr(Message.content, 1, indexing.MAX_INDEXED).label("content"))
     .join(Message, Message.id == SearchEntry.message_id)
@@ -79,7 +75,7 @@ def _take_out(conversation_id: str, spelled: Mapping[int, Mapping[str, Any]], se
     still = (SearchEntry.id.in_(spelled), SearchEntry.conversation_id == conversation_id)
     there = session.scalars(select(SearchEntry.id).where(*still)).all()
     if there:
-        session.execute(_TAKE_OUT, [spelled[one] for one in there])
+        session.execute(indexing.FORGET_ROW[True], [spelled[one] for one in there])
         gone = delete(SearchEntry).where(SearchEntry.id.in_(there))
         session.execute(gone.execution_options(synchronize_session=False))
 

@@ -32,7 +32,7 @@ INSERT: Final = {
     True: text("INSERT INTO message_search (rowid, owner, words) VALUES (:id, :owner, :words)"),
     False: text("INSERT INTO message_search (id, words) VALUES (:id, CAST(:words AS tsvector))"),
 }
-_FORGET_ROW: Final = {
+FORGET_ROW: Final = {
     True: text(
         "INSERT INTO message_search (message_search, rowid, owner, words) VALUES ('delete', :id, :owner, :words)"
     ),
@@ -96,7 +96,7 @@ def reindex(session: Session, conversation_id: str, message_id: str, before: str
     if entry is not None:
         is_sqlite = _is_sqlite(session)
         row = {"id": entry.id, "owner": owner_word(entry.user_id), "words": spelled(before)}
-        session.execute(_FORGET_ROW[is_sqlite], row if is_sqlite else {"id": entry.id})
+        session.execute(FORGET_ROW[is_sqlite], row if is_sqlite else {"id": entry.id})
         gone = delete(SearchEntry).where(SearchEntry.id == entry.id)
         session.execute(gone.execution_options(synchronize_session=False))
     index(session, conversation_id, message_id, content)
@@ -117,7 +117,7 @@ def forget(session: Session, conversation_id: str) -> None:
             # SQLite keeps no text, so it must be told which words to take out.
             row = {"id": entry_id}
             rows.append(row | {"owner": owner_word(user_id), "words": spelled(content)} if is_sqlite else row)
-        session.execute(_FORGET_ROW[is_sqlite], rows)
+        session.execute(FORGET_ROW[is_sqlite], rows)
     gone = delete(SearchEntry).where(SearchEntry.conversation_id == conversation_id)
     session.execute(gone.execution_options(synchronize_session=False))
 
@@ -224,7 +224,9 @@ def _step(session: Session) -> bool:
     if state["cursor"]:
         found = found.where(Message.id < state["cursor"])
     found = found.where(Message.status != "streaming", Conversation.expires_at.is_(None))
-    rows = session.execute(found.order_by(Message.id.desc()).limit(_BATCH)).all()
+    # On PostgreSQL a conversation could else be deleted between this look and the index.
+    found = found.order_by(Message.id.desc()).limit(_BATCH).with_for_update(of=Conversation, read=True, key_share=True)
+    rows = session.execute(found).all()
     _add_below(session, [row for row in rows if not row[-1]])
     if rows:
         state |= {"cursor": rows[-1].id, "seen": state["seen"] + len(rows)}

@@ -16,6 +16,7 @@ VERSION: Final = 1  # raise it when `normal` spells anything differently: the in
 MAX_QUERY: Final = 1_000  # characters
 MAX_QUERY_WORDS: Final = 100
 MIN_PREFIX: Final = 3  # letters from which the last word stands for every word that begins with it
+_MOST_EXPANDED: Final = 3  # characters that are spelled for each one of the text, on the average
 _MAX_WORD: Final = 64  # characters; what is longer is no word that anybody types in full
 
 # Thai to Lao, Myanmar, Khmer, kana, ideographs, Hangul.
@@ -49,7 +50,9 @@ def normal(text: str) -> str:
 def _tokens(text: str) -> list[str]:
     if text.isascii():
         return [word[:_MAX_WORD] for word in _ASCII_TOKEN.findall(text.lower())]
-    text = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    # A few signs stand for whole phrases (U+FDFA for 18 letters): a text of nothing else must not become a long one.
+    known = unicodedata.normalize("NFKC", text)[: _MOST_EXPANDED * len(text)]
+    text = unicodedata.normalize("NFD", known.casefold())
     text = unicodedata.normalize("NFC", _DROPPED.sub("", text))
     return [_spelled(word) for word in _TOKEN.findall(text)]
 
