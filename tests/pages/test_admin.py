@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from chatcore import bootstrap
 from chatcore.accounts import Accounts, Console, passwords
 from chatcore.config import Settings
+from chatcore.conversations import Conversations
 from chatcore.db import Database
 from pages.ui import session
 
@@ -30,7 +31,9 @@ def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatc
         ("root", "operator", None), ("admin", "admin", None), ("bob", "member", None), ("stranger", "admin", "Other"),
     ):  # fmt: skip
         console.add_user(username, PASSWORD, name=username.title(), role=role, tenant=tenant, tier="free")
-    house = SimpleNamespace(settings=settings, db=database, accounts=accounts, console=console)
+    house = SimpleNamespace(
+        settings=settings, db=database, accounts=accounts, console=console, conversations=Conversations(database)
+    )
     bootstrap.use(house)  # type: ignore[arg-type]
     yield house
     bootstrap.use(None)

@@ -96,10 +96,10 @@ def waiting() -> AppTest:
         from pages.ui import attachments
 
         if st.button("fail", key="fail"):
-            attachments.keep([("a [b].png", b"1"), ("c.txt", b"22")])
-        attachments.draw_kept()
+            attachments.keep("conv_1", [("a [b].png", b"1"), ("c.txt", b"22")])
+        attachments.draw_kept("conv_1")
         if st.button("send", key="send"):
-            st.text(repr(attachments.take_kept()))
+            st.text(repr(attachments.take_kept("conv_1")))
 
     app = AppTest.from_function(page).run()
     assert len(app.caption) == 0

@@ -188,8 +188,12 @@ def use_script(prompt: object) -> None:
 
     from pages.ui import composer, prompt_parts
 
+    switch = st.switch_page
     st.switch_page = lambda page: st.session_state.update(gone_to=page)  # type: ignore[assignment]
-    prompt_parts.use(prompt, composer.put_back)
+    try:
+        prompt_parts.use(prompt, composer.put_back)
+    finally:
+        st.switch_page = switch
 
 
 def test_a_prompt_is_used_in_the_chat_its_variables_filled(house: Any) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
 from chatcore.accounts.principal import Principal, Role
+from chatcore.conversations.ratings import Ratings
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric, User, utcnow
 from chatcore.ids import new_id
@@ -56,7 +57,8 @@ def stage(database: Database, monkeypatch: pytest.MonkeyPatch) -> Stage:
     ]
     database.write(lambda session: session.execute(insert(Tenant), [{"id": "tenant_a", "name": "A"}]))
     database.write(lambda session: session.execute(insert(User), users))
-    monkeypatch.setattr("chatcore.bootstrap.core", lambda: SimpleNamespace(usage=Usage(database)))
+    core = SimpleNamespace(usage=Usage(database), ratings=Ratings(database))
+    monkeypatch.setattr("chatcore.bootstrap._core", core)
     monkeypatch.setattr("pages.ui.session.require_principal", lambda: stage.principal)
     st.cache_data.clear()
     return stage
