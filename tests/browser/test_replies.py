@@ -262,14 +262,14 @@ def test_a_question_sent_from_far_above_is_seen(person: str, open_tab: Open) -> 
     jump = ada.page.get_by_role("button", name="Jump to the end")
     ada.messages.nth(1).get_by_text("The end.").wait_for()
     ada.page.mouse.move(600, 200)
-    ada.page.mouse.wheel(0, -3000)
-    jump.click()
-    jump.wait_for(state="hidden")
 
     def is_far_above() -> bool:
         ada.page.mouse.wheel(0, -3000)  # again: the way to the end is a movement that a turn may come too early for
         return jump.is_visible()
 
+    ada.until(is_far_above)
+    jump.click()
+    jump.wait_for(state="hidden")
     ada.until(is_far_above)
     choose(ada, "model", "slow")
     ada.ask("can you see me?")
