@@ -133,18 +133,7 @@ class Turns(Following):
                 conversation = asking.create(session, principal, question, choices[0], temporary=temporary)
             else:
                 conversation = asking.locked(session, principal, conversation_id)
-            asked = [choice.model for choice in choices]
-            parent_id = conversation.head_message_id
-            question_id = asking.add(session, principal, conversation, question, asked, parent_id)
-            begun = [
-                asking.answer(session, principal, conversation, question_id, choice, added=number == 0)
-                for number, choice in enumerate(choices)
-            ]
-            replies = [one.message_id for one in begun]
-            conversations.set_meta(session, question_id, {"compare": replies})
-            first = {"head_message_id": replies[0], "model": models[0]}
-            conversations.change(session, conversation.id, **first)
-            return begun
+            return asking.compare(session, principal, conversation, question, choices)
 
         return self._start(principal, work)
 

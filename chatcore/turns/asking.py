@@ -137,6 +137,26 @@ class Asking:
         attached.require_capable(choice.model, attached.parts(session, principal, question.attachments))
         return queue.enqueue(session, principal, conversation.id, question, choice)
 
+    def compare(
+        self,
+        session: Session,
+        principal: Principal,
+        conversation: Conversation,
+        question: Question,
+        choices: Sequence[Choice],
+    ) -> list[Begun]:
+        """Write a question and begin a reply of each choice below it; the first is shown until another is picked."""
+        models = [choice.model for choice in choices]
+        question_id = self.add(session, principal, conversation, question, models, conversation.head_message_id)
+        begun = [
+            self.answer(session, principal, conversation, question_id, choice, added=number == 0)
+            for number, choice in enumerate(choices)
+        ]
+        replies = [one.message_id for one in begun]
+        conversations.set_meta(session, question_id, {"compare": replies})
+        conversations.change(session, conversation.id, head_message_id=replies[0], model=models[0].name)
+        return begun
+
     def again(
         self,
         session: Session,
