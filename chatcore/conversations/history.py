@@ -1,7 +1,7 @@
 """The history: lists with filters, find, and what is done to many conversations at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -89,17 +89,7 @@ class History:
     def find(self, principal: Principal, text: str, filters: Filters, limit: int = 20) -> Found:
         """Where the words of `text` stand in titles and messages. Raises `InvalidInput` for what cannot be a search."""
         query = Query.parse(clean(text))
-
-        def work(session: Session) -> Found:
-            found = search.find(session, principal, query, filters, limit)
-            # The index still has what is about to be erased, and already what is being copied.
-            listed = select(Conversation.id).where(
-                search.own(principal), Conversation.id.in_({hit.conversation_id for hit in found.hits})
-            )
-            there = set(session.scalars(listed))
-            return replace(found, hits=tuple(hit for hit in found.hits if hit.conversation_id in there))
-
-        return self._db.read(work)
+        return self._db.read(lambda session: search.find(session, principal, query, filters, limit))
 
     def folders(self, principal: Principal) -> list[str]:
         """The names of the principal's folders, in alphabetical order. A folder is there while something is in it."""

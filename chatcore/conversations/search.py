@@ -150,7 +150,9 @@ def _messages(session: Session, ids: list[str], query: Query, limit: int, *, ran
     columns = (Message.id, Message.conversation_id, Message.role, Message.content, Message.created_at)
     found = select(*columns, Conversation.title, Conversation.archived_at)
     found = found.join(Conversation, Conversation.id == Message.conversation_id)
-    rows = list(session.execute(found.where(Message.id.in_(ids if ranked else ids[:limit]))))
+    # The index still has what is about to be erased, and already what is being copied.
+    found = found.where(Conversation.expires_at.is_(None), Message.id.in_(ids if ranked else ids[:limit]))
+    rows = list(session.execute(found))
     rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
     if ranked:
         rows.sort(key=lambda row: -_score(row.content, query))
