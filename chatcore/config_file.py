@@ -11,6 +11,10 @@ ENV_REFERENCE: Final = "os.environ/"
 """Before the name of a variable: a value that stands in the environment and not in the file."""
 
 
+Purpose = Literal["fast", "balanced", "powerful", "reasoning"]
+"""What a model is good for: an alias that `chatcore.aliases` gives a model."""
+
+
 class _Loader(yaml.SafeLoader):
     """Dates stay the text they are written as: `api_version: 2025-01-01` is an argument of a call."""
 
@@ -32,6 +36,19 @@ class ModelParams(BaseModel):
     output_cost_per_token: float | None = Field(None, ge=0)
     timeout: float | None = Field(None, gt=0)
     stream_timeout: float | None = Field(None, gt=0)
+    num_retries: int | None = Field(None, ge=0, le=10)
+    order: int = 0
+    weight: float = Field(1.0, gt=0)
+
+
+class Access(BaseModel):
+    """Who may use a model, by role, tier and tenant (its name or id). An empty list lets everybody."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    roles: list[str] = Field(default_factory=list)
+    tiers: list[str] = Field(default_factory=list)
+    tenants: list[str] = Field(default_factory=list)
 
 
 class ModelFacts(BaseModel):
@@ -53,6 +70,7 @@ class ModelFacts(BaseModel):
     supports_reasoning: bool | None = None
     first_word_timeout: float | None = Field(None, gt=0)
     between_words_timeout: float | None = Field(None, gt=0)
+    access: Access = Access()
 
 
 class ModelEntry(BaseModel):
@@ -63,6 +81,25 @@ class ModelEntry(BaseModel):
     model_name: str = Field(min_length=1, max_length=200)
     litellm_params: ModelParams
     model_info: ModelFacts = Field(default_factory=ModelFacts)
+
+
+class Policy(BaseModel):
+    """How often a model is tried, and how many seconds it has for its first word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tries: int = Field(ge=1, le=10)
+    timeout: float = Field(gt=0, le=3600)
+
+
+class Policies(BaseModel):
+    """By the part a model plays in a request: the one that was asked for, one behind it, one that reasons first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    primary: Policy = Policy(tries=3, timeout=30)
+    fallback: Policy = Policy(tries=2, timeout=45)
+    reasoning: Policy = Policy(tries=2, timeout=60)
 
 
 class ChatcoreSection(BaseModel):
@@ -77,9 +114,57 @@ class ChatcoreSection(BaseModel):
     max_message_chars: int = Field(200_000, ge=1, le=5_000_000)
     max_attachment_mb: int = Field(20, ge=1, le=100)
     title_model: str | None = None
-    first_word_timeout: float = Field(30.0, gt=0)
+    first_word_timeout: float | None = Field(None, gt=0)
     between_words_timeout: float = Field(45.0, gt=0)
     session_days: int = Field(30, ge=1, le=400)
+    aliases: dict[Purpose, str] = Field(default_factory=dict)
+    attempts: Policies = Policies()
+    mid_reply: Literal["continue", "restart"] = "continue"
+    slow_after: float | None = Field(4.0, gt=0)
+    retry_after_limit: float = Field(5.0, ge=0, le=60)
+    breaker_failures: int = Field(5, ge=1, le=1000)
+    breaker_seconds: float = Field(30.0, gt=0, le=3600)
+    cache: bool = True
+    cache_scope: Literal["person", "tenant"] = "person"
+    cache_seconds: int = Field(3600, ge=1, le=7 * 86_400)
+    cache_mb: int = Field(64, ge=1, le=10_000)
+    cache_max_temperature: float = Field(0.7, ge=0, le=2)
+    budget_reply_tokens: int = Field(4096, ge=1)
+    log_text: bool = False
+
+
+class RouterSettings(BaseModel):
+    """`router_settings` of the proxy: where a request goes on when a model fails. Unknown keys are left alone.
+
+    A fallback list maps a `model_name` (or `*`) to the names that follow it.
+    """
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
+    context_window_fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
+    content_policy_fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
+    default_fallbacks: list[str] = Field(default_factory=list)
+    num_retries: int | None = Field(None, ge=0, le=10)
+    timeout: float | None = Field(None, gt=0)
+    allowed_fails: int | None = Field(None, ge=0)
+    cooldown_time: float | None = Field(None, gt=0)
+    model_group_alias: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("model_group_alias", mode="before")
+    @classmethod
+    def _plain_alias(cls, value: Any) -> Any:
+        """The proxy also takes `{model: NAME, hidden: true}` for an alias."""
+        if not isinstance(value, dict):
+            return value or {}
+        return {name: one.get("model") if isinstance(one, dict) else one for name, one in value.items()}
+
+    @field_validator(
+        "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks", mode="before"
+    )
+    @classmethod
+    def _empty_list(cls, value: Any) -> Any:
+        return value or []
 
 
 class ConfigFile(BaseModel):
@@ -88,7 +173,7 @@ class ConfigFile(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model_list: list[ModelEntry] = Field(default_factory=list)
-    router_settings: dict[str, Any] = Field(default_factory=dict)
+    router_settings: RouterSettings = Field(default_factory=RouterSettings)
     litellm_settings: dict[str, Any] = Field(default_factory=dict)
     general_settings: dict[str, Any] = Field(default_factory=dict)
     chatcore: ChatcoreSection = Field(default_factory=ChatcoreSection)

@@ -10,6 +10,8 @@
     │   └── TooManyAttempts    sign-in refused for a while; `retry_after` seconds
     ├── Conflict               it cannot be done in the present state (a turn already runs, ...)
     ├── Draining               the process is stopping and takes no new turns
+    ├── LimitExceeded          a rate limit of ours; `retry_after` seconds
+    ├── BudgetExceeded         what it may cost at most is more than what is left of a budget
     └── ProviderError          a call to a model failed; `retryable` says whether Retry makes sense
         ├── RateLimited        429; `retry_after` seconds where the provider said so
         ├── ContextTooLong     the conversation does not fit the model's window
@@ -17,6 +19,7 @@
         ├── RefusedContent     the provider's content policy refused the request or cut the reply
         ├── ModelUnavailable   not in the catalog, its key is missing, or the provider does not know it
         ├── ProviderDown       5xx, refused connection, DNS, TLS, or an answer that makes no sense
+        ├── BreakerOpen        failed too often in a row, and is left in peace for `retry_after` seconds
         ├── ProviderTimeout    no first word, or no next word, within the model's limits
         └── Truncated          the stream ended without a finish
 
@@ -74,6 +77,19 @@ class Draining(ChatcoreError):
     code = "draining"
 
 
+class LimitExceeded(ChatcoreError):
+    code = "limit_exceeded"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """`retry_after`: whole seconds after which the same request is let through."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BudgetExceeded(ChatcoreError):
+    code = "budget_exceeded"
+
+
 class ProviderError(ChatcoreError):
     code = "provider_error"
     retryable: ClassVar[bool] = True
@@ -110,6 +126,15 @@ class ModelUnavailable(ProviderError):
 
 class ProviderDown(ProviderError):
     code = "provider_down"
+
+
+class BreakerOpen(ProviderError):
+    code = "breaker_open"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        """`retry_after`: seconds until it is tried again."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ProviderTimeout(ProviderError):

@@ -261,7 +261,7 @@ def test_a_file_of_the_litellm_proxy_is_taken_as_it_is() -> None:
     assert first.litellm_params.api_key == "os.environ/AZURE_API_KEY"
     assert first.litellm_params.model_extra == {"api_version": "2025-01-01", "rpm": 6}
     assert first.model_info.model_extra == {"mode": "chat", "base_model": "azure/gpt-5", "id": "1"}
-    assert config.router_settings["fallbacks"] == [{"gpt-5": ["gpt-4o"]}]
+    assert config.router_settings.fallbacks == [{"gpt-5": ["gpt-4o"]}]
     assert config.general_settings["master_key"] == "sk-1234"
 
 

@@ -71,6 +71,7 @@ class User(Base):
     name: Mapped[str]
     role: Mapped[str]  # operator | admin | member
     tier: Mapped[str] = mapped_column(default="free")
+    team: Mapped[str | None]
     password_hash: Mapped[str | None]
     disabled_at: Mapped[datetime | None]
     is_demo: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -447,6 +448,8 @@ class UsageMetric(Base):
     cached_tokens: Mapped[int] = mapped_column(Integer, default=0)
     completion_tokens: Mapped[int] = mapped_column(Integer, default=0)
     reasoning_tokens: Mapped[int] = mapped_column(Integer, default=0)
+    cache_write_tokens: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    key_source: Mapped[str] = mapped_column(default="shared", server_default="shared")  # shared | tenant | person
     usage_source: Mapped[str] = mapped_column(default="none")  # provider | estimated | none
     price_source: Mapped[str] = mapped_column(default="none")  # config | litellm | demo | none
     unit_prices: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -466,3 +469,107 @@ class UsageMetric(Base):
         Index("ix_usage_metrics_conversation", "conversation_id"),
         Index("ix_usage_metrics_running", "created_at", sqlite_where=STILL_RUNNING, postgresql_where=STILL_RUNNING),
     )
+
+
+class CostCorrection(Base):
+    """What a ledger row's cost was before it was priced anew. Only ever added to."""
+
+    __tablename__ = "cost_corrections"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    usage_id: Mapped[str] = mapped_column(index=True)
+    before_nano_usd: Mapped[int | None] = mapped_column(BigInteger)
+    after_nano_usd: Mapped[int | None] = mapped_column(BigInteger)
+    before_source: Mapped[str]
+    before_prices: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class LimitHit(Base):
+    """How many requests of a person were refused in a minute, by what refused them: nothing was called.
+
+    `kind`: `requests`, `tokens`, `budget`, `breaker`, `access`.
+    """
+
+    __tablename__ = "limit_hits"
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    tier: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    hits: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class Budget(Base):
+    """What a person, a team or the tenant may spend in a day or a month (UTC).
+
+    `scope_id`: a user's id, a team's name, '' for the tenant. A budget that is not `hard` only warns.
+    """
+
+    __tablename__ = "budgets"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    scope: Mapped[str]  # user | team | tenant
+    scope_id: Mapped[str] = mapped_column(default="")
+    period: Mapped[str]  # day | month
+    amount_nano_usd: Mapped[int] = mapped_column(BigInteger)
+    hard: Mapped[bool] = mapped_column(Boolean, default=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+    __table_args__ = (UniqueConstraint("tenant_id", "scope", "scope_id", "period"),)
+
+
+class BudgetPeriod(Base):
+    """What was spent and what is reserved of a budget in one of its days or months."""
+
+    __tablename__ = "budget_periods"
+    budget_id: Mapped[str] = mapped_column(ForeignKey("budgets.id", ondelete="CASCADE"), primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    spent_nano_usd: Mapped[int] = mapped_column(BigInteger, default=0)
+    reserved_nano_usd: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Reservation(Base):
+    """What a running turn may still cost, held of one budget. `holder`: the turn's id, or a call's that is no turn's."""
+
+    __tablename__ = "reservations"
+    holder: Mapped[str] = mapped_column(primary_key=True)
+    budget_id: Mapped[str] = mapped_column(ForeignKey("budgets.id", ondelete="CASCADE"), primary_key=True)
+    starts_at: Mapped[datetime]
+    tenant_id: Mapped[str]
+    amount_nano_usd: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ProviderKey(Base):
+    """A provider's key that a person or a tenant brought, encrypted with the instance's secret key.
+
+    `owner_id`: the person's id, '' for the tenant's own.
+    """
+
+    __tablename__ = "provider_keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    owner_id: Mapped[str] = mapped_column(default="")
+    provider: Mapped[str]
+    secret: Mapped[str] = mapped_column(Text)
+    last4: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+    __table_args__ = (UniqueConstraint("tenant_id", "owner_id", "provider"),)
+
+
+class CachedReply(Base):
+    """A reply that an identical request gets again. `key`: a hash over whom it is for and all that was asked."""
+
+    __tablename__ = "cached_replies"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str]
+    model: Mapped[str]
+    reply: Mapped[dict[str, Any]]
+    size: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,215 @@
+"""What an operator changes while Chatcore runs: flags, limits, who may use a model, a tenant's prices.
+
+One row of `settings` holds what was changed; the config file says what holds until then. Every process reads the row
+again each second.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal, get_args
+
+from sqlalchemy.orm import Session
+
+from chatcore.accounts import audit
+from chatcore.accounts.principal import Principal
+from chatcore.config import Settings
+from chatcore.config_file import Access
+from chatcore.db import Database
+from chatcore.db.tables import Setting, utcnow
+from chatcore.errors import ChatcoreError, Forbidden, InvalidInput
+
+log = logging.getLogger(__name__)
+
+LimitScope = Literal["tier", "user", "tenant", "model"]
+LimitOf = Literal["requests", "tokens"]
+LimitPer = Literal["minute", "hour", "day"]
+
+_KEY: Final = "flags"
+_EVERY: Final = 1.0  # seconds between two reads
+_MOST: Final = 10**12
+
+
+@dataclass(frozen=True)
+class LimitRule:
+    """At most `amount` requests (or tokens) in any minute, hour or day.
+
+    `name`: the tier, the user's id, the tenant's id or the model. A `tier` or `user` rule is counted for each person, a
+    `tenant` rule for all of its people together, a `model` rule for all people of a tenant together.
+    """
+
+    scope: LimitScope
+    name: str
+    of: LimitOf
+    per: LimitPer
+    amount: int
+
+
+DEFAULT_LIMITS: Final = (
+    LimitRule("tier", "free", "requests", "day", 100),
+    LimitRule("tier", "pro", "requests", "day", 1000),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Everything that can be changed while running, as it is now.
+
+    `streaming` off: whole replies. `gateway` off: one direct call, without cache, failover or breaker. `primary`: the
+    model of new chats, before the configured one. `fallback`: the model behind every other one. `prices`: by tenant id
+    and model, USD a token by litellm's field names, as decimal text.
+    """
+
+    streaming: bool = True
+    gateway: bool = True
+    cache: bool = True
+    failover: bool = True
+    rate_limits: bool = True
+    disabled_providers: tuple[str, ...] = ()
+    primary: str | None = None
+    fallback: str | None = None
+    limits: tuple[LimitRule, ...] = DEFAULT_LIMITS
+    access: Mapping[str, Access] = field(default_factory=dict)
+    prices: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+
+
+class FlagStore:
+    """Reads the flags for everybody and writes them for who may. `now` costs nothing."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        own = settings.own
+        self._db = db
+        self._initial = Flags(cache=own.cache, rate_limits=own.rate_limits)
+        self._now = self._initial
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.refresh()
+
+    @property
+    def now(self) -> Flags:
+        """As last read: at most a second or two old while the process runs."""
+        return self._now
+
+    def refresh(self) -> None:
+        """Read them now. Raises `DatabaseError`."""
+        self._now = self._db.read(self._read)
+
+    def start(self) -> None:
+        """Read them again each second, in the background."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="flags", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def set(self, principal: Principal, **changes: Any) -> None:
+        """Change flags by their names in `Flags`; None takes one back to what the config file says.
+
+        For operators only. Raises `Forbidden`, `InvalidInput`.
+        """
+        if not principal.is_operator:
+            raise Forbidden("Only an operator can change what holds for the whole instance.")
+        self._write(principal, {name: _checked(name, value) for name, value in changes.items()})
+
+    def set_prices(self, principal: Principal, model: str, prices: Mapping[str, str] | None) -> None:
+        """Set what a model costs one's own tenant from now on; None takes it back. For admins.
+
+        `prices`: litellm's field names (`input_cost_per_token`, …) to USD a token as decimal text.
+        Raises `Forbidden`, `InvalidInput`.
+        """
+        if not principal.is_admin:
+            raise Forbidden("Only an admin can change prices.")
+        tenants = {tenant: dict(models) for tenant, models in self._now.prices.items()}
+        own = tenants.setdefault(principal.tenant_id, {})
+        own.pop(model, None)
+        if prices:
+            own[model] = dict(prices)
+        self._write(principal, {"prices": _checked("prices", tenants)})
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_EVERY):
+            try:
+                self.refresh()
+            except ChatcoreError:
+                log.warning("the flags could not be read; the last ones stand")
+
+    def _write(self, principal: Principal, changes: Mapping[str, Any]) -> None:
+        def work(session: Session) -> None:
+            row = session.get(Setting, _KEY, with_for_update=True)
+            if row is None:
+                session.add(row := Setting(key=_KEY, value={}))
+            row.value = {name: value for name, value in {**row.value, **changes}.items() if value is not None}
+            row.updated_at = utcnow()
+            audit.record(session, principal, "flags.change", **{name: _short(value) for name, value in changes.items()})
+
+        self._db.write(work)
+        self.refresh()
+
+    def _read(self, session: Session) -> Flags:
+        row = session.get(Setting, _KEY)
+        return self._initial if row is None else parse(row.value, self._initial)
+
+
+def parse(stored: Mapping[str, Any], initial: Flags) -> Flags:
+    """The flags from what is stored, over what holds without. What makes no sense is left out and logged."""
+    found: dict[str, Any] = {}
+    for name, value in stored.items():
+        try:
+            found[name] = _loaded(name, _checked(name, value))
+        except (ChatcoreError, ValueError, TypeError, KeyError):
+            log.warning("a stored flag makes no sense and is left out", extra={"flag": name})
+    return replace(initial, **found)
+
+
+def _loaded(name: str, value: Any) -> Any:
+    match name:
+        case "limits":
+            return tuple(LimitRule(**rule) for rule in value)
+        case "disabled_providers":
+            return tuple(value)
+        case "access":
+            return {model: Access(**access) for model, access in value.items()}
+    return value
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value as it is stored. Raises `InvalidInput`."""
+    if name not in {one.name for one in fields(Flags)}:
+        raise InvalidInput(f"There is no flag called {name}.")
+    if value is None:
+        return None
+    match name:
+        case "limits":
+            return [_rule(rule) for rule in value]
+        case "disabled_providers":
+            return sorted({str(one) for one in value})
+        case "access":
+            return {str(model): Access.model_validate(one).model_dump() for model, one in value.items()}
+        case "prices" | "primary" | "fallback":
+            return value
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} is on or off.")
+    return value
+
+
+def _rule(rule: Any) -> dict[str, Any]:
+    found: dict[str, Any] = dict(vars(rule)) if isinstance(rule, LimitRule) else dict(rule)
+    choices = {"scope": get_args(LimitScope), "of": get_args(LimitOf), "per": get_args(LimitPer)}
+    for key, allowed in choices.items():
+        if found.get(key) not in allowed:
+            raise InvalidInput(f"A limit's {key} is one of {', '.join(allowed)}.")
+    if not str(found.get("name") or ""):
+        raise InvalidInput("A limit says for whom it is.")
+    if not isinstance(found.get("amount"), int) or not 0 <= found["amount"] <= _MOST:
+        raise InvalidInput("A limit is a whole number, 0 or more.")
+    return found
+
+
+def _short(value: Any) -> Any:
+    """What the audit log keeps of a value."""
+    return value if isinstance(value, bool | str | int | None) else str(value)[:500]
