@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _users(_group(groups, "users", "people who can sign in"))
     _tenants(_group(groups, "tenants", "teams that share an instance and see nothing of each other"))
     _keys(_group(groups, "keys", "API keys for programs"))
+    _provider_keys(_group(groups, "provider-keys", "keys of model providers that people and tenants brought"))
     _database(_group(groups, "db", "the database's schema"))
     demo = _command(groups, "demo-data", commands.demo_data, "fill the usage page with made-up calls, marked as such")
     demo.add_argument("--days", type=_positive, default=90, help="how far back they go (default: 90)")
@@ -87,6 +88,12 @@ def _keys(group: Any) -> None:
     listed.add_argument("--user", help="only this person's")
     revoke = _command(group, "revoke", commands.keys_revoke, "end a key at once")
     revoke.add_argument("id", metavar="ID", help="as `keys list` shows it")
+
+
+def _provider_keys(group: Any) -> None:
+    _command(group, "list", commands.provider_keys_list, "whose there are, without the keys themselves")
+    words = "encrypt them with the present secret key; the old one is asked for, or read from stdin"
+    _command(group, "rotate", commands.provider_keys_rotate, words)
 
 
 def _database(group: Any) -> None:

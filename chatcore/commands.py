@@ -156,6 +156,36 @@ def keys_revoke(chosen: Namespace) -> None:
     say(f"The key {chosen.id} of {owner} is revoked.")
 
 
+# ---- provider keys
+
+
+def provider_keys_list(chosen: Namespace) -> None:
+    from chatcore.gateway.keyring import Keyring
+
+    with shell() as core:
+        held = Keyring(core.db, core.settings).everybodys()
+    rows = [
+        (
+            k.tenant,
+            k.username or "(the tenant's)",
+            k.info.provider,
+            f"…{k.info.last4}",
+            _when(k.info.updated_at),
+            "" if k.opens else "does not open",
+        )
+        for k in held
+    ]
+    show(("TENANT", "USER", "PROVIDER", "KEY", "SAVED", ""), rows)
+
+
+def provider_keys_rotate(chosen: Namespace) -> None:
+    from chatcore.gateway.keyring import Keyring
+
+    with shell() as core:
+        done = Keyring(core.db, core.settings).rotate(ask_secret("The old secret key: "))
+    say(f"Encrypted {done:,} with the present secret key. `provider-keys list` shows which keys open.")
+
+
 # ---- the database
 
 
@@ -214,6 +244,11 @@ def ask_password(prompt: str) -> str:
     if getpass.getpass("Once more: ") != first:
         raise InvalidInput("The two passwords differ.")
     return first
+
+
+def ask_secret(prompt: str) -> str:
+    """Once at a terminal, as it exists already; else the first line of standard input."""
+    return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
 
 
 def say(line: str) -> None:
