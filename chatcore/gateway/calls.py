@@ -11,7 +11,7 @@ import httpx
 import litellm
 
 from chatcore.config import process_environment
-from chatcore.gateway import context, demo_provider, failures
+from chatcore.gateway import context, demo_provider, failures, reported
 from chatcore.gateway.joining import JoiningClient
 from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Failure, Usage
 
@@ -23,7 +23,8 @@ _BUSY_INTERVAL: Final = 0.2  # and while many do
 _MANY_CALLS: Final = 24
 # Failures of calls that the provider had taken on: it may count the prompt although no word came.
 _ACCEPTED: Final = frozenset({"truncated", "bad_response", "empty_reply"})
-
+# A whole reply comes in one frame to the page's process, and one that filled it would end every other call with it.
+_MOST_CHARACTERS: Final = 4 * 2**20
 
 # litellm reads the providers' own variables by itself, so their values are in no call's arguments.
 _ENVIRONMENT_SECRETS: Final = failures.secrets_in(process_environment())
@@ -61,6 +62,7 @@ class Runner:
             timeout=httpx.Timeout(600, connect=15),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=50),
             follow_redirects=True,
+            event_hooks={"response": [_once]},
         )
         demo_provider.register()
         self._running = 0
@@ -107,6 +109,7 @@ class _Call:
         self.first_word: float | None = None
         self.started = time.monotonic()
         self._stream: Any = None
+        self._raw: reported.Raw | None = None  # a whole reply's body
         self._clock: asyncio.Timeout | None = None
 
     async def run(self) -> CallEnd:
@@ -120,17 +123,30 @@ class _Call:
 
     async def _ended(self) -> tuple[Any, Failure | None]:
         try:
-            async with asyncio.timeout(self.spec.first_word_timeout) as self._clock:
+            async with asyncio.timeout(self._patience()) as self._clock:
                 await self._exchange()
             return failures.verdict(self.finish_reason, anything=bool(self.text or self.tool_calls))
         except TimeoutError:
             self._gave_up = True
+            if not self.spec.stream:
+                return "timeout", Failure(code="timeout", detail="whole reply")
             return "timeout", failures.silence(self.first_word is not None)
         except asyncio.CancelledError:
             self._gave_up = True
             return "stopped", None
         except Exception as error:  # noqa: BLE001 - litellm and its providers raise anything; all of it is classified
-            return failures.classify(error, self._secrets())
+            return self._classified(error)
+
+    def _patience(self) -> float:
+        """Seconds until the first word, or until the whole reply."""
+        spec = self.spec
+        return spec.first_word_timeout if spec.stream else spec.first_word_timeout + spec.between_words_timeout
+
+    def _classified(self, error: Exception) -> tuple[Any, Failure]:
+        outcome, failure = failures.classify(error, self._secrets())
+        if failure.code == "provider_down" and not self.spec.stream and reported.is_nonsense(error, self._raw):
+            return "error", failure.model_copy(update={"code": "bad_response"})
+        return outcome, failure
 
     async def _settled(self, outcome: Any, failure: Failure | None) -> CallEnd:
         await self._close()
@@ -154,20 +170,52 @@ class _Call:
             self._notice({"trimmed": trimmed})
         self.sent = True
         self._notice({"started": True})
+        await (self._streamed() if spec.stream else self._whole())
+
+    async def _streamed(self) -> None:
         self._stream = await litellm.acompletion(
-            model=spec.target,
+            model=self.spec.target,
             messages=self.messages,
             stream=True,
             stream_options={"include_usage": True},
             max_retries=0,
             num_retries=0,
-            **spec.arguments,
+            **self.spec.arguments,
         )
         _spare_the_accounting(self._stream)
         async for chunk in self._stream:
             self._take(chunk)
-        self._read_usage()
-        self.finish_reason = self._stream.received_finish_reason and (self.finish_reason or "stop")
+        said = self._stream.received_finish_reason
+        self.finish_reason = None if said is None or said in reported.BROKEN else self.finish_reason or "stop"
+
+    async def _whole(self) -> None:
+        """One answer with everything in it: nothing of it is known before its end."""
+        reply = await litellm.acompletion(
+            model=self.spec.target,
+            messages=self.messages,
+            stream=False,
+            max_retries=0,
+            num_retries=0,
+            logger_fn=self._keep_raw,
+            **self.spec.arguments,
+        )
+        self.usage = reported.whole_usage(reply, self._raw)
+        choice = reply.choices[0]
+        said, reasoning = choice.message, getattr(choice.message, "reasoning_content", None) or ""
+        if len(said.content or "") + len(reasoning) > _MOST_CHARACTERS:
+            raise ValueError("the reply is longer than any model's")
+        self.finish_reason = choice.finish_reason if reported.finished(self._raw) else None
+        if reasoning:
+            self._word("reasoning", self.reasoning, reasoning)
+        if said.content:
+            self._word("text", self.text, said.content)
+        for index, call in enumerate(said.tool_calls or ()):
+            self._tick()
+            self._tool_piece(index, call)
+
+    def _keep_raw(self, details: dict[str, Any]) -> None:
+        """litellm's `logger_fn`: called before the request, and again with the provider's own body."""
+        self._raw = reported.raw(details.get("original_response"))
 
     def _take(self, chunk: Any) -> None:
         if not chunk.choices:
@@ -181,7 +229,7 @@ class _Call:
             self._word("text", self.text, delta.content)
         for piece in delta.tool_calls or ():
             self._tick()
-            self._tool_piece(piece)
+            self._tool_piece(piece.index or 0, piece)
 
     def _word(self, kind: DeltaKind, store: list[str], text: str) -> None:
         self._tick()
@@ -195,8 +243,8 @@ class _Call:
         assert self._clock is not None
         self._clock.reschedule(asyncio.get_running_loop().time() + self.spec.between_words_timeout)
 
-    def _tool_piece(self, piece: Any) -> None:
-        call = self.tool_calls.setdefault(piece.index or 0, {"id": "", "name": "", "arguments": ""})
+    def _tool_piece(self, index: int, piece: Any) -> None:
+        call = self.tool_calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
         call["id"] = piece.id or call["id"]
         if piece.function is not None:
             call["name"] += piece.function.name or ""
@@ -206,20 +254,10 @@ class _Call:
         for call in self.tool_calls.values():
             self._put("tool_call", json.dumps(call))
 
-    def _read_usage(self) -> None:
-        """Believe only a usage that came from the provider: litellm makes one up where there is none.
-
-        The last one counts: some providers send a running total with every chunk.
-        """
-        for chunk in getattr(self._stream, "chunks", ()):
-            found = getattr(chunk, "usage", None)
-            if found is not None and (found.prompt_tokens or found.completion_tokens):
-                self.usage = _usage(found)
-
     async def _usage(self, outcome: str, failure: Failure | None) -> Usage:
         """The provider's count; else none where it refused the call; else our estimate of what was sent and said."""
         if self._stream is not None:
-            self._read_usage()
+            self.usage = reported.stream_usage(self._stream)
         if self.usage is not None and outcome in ("ok", "error", "truncated"):
             return self.usage
         refused = failure is not None and failure.code not in _ACCEPTED
@@ -252,17 +290,8 @@ def _spare_the_accounting(stream: Any) -> None:
     stream._finalize_completed_stream = at_end
 
 
-def _usage(found: Any) -> Usage:
-    prompt_details = getattr(found, "prompt_tokens_details", None)
-    completion_details = getattr(found, "completion_tokens_details", None)
-    cache_write = getattr(found, "cache_creation_input_tokens", None) or getattr(
-        prompt_details, "cache_creation_tokens", None
-    )
-    return Usage(
-        source="provider",
-        prompt=found.prompt_tokens or 0,
-        cached=getattr(prompt_details, "cached_tokens", None) or 0,
-        cache_write=cache_write or 0,
-        completion=found.completion_tokens or 0,
-        reasoning=getattr(completion_details, "reasoning_tokens", None) or 0,
-    )
+async def _once(response: httpx.Response) -> None:
+    """litellm sends a request again that was refused with 422, and forgets the refusal when it is refused again: a
+    second call that no ledger would hold. A refusal with 400 it hands on."""
+    if response.status_code == 422:
+        response.status_code = 400

@@ -13,14 +13,17 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 DeltaKind = Literal["text", "reasoning", "tool_call"]
-AttemptOutcome = Literal["ok", "stopped", "error", "timeout", "rate_limited", "truncated"]
+AttemptOutcome = Literal["ok", "stopped", "error", "timeout", "rate_limited", "truncated", "cached"]
 
 _LENGTH: Final = struct.Struct(">I")
 MAX_FRAME: Final = 64 * 2**20
 
 
 class CallSpec(BaseModel):
-    """One call to a model, complete: the worker knows nothing of catalogs. Times are seconds."""
+    """One call to a model, complete: the worker knows nothing of catalogs. Times are seconds.
+
+    Without `stream` the reply comes whole, and both timeouts together are what it may take.
+    """
 
     target: str
     messages: list[dict[str, Any]]
@@ -28,6 +31,7 @@ class CallSpec(BaseModel):
     first_word_timeout: float
     between_words_timeout: float
     context_window: int | None = None
+    stream: bool = True
     keep_last: int = 1  # how many of the last messages must be sent, whatever the window
 
 

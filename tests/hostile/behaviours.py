@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.hostile.errors import error, error_body, overflow, refused
+from tests.hostile.oddities import cachewrite, nofinish, oddfinish, usagecum
 from tests.hostile.stream import (
     Ending,
     Options,
@@ -159,22 +160,6 @@ def _tool_deltas(index: int, call: dict[str, str]) -> list[dict[str, Any]]:
     return [first, *({"index": index, "function": {"arguments": text[k : k + 5]}} for k in range(0, len(text), 5))]
 
 
-def _usagecum(request: Request, options: Options) -> Reply:
-    """Usage in each chunk, counted up so far, whether asked for or not."""
-    stream = Stream(request, options)
-    if not request.stream:
-        return _ok(request, options)
-    steps = [stream.role()]
-    for k, piece in enumerate(numbered(options)):
-        stream.sent = k + 1
-        usage = stream.usage()
-        steps.append(Step(stream.due(k), stream.chunk({"content": piece}, usage=usage), 1, usage))
-    finish = Step(
-        stream.due(max(options.n - 1, 0)), stream.chunk({}, "stop", usage=stream.usage()), usage=stream.usage()
-    )
-    return Reply([*steps, finish, *stream.close()[-1:]], head_at=head_at(options))
-
-
 def _broken(ending: Ending) -> Callable[[Request, Options], Reply]:
     """A reply that goes well up to word `at`, then ends in this way."""
 
@@ -277,10 +262,13 @@ BEHAVIOURS: Final[dict[str, tuple[Callable[[Request, Options], Reply], Options]]
     "reasoning": (_reasoning, Options()),
     "cached": (_cached, Options()),
     "nousage": (_nousage, Options()),
-    "usagecum": (_usagecum, Options()),
+    "usagecum": (usagecum, Options()),
     "empty": (_empty, Options()),
     "length": (_length, Options()),
     "filtered": (_filtered, Options()),
+    "oddfinish": (oddfinish, Options()),
+    "nofinish": (nofinish, Options()),
+    "cachewrite": (cachewrite, Options()),
     "tools": (_tools, Options()),
     "bigchunk": (_bigchunk, Options()),
     "control": (_control, Options()),
