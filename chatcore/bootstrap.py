@@ -22,9 +22,13 @@ from chatcore.conversations.ratings import Ratings
 from chatcore.conversations.sharing import Shares
 from chatcore.db import Database, upgrade
 from chatcore.errors import ConfigError
-from chatcore.gateway import Gateway
+from chatcore.flags import FlagStore
+from chatcore.gateway import Gateway, Keyring
+from chatcore.shared import Shared
 from chatcore.turns import Turns
 from chatcore.usage import Usage
+from chatcore.usage.budgets import Budgets
+from chatcore.usage.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +51,19 @@ class Core:
     prompts: Prompts
     ratings: Ratings
     usage: Usage
+    flags: FlagStore
+    limits: Limits
+    budgets: Budgets
+    keyring: Keyring
     gateway: Gateway
     turns: Turns
     indexer: Indexer
+    shared: Shared
     setup_code: str | None = None
 
     def start(self) -> None:
         """Start the turn engine, and the indexing of what is not indexed yet; the gateway goes on warming behind."""
+        self.flags.start()
         self.turns.engine.start()
         self.indexer.start()
 
@@ -61,6 +71,8 @@ class Core:
         """Drain the running turns for the configured time, then close everything."""
         self.turns.engine.drain(self.settings.drain_seconds)
         self.indexer.stop()
+        self.flags.stop()
+        self.shared.close()
         self.db.close()
 
 
@@ -80,9 +92,10 @@ def open_core(settings: Settings | None = None) -> Core:
     upgrade(db)
     accounts = Accounts(db, settings, on_new_tenant=agents.seed)
     setup_code = accounts.ensure_ready()
-    gateway = Gateway(settings)
+    shared, flags = Shared(settings.redis_url), FlagStore(db, settings)
+    gateway, limits = Gateway(settings, db, flags, shared), Limits(db, flags, shared)
     preferences = Preferences(db)
-    turns = Turns(db, gateway, preferences, settings)
+    turns = Turns(db, gateway, limits, preferences, settings)
     attachments = Attachments(db, settings)
     return Core(
         settings=settings,
@@ -99,7 +112,12 @@ def open_core(settings: Settings | None = None) -> Core:
         prompts=Prompts(db),
         ratings=Ratings(db),
         usage=Usage(db),
+        flags=flags,
+        limits=limits,
+        budgets=Budgets(db),
+        keyring=gateway.keyring,
         gateway=gateway,
+        shared=shared,
         turns=turns,
         indexer=Indexer(db),
         setup_code=setup_code,

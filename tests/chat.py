@@ -23,8 +23,13 @@ KEY = "sk-hostile-0123456789abcdef"
 PROMPT_PRICE, COMPLETION_PRICE = 0.0000015, 0.000006  # USD a token
 
 
-def write_config(path: Path, url: str, behaviours: list[str], **own: Any) -> None:
-    """A config file with one model for each behaviour of the hostile provider, called like it, and an unpriced one."""
+def write_config(
+    path: Path, url: str, behaviours: list[str], router: dict[str, Any] | None = None, **own: Any
+) -> None:
+    """A config file with one model for each behaviour of the hostile provider, called like it, and an unpriced one.
+
+    `router`: the section `router_settings`; by default nothing is tried a second time.
+    """
     prices = {"input_cost_per_token": PROMPT_PRICE, "output_cost_per_token": COMPLETION_PRICE}
     entries = [
         {
@@ -37,15 +42,22 @@ def write_config(path: Path, url: str, behaviours: list[str], **own: Any) -> Non
     entries.append(
         {"model_name": "unpriced", "litellm_params": entries[0]["litellm_params"] | {"model": "openai/ok;n=5"}}
     )
-    path.write_text(yaml.safe_dump({"model_list": entries, "chatcore": {"ollama": False, **own}}))
+    own = {"ollama": False, "rate_limits": False, "breaker_failures": 1000, **own}
+    router = {"num_retries": 0} if router is None else router
+    path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": router, "chatcore": own}))
 
 
 @contextmanager
 def running_core(
-    folder: Path, provider: HostileProvider, behaviours: list[str], database_url: URL | None = None, **own: Any
+    folder: Path,
+    provider: HostileProvider,
+    behaviours: list[str],
+    database_url: URL | None = None,
+    router: dict[str, Any] | None = None,
+    **own: Any,
 ) -> Iterator[Core]:
     """A started Core whose state is below `folder`."""
-    write_config(folder / "config.yaml", provider.url, behaviours, **own)
+    write_config(folder / "config.yaml", provider.url, behaviours, router, **own)
     environ = {"CHATCORE_DATA_DIR": str(folder / "data"), "CHATCORE_CONFIG": str(folder / "config.yaml")}
     environ["CHATCORE_DRAIN_SECONDS"] = "1"
     if database_url is not None:
@@ -95,6 +107,11 @@ class Chat:
         rows = self.core.db.read(lambda s: list(s.scalars(select(UsageMetric).where(UsageMetric.turn_id == turn_id))))
         assert len(rows) == 1, f"{len(rows)} ledger rows for {turn_id}"
         return rows[0]
+
+    def ledger_rows(self, turn_id: str | None) -> list[UsageMetric]:
+        """The ledger rows of a turn, in the order of its calls."""
+        rows = select(UsageMetric).where(UsageMetric.turn_id == turn_id).order_by(UsageMetric.attempt)
+        return self.core.db.read(lambda session: list(session.scalars(rows)))
 
     def turn(self, turn_id: str | None) -> Turn:
         return self.core.db.read(lambda s: s.get_one(Turn, turn_id))

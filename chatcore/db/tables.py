@@ -532,7 +532,7 @@ class BudgetPeriod(Base):
 
 
 class Reservation(Base):
-    """What a running turn may still cost, held of one budget. `holder`: the turn's id, or a call's that is no turn's."""
+    """What a running turn may still cost, held of one budget. `holder`: the turn, or a call that is no turn's."""
 
     __tablename__ = "reservations"
     holder: Mapped[str] = mapped_column(primary_key=True)

@@ -1,121 +1,65 @@
-"""The gateway: the catalog of models, and calls to them that end, whatever happens, with an `AttemptResult`."""
+"""The gateway: what may be called, in which order, and calls that end, whatever happens, with an `AttemptResult`."""
 
-import logging
 import threading
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
+from sqlalchemy.orm import Session
+
+from chatcore.accounts.principal import Principal
 from chatcore.config import Settings, worker_environment
-from chatcore.errors import ProviderError
-from chatcore.gateway import failures, ollama
+from chatcore.db import Database
+from chatcore.db.tables import Tenant
+from chatcore.flags import FlagStore
+from chatcore.gateway import ollama
+from chatcore.gateway.attempt import Attempt, AttemptResult, CompletionRequest
+from chatcore.gateway.breaker import Breakers, Health
+from chatcore.gateway.cache import ReplyCache, StoredReply
 from chatcore.gateway.catalog import Catalog, Model
-from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
-from chatcore.gateway.process import Delta, RemoteCall, WorkerProcess
-from chatcore.gateway.protocol import AttemptOutcome, CallEnd, CallSpec, Usage
+from chatcore.gateway.choice import Task
+from chatcore.gateway.keyring import KeyInfo, Keyring
+from chatcore.gateway.planning import Caller, Picked, Planner
+from chatcore.gateway.prices import Prices
+from chatcore.gateway.process import Delta, WorkerProcess
+from chatcore.gateway.protocol import Usage
+from chatcore.gateway.routing import Route, Step
+from chatcore.shared import Shared
 
-__all__ = ["Attempt", "AttemptResult", "Catalog", "CompletionRequest", "Delta", "Gateway", "Model", "Prices", "Usage"]
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CompletionRequest:
-    """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` stands in the log lines.
-
-    `keep_last`: how many of the last messages are sent whatever the model's window.
-    """
-
-    model: Model
-    messages: list[dict[str, Any]]
-    trace_id: str
-    temperature: float | None = None
-    max_tokens: int | None = None
-    keep_last: int = 1
-
-
-@dataclass(frozen=True)
-class AttemptResult:
-    """A finished attempt. Times are milliseconds from the call's start; an unknown cost is None.
-
-    `error` is set unless the outcome is `ok` or `stopped`.
-    """
-
-    outcome: AttemptOutcome
-    error: ProviderError | None
-    finish_reason: str | None
-    usage: Usage
-    price_source: str
-    cost_nano_usd: int | None
-    ttft_ms: int | None
-    latency_ms: int
-    unit_prices: Mapping[str, str] = field(default_factory=dict)
-
-
-class Attempt:
-    """One call to one model. Iterate it for batches of deltas; afterwards `result` is there."""
-
-    def __init__(self, request: CompletionRequest, worker: WorkerProcess) -> None:
-        model = request.model
-        self.request = request
-        self._call: RemoteCall = worker.call(_spec(request))
-        self._prices = model.prices
-
-    def __aiter__(self) -> AsyncIterator[list[Delta]]:
-        return self._call.__aiter__()
-
-    def cancel(self) -> None:
-        """Close the provider's connection. The attempt then ends as `stopped`."""
-        self._call.cancel()
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether `result` is there."""
-        return self._call.end is not None
-
-    @property
-    def trimmed(self) -> int:
-        """How many of the oldest messages were left out because they did not fit the model's window."""
-        return self._call.trimmed
-
-    @property
-    def result(self) -> AttemptResult:
-        """How it ended. Only after the iteration has."""
-        end = self._call.end
-        assert end is not None, "the attempt has not ended"
-        return self._result(end)
-
-    def _result(self, end: CallEnd) -> AttemptResult:
-        model, error = self.request.model, None
-        if end.failure is not None:
-            error = failures.to_error(
-                end.failure, model.display_name, model.between_words_timeout, model.first_word_timeout
-            )
-            log.warning(
-                "attempt failed",
-                extra={"trace_id": self.request.trace_id, "model": model.name, "detail": end.failure.detail},
-            )
-        usage, prices = end.usage, self._prices
-        tokens = Tokens(usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning)
-        return AttemptResult(
-            outcome=end.outcome,
-            error=error,
-            finish_reason=end.finish_reason,
-            usage=usage,
-            price_source=prices.source,
-            cost_nano_usd=cost_nano_usd(tokens, prices),
-            ttft_ms=end.ttft_ms,
-            latency_ms=end.latency_ms,
-            unit_prices=prices.at(usage.prompt),
-        )
+__all__ = [
+    "Attempt",
+    "AttemptResult",
+    "Caller",
+    "Catalog",
+    "CompletionRequest",
+    "Delta",
+    "Gateway",
+    "Health",
+    "KeyInfo",
+    "Keyring",
+    "Model",
+    "Picked",
+    "Prices",
+    "Route",
+    "Step",
+    "StoredReply",
+    "Task",
+    "Usage",
+]
 
 
 class Gateway:
-    """The catalog and the worker. `start` and `attempt` belong to the engine's loop; `spawn` is for an early start."""
+    """The catalog, the planner and the worker. `start` and `attempt` belong to the engine's loop; `spawn` is for an
+    early start."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, db: Database, flags: FlagStore, shared: Shared) -> None:
+        own, router = settings.own, settings.file.router_settings
         self.catalog = Catalog(settings)
+        self.keyring = Keyring(db, settings)
+        self.cache = ReplyCache(db, shared, settings)
+        failures = own.breaker_failures if router.allowed_fails is None else router.allowed_fails + 1
+        self.breakers = Breakers(shared, failures, router.cooldown_time or own.breaker_seconds)
+        self.planner = Planner(settings, self.catalog, self.breakers, flags)
+        self.flags = flags
         self._settings = settings
+        self._db = db
         self._worker = WorkerProcess(worker_environment(settings))
         self._stopped = threading.Event()
 
@@ -139,6 +83,7 @@ class Gateway:
         if self._worker.pid is not None:
             return
         self._worker.spawn()
+        self.breakers.start()
         if self._settings.own.ollama:
             ollama.watch(self.catalog, self._settings.environment, self._stopped)
 
@@ -150,25 +95,32 @@ class Gateway:
         """End the worker."""
         self._stopped.set()
         await self._worker.close()
+        self.breakers.close()
 
     def attempt(self, request: CompletionRequest) -> Attempt:
         """Begin a call. Never raises: a failure is in the attempt's result."""
         return Attempt(request, self._worker)
 
+    def caller(self, session: Session, principal: Principal) -> Caller:
+        """For whom a model is to be called, with the keys that are theirs. Inside the caller's transaction."""
+        tenant = session.get(Tenant, principal.tenant_id)
+        keys = self.keyring.of(session, principal.tenant_id, principal.user_id)
+        return Caller(
+            principal.tenant_id, principal.user_id, principal.role, principal.tier, tenant.name if tenant else "", keys
+        )
 
-def _spec(request: CompletionRequest) -> CallSpec:
-    model = request.model
-    arguments = dict(model.arguments)
-    if request.temperature is not None:
-        arguments["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        arguments["max_tokens"] = request.max_tokens
-    return CallSpec(
-        target=model.target,
-        messages=request.messages,
-        arguments=arguments,
-        first_word_timeout=model.first_word_timeout,
-        between_words_timeout=model.between_words_timeout,
-        context_window=model.context_window,
-        keep_last=request.keep_last,
-    )
+    def choices(self, principal: Principal) -> list[Model]:
+        """The aliases and models that a person may choose from, as they are for them. Raises `DatabaseError`."""
+        return self.planner.choices(self._db.read(lambda session: self.caller(session, principal)))
+
+    def default(self, principal: Principal) -> Model | None:
+        """The model of a person's new chat."""
+        return self.planner.default(self._db.read(lambda session: self.caller(session, principal)))
+
+    def health(self) -> list[Health]:
+        """What is known of every deployment, in the order of the catalog, and of own keys that were used."""
+        listed = [
+            f"{found.deployment}@shared" for model in self.catalog.models()
+            for found in self.catalog.deployments(model.name) if found.available
+        ]  # fmt: skip
+        return [self.breakers.health(one) for one in dict.fromkeys([*listed, *self.breakers.known()])]

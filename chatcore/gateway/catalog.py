@@ -5,15 +5,17 @@ import json
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from chatcore.config import Settings
-from chatcore.config_file import ENV_REFERENCE, ModelEntry
-from chatcore.errors import ConfigError, ModelUnavailable
+from chatcore.config_file import ENV_REFERENCE, Access, ModelEntry
+from chatcore.errors import ModelUnavailable
+from chatcore.gateway import aliases
 from chatcore.gateway.demo import DEMO_MODELS, DemoModel
 from chatcore.gateway.prices import PRICE_FIELDS, Prices, prices_from
 
@@ -49,11 +51,15 @@ _NOT_ARGUMENTS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Model:
-    """One entry of the catalog. `name` is the registry's name; `target` is what litellm is asked for.
+    """One deployment of a model. `name` is the registry's name; `target` is what litellm is asked for.
 
     `vision`, `audio`: whether it takes pictures and sound in a question.
-    `missing`: what must be set before it can be called (`A`, or `A or B` where either will do), empty when it can.
-    `arguments`: more arguments of the call, secrets included, so they stay out of the repr. Times are seconds.
+    `missing`: what must be set before it can be called (`A`, or `A or B` where either will do), empty when it can;
+    `needs_key`: a provider's key is all of it.
+    `arguments`: more arguments of the call, secrets included, so they stay out of the repr. Times are seconds; without
+    a `first_word_timeout` or `tries` of its own, those of the part it plays in a request hold.
+    `deployment`: tells entries of one name apart; `order` (lowest first) and `weight` say how calls are spread.
+    `alias_of`: for an alias, the names of the models it stands for.
     """
 
     name: str
@@ -70,14 +76,30 @@ class Model:
     reasoning: bool = False
     demo: bool = False
     missing: tuple[str, ...] = ()
-    first_word_timeout: float = 30.0
+    needs_key: bool = False
+    first_word_timeout: float | None = None
     between_words_timeout: float = 45.0
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    deployment: str = ""
+    order: int = 0
+    weight: float = 1.0
+    tries: int | None = None
+    access: Access = field(default_factory=Access)
+    alias_of: tuple[str, ...] = ()
 
     @property
     def available(self) -> bool:
         """Whether a call can be tried."""
         return not self.missing
+
+    @property
+    def key_slot(self) -> str:
+        """Under which name a key for it is kept: its provider; with the server, where that is not the provider's own.
+
+        A key must never be sent to somebody else's server because it speaks the same protocol.
+        """
+        server = urlsplit(str(self.arguments.get("api_base") or "")).netloc
+        return f"{self.provider}@{server}" if server else self.provider
 
     @property
     def why_not(self) -> str:
@@ -88,36 +110,44 @@ class Model:
 class Catalog:
     """The models in the order of the configuration; the demo models after them, a local Ollama's last.
 
-    Raises `ConfigError` when the default model is not among them.
+    Raises `ConfigError` when the default model or an alias names a model that is not among them; a fallback that does
+    is left out with a warning.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._found: tuple[Model, ...] = ()
-        entries: dict[str, Model] = {}
+        groups: dict[str, list[Model]] = {}
         for entry in settings.file.model_list:
-            # Several deployments may share a name; the first that can be called stands until failover exists.
-            model = _configured(entry, settings)
-            if entry.model_name not in entries or (model.available and not entries[entry.model_name].available):
-                entries[entry.model_name] = model
+            group = groups.setdefault(entry.model_name, [])
+            group.append(_configured(entry, settings, f"{entry.model_name}#{len(group) + 1}"))
         show_demo = settings.own.demo_models
         if show_demo == "auto":
-            show_demo = not any(model.available for model in entries.values())
+            show_demo = not any(model.available for group in groups.values() for model in group)
         if show_demo:
-            entries |= {demo.name: _demo(demo) for demo in DEMO_MODELS}
-        self._entries = entries
-        wanted = settings.own.default_model
-        if wanted and wanted not in entries and not wanted.startswith(("ollama/", "demo/")):
-            raise ConfigError(f"chatcore.default_model names {wanted}, which is not in model_list.")
+            groups |= {demo.name: [_demo(demo)] for demo in DEMO_MODELS}
+        self._groups = groups
+        self._targets = aliases.targets(settings.file, list(groups))
+        aliases.check(settings.file, set(groups))
 
     def models(self) -> list[Model]:
-        """Every entry, available or not."""
+        """Every model, available or not: of several deployments the first that can be called."""
         with self._lock:
-            return [*self._entries.values(), *(model for model in self._found if model.name not in self._entries)]
+            found = [model for model in self._found if model.name not in self._groups]
+        return [*(_first(group) for group in self._groups.values()), *found]
+
+    def aliases(self) -> list[Model]:
+        """The aliases that stand for a model, drawn like it; `auto` is available when any of its models is."""
+        return [self._alias(name, names) for name, names in self._targets.items()]
+
+    def deployments(self, name: str) -> tuple[Model, ...]:
+        """Every entry called `name`, those that cannot be called now included."""
+        found = self._groups.get(name)
+        return tuple(found) if found else tuple(model for model in self.models() if model.name == name)
 
     def get(self, name: str) -> Model:
-        """The entry called `name`. Raises `ModelUnavailable` when there is none or its key is missing."""
+        """The model or alias called `name`. Raises `ModelUnavailable` when there is none or its key is missing."""
         model = self.find(name)
         if model is None:
             raise ModelUnavailable("This model is no longer in the configuration. Choose another one.")
@@ -126,8 +156,12 @@ class Catalog:
         return model
 
     def find(self, name: str | None) -> Model | None:
-        """The entry called `name`, available or not, or None."""
-        return next((model for model in self.models() if model.name == name), None)
+        """The model or alias called `name`, available or not, or None."""
+        known = self.models()
+        found = next((model for model in known if model.name == name), None)
+        if found is None and name in self._targets:
+            return self._alias(name, self._targets[name])
+        return found
 
     @property
     def default(self) -> Model | None:
@@ -142,6 +176,25 @@ class Catalog:
         with self._lock:
             self._found = models
 
+    def _alias(self, name: str, names: tuple[str, ...]) -> Model:
+        models = [model for model in self.models() if model.name in names]
+        usable = [model for model in models if model.available] or models
+        if not usable:
+            return Model(name, name, "unknown", "", Prices(), missing=("a model behind this alias",), alias_of=names)
+        return replace(
+            usable[0],
+            name=name,
+            display_name=aliases.title(name, usable[0].display_name),
+            description=aliases.DESCRIPTIONS.get(name, usable[0].description),
+            vision=any(model.vision for model in usable),
+            audio=any(model.audio for model in usable),
+            alias_of=names,
+        )
+
+
+def _first(group: list[Model]) -> Model:
+    return next((model for model in group if model.available), group[0])
+
 
 def provider_of(target: str) -> str:
     """The provider in a litellm model string: `gemini/…` → gemini, `gpt-5` → openai."""
@@ -151,12 +204,12 @@ def provider_of(target: str) -> str:
     return _UNPREFIXED.get(family[0], family[0]) if family else "unknown"
 
 
-def _configured(entry: ModelEntry, settings: Settings) -> Model:
+def _configured(entry: ModelEntry, settings: Settings, deployment: str) -> Model:
     params, facts = entry.litellm_params, entry.model_info
     extra = dict(params.model_extra or {})
     provider = str(extra.get("custom_llm_provider") or provider_of(params.model))
     table = _table_entry(params.model, provider)
-    secret_arguments, missing = _arguments(entry, provider, settings.environment)
+    secret_arguments, missing, needs_key = _arguments(entry, provider, settings.environment)
     known = {**table, **{k: v for k, v in facts.model_dump().items() if v is not None}, **(facts.model_extra or {})}
     own = settings.own
     return Model(
@@ -173,12 +226,19 @@ def _configured(entry: ModelEntry, settings: Settings) -> Model:
         tools=bool(known.get("supports_function_calling")),
         reasoning=bool(known.get("supports_reasoning")),
         missing=missing,
+        needs_key=needs_key,
         first_word_timeout=facts.first_word_timeout
         or params.stream_timeout
         or params.timeout
-        or own.first_word_timeout,
+        or own.first_word_timeout
+        or settings.file.router_settings.timeout,
         between_words_timeout=facts.between_words_timeout or own.between_words_timeout,
         arguments=secret_arguments,
+        deployment=deployment,
+        order=params.order,
+        weight=params.weight,
+        tries=None if params.num_retries is None else params.num_retries + 1,
+        access=facts.access,
     )
 
 
@@ -193,14 +253,18 @@ def _prices(entry: ModelEntry, table: Mapping[str, Any]) -> Prices:
     return prices_from(listed | {k: v for k, v in written.items() if v is not None}, "config") or Prices()
 
 
-def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The call's further arguments with `os.environ/NAME` resolved, and the variables that are missing."""
+def _arguments(
+    entry: ModelEntry, provider: str, env: Mapping[str, str]
+) -> tuple[dict[str, Any], tuple[str, ...], bool]:
+    """The call's further arguments with `os.environ/NAME` resolved, the variables that are missing, and whether a
+    key is all that is."""
     given = entry.litellm_params.model_dump(exclude_none=True)
     missing: list[str] = []
+    keys: list[str] = []
     arguments: dict[str, Any] = {}
     for name, value in given.items():
         value, absent = _resolved(value, env)
-        missing.extend(absent)
+        (keys if name == "api_key" else missing).extend(absent)
         if absent:
             continue
         if (name not in _NOT_ARGUMENTS or name == "api_key") and "cost_per_" not in name:
@@ -210,8 +274,8 @@ def _arguments(entry: ModelEntry, provider: str, env: Mapping[str, str]) -> tupl
         if "api_base" in arguments:
             arguments["api_key"] = "not-needed"  # a server of one's own; the client library insists on some key
         else:
-            missing.append(" or ".join(variables))
-    return arguments, tuple(missing)
+            keys.append(" or ".join(variables))
+    return arguments, (*missing, *keys), bool(keys) and not missing
 
 
 def _resolved(value: Any, env: Mapping[str, str]) -> tuple[Any, list[str]]:
@@ -244,6 +308,7 @@ def _demo(demo: DemoModel) -> Model:
         reasoning=demo.supports_reasoning,
         tools=True,
         demo=True,
+        deployment=f"{demo.name}#1",
     )
 
 

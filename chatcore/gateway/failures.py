@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from chatcore import errors
 from chatcore.gateway.protocol import AttemptOutcome, Failure
+from chatcore.redaction import redact
 
 _BY_STATUS: Final[Mapping[int, str]] = {
     401: "bad_key",
@@ -22,13 +23,6 @@ _OUTCOMES: Final[Mapping[str, AttemptOutcome]] = {
     "timeout": "timeout",
     "truncated": "truncated",
 }
-_KEY_LIKE: Final = re.compile(
-    r"(?i:bearer\s+)[^\s\"',;]+"
-    r"|(?i:(?<![a-z0-9])(?:sk|pk|ck|csk|gsk|xai|hf|r8|fw|pplx|nvapi)[-_][\w\-.*]{6,})"
-    r"|(?<![A-Za-z0-9])(?:AIza|AKIA|ASIA|ya29\.|eyJ)[\w\-.]{8,}"
-    r"|[A-Za-z0-9_\-]{32,}"
-    r"|(?<![\w\-])(?=[\w\-]*\d)(?=[\w\-]*[a-z])(?=[\w\-]*[A-Z])[\w\-]{16,}"
-)
 _SECRET_NAME: Final = re.compile(r"(?i)key|token|secret|password|credential|authorization")
 _CONTEXT_WORDS: Final = re.compile(r"(?i)context[ _](length|window)|maximum context|too many tokens|prompt is too long")
 _CONTENT_WORDS: Final = re.compile(r"(?i)content[ _](policy|filter|management)|safety|responsible ai")
@@ -54,10 +48,13 @@ def silence(said_something: bool) -> Failure:
 
 
 def classify(error: BaseException, secrets: list[str]) -> tuple[AttemptOutcome, Failure]:
-    """Sort what a call raised. `secrets` are taken out of the detail, with whatever else looks like a key."""
+    """Sort what a call raised. `secrets` are taken out of the detail, with whatever else looks like a key.
+
+    The detail is cut to a loggable length, after that: no half of a secret is left.
+    """
     error = _unwrap(error)
     code = _broken_stream(error) or _code(error)
-    detail = redact(f"{type(error).__name__}: {error}", secrets)
+    detail = redact(f"{type(error).__name__}: {error}", secrets)[:MAX_DETAIL]
     return _OUTCOMES.get(code, "error"), Failure(code=code, retry_after=_retry_after(error), detail=detail)
 
 
@@ -70,14 +67,6 @@ def secrets_in(values: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, str) and _SECRET_NAME.search(name):
             found.extend({value, value.rpartition(" ")[2]})  # `Bearer …` may be quoted without its first word
     return found
-
-
-def redact(text: str, secrets: list[str]) -> str:
-    """`text` without the given secrets and without anything that looks like a key, cut to a loggable length."""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may hold another
-        if len(secret) >= 4:
-            text = text.replace(secret, "[redacted]")
-    return _KEY_LIKE.sub("[redacted]", text)[:MAX_DETAIL]
 
 
 def to_error(failure: Failure, model_name: str, between_words: float, first_word: float) -> errors.ProviderError:

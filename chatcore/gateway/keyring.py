@@ -2,6 +2,8 @@
 
 The encryption is Fernet's, with a key derived from the instance's secret key. What is encrypted says whose key it is
 and for which provider, so a row that was copied to somebody else does not open there.
+
+`provider` is a `Model.key_slot` throughout: `openai`, or `openai@host:port` for a server that is not the provider's own.
 """
 
 import base64
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _PURPOSE: Final = b"chatcore provider keys"
 _SECRET: Final = re.compile(r"[!-~]{8,500}")
-_PROVIDER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROVIDER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._:\[\]-]{1,255})?")
 _HINTED: Final = 12  # characters from which on four of them give nothing away
 _TENANTS: Final = ""  # the owner of a tenant's key
 _PAGE: Final = 200
@@ -108,7 +110,7 @@ class Keyring:
 
         Raises `InvalidInput`, `Forbidden` where a member saves the tenant's, `Unauthorized` after signing out.
         """
-        _check(provider, secret)
+        check(provider, secret)
         last4 = secret[-4:] if len(secret) >= _HINTED else ""
         owner, now = _TENANTS if for_tenant else principal.user_id, utcnow()
         info = KeyInfo(new_id("pkey"), provider, last4, _source(owner), now)
@@ -221,6 +223,19 @@ class Keyring:
         return self._db.write(work) if renewed else 0
 
 
+def is_provider(name: str) -> bool:
+    """Whether a key can be kept under this name. One that holds more of an address (a password) is none."""
+    return _PROVIDER.fullmatch(name) is not None
+
+
+def check(provider: str, secret: str) -> None:
+    """Raises `InvalidInput` where a key or its provider has not the form of one; nothing is asked or written."""
+    if not is_provider(provider):
+        raise InvalidInput("There is no such provider; choose one of the list.")
+    if not _SECRET.fullmatch(secret):
+        raise InvalidInput("A provider's key has 8 to 500 letters, digits and signs, and no spaces; copy it again.")
+
+
 def _fernet(secret_key: str) -> Fernet:
     derived = HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret_key.encode(errors="surrogateescape"))
     return Fernet(base64.urlsafe_b64encode(derived))
@@ -254,13 +269,6 @@ def _told(info: KeyInfo) -> dict[str, str]:
 def _removal(tenant_id: str, owner_id: str, provider: str) -> Any:
     whose = (ProviderKey.tenant_id == tenant_id, ProviderKey.owner_id == owner_id, ProviderKey.provider == provider)
     return delete(ProviderKey).where(*whose).execution_options(synchronize_session=False)
-
-
-def _check(provider: str, secret: str) -> None:
-    if not _PROVIDER.fullmatch(provider):
-        raise InvalidInput("There is no such provider; choose one of the list.")
-    if not _SECRET.fullmatch(secret):
-        raise InvalidInput("A provider's key has 8 to 500 letters, digits and signs, and no spaces; copy it again.")
 
 
 def _require_allowed(session: Session, principal: Principal, for_tenant: bool) -> None:

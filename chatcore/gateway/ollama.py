@@ -55,6 +55,7 @@ def find(url: str) -> tuple[Model, ...]:
             target=f"ollama_chat/{name}",
             prices=Prices("litellm", {"prompt": "0", "completion": "0"}),
             arguments={"api_base": url},
+            deployment=f"ollama/{name}#1",
         )
         for name in names
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final, Literal
 
-PriceSource = Literal["config", "litellm", "demo", "none"]
+PriceSource = Literal["config", "litellm", "tenant", "demo", "none"]
 
 _FIELDS: Final = {
     "input_cost_per_token": "prompt",
@@ -36,7 +36,8 @@ class Prices:
     """USD a token as decimal strings, by kind, and the kinds again for prompts above a number of tokens.
 
     `source`: `config` (model_info or litellm_params), `litellm` (its table, shipped in the installed version),
-    `demo`, or `none`: the model has no known price and its calls have no known cost.
+    `tenant` (what a tenant's admin has set), `demo`, or `none`: the model has no known price and its calls have no
+    known cost.
     """
 
     source: PriceSource = "none"

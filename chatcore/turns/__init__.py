@@ -1,6 +1,7 @@
 """Turns: a question is asked, runs on the server, is followed by any number of viewers and stopped from anywhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -12,14 +13,16 @@ from chatcore.config import Settings
 from chatcore.conversations import store as conversations
 from chatcore.db import Database
 from chatcore.db.tables import utcnow
-from chatcore.errors import Conflict, Draining, InvalidInput, NotFound
-from chatcore.gateway import Gateway
-from chatcore.turns import queue, store
-from chatcore.turns.asking import Asking, Choice
+from chatcore.errors import BudgetExceeded, Conflict, Draining, InvalidInput, NotFound
+from chatcore.gateway import Gateway, KeyInfo
+from chatcore.gateway.keyring import check as check_key
+from chatcore.turns import attached, queue, store
+from chatcore.turns.asking import Asking, Question
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.following import Following
 from chatcore.turns.replies import can_continue
-from chatcore.turns.values import ActiveTurn, Asked, Begun, QueuedMessage, TurnEnd, TurnSettings
+from chatcore.turns.values import ActiveTurn, Asked, Begun, Choice, QueuedMessage, TurnEnd, TurnSettings
+from chatcore.usage.limits import Limits, RuleExceeded
 
 __all__ = ["MAX_COMPARED", "ActiveTurn", "Asked", "QueuedMessage", "TurnSettings", "Turns", "can_continue"]
 
@@ -29,10 +32,13 @@ MAX_COMPARED: Final = 4
 class Turns(Following):
     """The facade: asks, follows, stops. Everything takes the principal and touches only what is theirs."""
 
-    def __init__(self, db: Database, gateway: Gateway, preferences: Preferences, settings: Settings) -> None:
-        super().__init__(db, TurnEngine(db, gateway, preferences, settings, self._after_end))
+    def __init__(
+        self, db: Database, gateway: Gateway, limits: Limits, preferences: Preferences, settings: Settings
+    ) -> None:
+        super().__init__(db, TurnEngine(db, gateway, limits, preferences, settings, self._after_end))
         self._gateway = gateway
-        self._asking = Asking(gateway.catalog, preferences, self.engine.owner, settings.own.max_message_chars)
+        self._limits = limits
+        self._asking = Asking(gateway, limits, preferences, self.engine.owner, settings)
 
     @property
     def is_running(self) -> bool:
@@ -58,9 +64,10 @@ class Turns(Following):
         Raises `InvalidInput`, `NotFound`, `ModelUnavailable`, `Draining`.
         """
         asking = self._asking
-        question, choice = asking.question(text, attachments), self._choice(model, agent_id, settings)
+        question = asking.question(text, attachments)
 
         def work(session: Session) -> Asked | list[Begun]:
+            choice = self._choice(session, principal, question, model, agent_id, settings)
             if conversation_id is None:
                 conversation = asking.create(session, principal, question, choice, temporary=temporary)
             else:
@@ -71,7 +78,7 @@ class Turns(Following):
             parent_id = conversation.head_message_id
             return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
 
-        return self._start(principal, work)[0]
+        return self._start(principal, [model], work)[0]
 
     def edit(
         self,
@@ -88,7 +95,7 @@ class Turns(Following):
         The old one and all below it stay as a branch. Raises `NotFound`, `Conflict` while a turn runs,
         `InvalidInput`, `ModelUnavailable`, `Draining`.
         """
-        asking, choice = self._asking, self._choice(model, agent_id, settings)
+        asking = self._asking
 
         def work(session: Session) -> list[Begun]:
             conversation_id, message = conversations.message(session, principal, message_id, "reply")
@@ -96,6 +103,7 @@ class Turns(Following):
             if message.role != "user":
                 raise InvalidInput("Only a question can be edited.")
             question = asking.question(text, [found for part in message.parts if (found := part.get("attachment_id"))])
+            choice = self._choice(session, principal, question, model, agent_id, settings)
             return [
                 asking.begin(
                     session, principal, conversation, question, choice,
@@ -103,7 +111,7 @@ class Turns(Following):
                 )
             ]  # fmt: skip
 
-        return self._start(principal, work)[0]
+        return self._start(principal, [model], work)[0]
 
     def compare(
         self,
@@ -126,16 +134,16 @@ class Turns(Following):
         question = asking.question(text, attachments)
         if not 2 <= len(set(models)) == len(models) <= MAX_COMPARED:
             raise InvalidInput(f"Choose two to {MAX_COMPARED} different models to compare.")
-        choices = [self._choice(model, agent_id, settings) for model in models]
 
         def work(session: Session) -> list[Begun]:
+            choices = [self._choice(session, principal, question, model, agent_id, settings) for model in models]
             if conversation_id is None:
                 conversation = asking.create(session, principal, question, choices[0], temporary=temporary)
             else:
                 conversation = asking.locked(session, principal, conversation_id)
             return asking.compare(session, principal, conversation, question, choices)
 
-        return self._start(principal, work)
+        return self._start(principal, models, work)
 
     def retry(
         self,
@@ -237,7 +245,7 @@ class Turns(Following):
             begun = self._asking.begin_queued(session, conversation, conversation.head_message_id)
             return [begun] if begun else Asked(conversation_id)
 
-        asked = self._start(principal, work)[0]
+        asked = self._start(principal, [], work)[0]
         return asked if asked.turn_id else None
 
     def summarise(self, principal: Principal, conversation_id: str, *, model: str) -> None:
@@ -247,12 +255,32 @@ class Turns(Following):
         """
         if self.engine.draining:
             raise Draining("Chatcore is restarting. Nothing was summarised; try again in a minute.")
-        found = self._gateway.catalog.get(model)
-        self.engine.run_chore(self.engine.chores.summarise(principal, conversation_id, found)).result()
+        with self._counted(principal, [model]):
+            self.engine.run_chore(self.engine.chores.summarise(principal, conversation_id, model)).result()
 
-    def _choice(self, model: str, agent_id: str | None, settings: TurnSettings | None) -> Choice:
+    def save_key(self, principal: Principal, slot: str, secret: str, *, for_tenant: bool = False) -> KeyInfo:
+        """Try a provider's key with a call of one word, and keep it for oneself or the tenant when it works.
+
+        `slot`: a `Model.key_slot`. Raises `InvalidInput`, `Forbidden`, `ProviderError`, `Draining`.
+        """
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. The key was not saved; try again in a minute.")
+        check_key(slot, secret)
+        self.engine.run_chore(self.engine.chores.try_key(principal, slot, secret)).result()
+        return self._gateway.keyring.save(principal, slot, secret, for_tenant=for_tenant)
+
+    def _choice(
+        self,
+        session: Session,
+        principal: Principal,
+        question: Question,
+        model: str,
+        agent_id: str | None,
+        settings: TurnSettings | None,
+    ) -> Choice:
         chosen = TurnSettings.from_dict((settings or TurnSettings()).as_dict())
-        return Choice(self._gateway.catalog.get(model), agent_id, chosen)
+        parts = attached.parts(session, principal, question.attachments)
+        return self._asking.choose(session, principal, model, agent_id, chosen, text=question.text, parts=parts)
 
     def _again(
         self,
@@ -264,15 +292,32 @@ class Turns(Following):
         *,
         below: bool,
     ) -> Asked:
-        found = self._gateway.catalog.get(model)
-
         def work(session: Session) -> list[Begun]:
-            return [self._asking.again(session, principal, message_id, found, agent_id, settings, below=below)]
+            return [self._asking.again(session, principal, message_id, model, agent_id, settings, below=below)]
 
-        return self._start(principal, work)[0]
+        return self._start(principal, [model], work)[0]
 
-    def _start(self, principal: Principal, work: Callable[[Session], Asked | list[Begun]]) -> list[Asked]:
-        """Do the work in one transaction and run what it began."""
+    @contextmanager
+    def _counted(self, principal: Principal, models: Sequence[str]) -> Iterator[None]:
+        """Count requests to these models against the limits; a refusal, by a limit or a budget inside, is noted.
+
+        Raises `LimitExceeded`.
+        """
+        try:
+            if models:
+                self._limits.admit(principal, models[0], len(models))
+            yield
+        except RuleExceeded as error:
+            self._limits.refused(principal, error.rule.of, models[0])
+            raise
+        except BudgetExceeded:
+            self._limits.refused(principal, "budget", models[0] if models else "")
+            raise
+
+    def _start(
+        self, principal: Principal, models: Sequence[str], work: Callable[[Session], Asked | list[Begun]]
+    ) -> list[Asked]:
+        """Count the requests, do the work in one transaction and run what it began."""
         if self.engine.draining:
             raise Draining("Chatcore is restarting. Your question was not sent; try again in a minute.")
 
@@ -280,7 +325,8 @@ class Turns(Following):
             accounts.require_active(session, principal)
             return work(session)
 
-        outcome = self._db.write(checked)
+        with self._counted(principal, models):
+            outcome = self._db.write(checked)
         if isinstance(outcome, Asked):
             return [outcome]
         for begun in outcome:

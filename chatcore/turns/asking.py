@@ -1,6 +1,7 @@
 """Writing what a person asks: the question, the empty reply, the turn and its ledger row, in one transaction."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
+from chatcore.accounts.sessions import as_principal
+from chatcore.config import Settings
 from chatcore.conversations import Conversation
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean
@@ -16,22 +19,17 @@ from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import QueuedMessage as QueuedRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.errors import ChatcoreError, Conflict, InvalidInput, NotFound
-from chatcore.gateway import Catalog, Model
-from chatcore.turns import attached, queue, replies, store
+from chatcore.errors import BudgetExceeded, ChatcoreError, Conflict, InvalidInput, NotFound
+from chatcore.gateway import Gateway, Model, Task
+from chatcore.turns import admission, attached, queue, replies, store
 from chatcore.turns.owner import Owner
-from chatcore.turns.values import TEMPORARY_FOR, Begun, TurnEnd, TurnSettings
+from chatcore.turns.values import TEMPORARY_FOR, Begun, Choice, TurnEnd, TurnSettings
+from chatcore.usage import budgets
+from chatcore.usage.limits import Limits
+
+log = logging.getLogger(__name__)
 
 BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Who is to answer, and how."""
-
-    model: Model
-    agent_id: str | None
-    settings: TurnSettings
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,45 @@ class Question:
 class Asking:
     """Begins turns. Nothing here commits: every method works inside the caller's transaction."""
 
-    def __init__(self, catalog: Catalog, preferences: Preferences, owner: Owner, max_chars: int) -> None:
-        self._catalog = catalog
+    def __init__(
+        self, gateway: Gateway, limits: Limits, preferences: Preferences, owner: Owner, settings: Settings
+    ) -> None:
+        self._gateway = gateway
+        self._limits = limits
         self._preferences = preferences
         self._owner = owner
-        self._max_chars = max_chars
+        self._own = settings.own
+
+    def choose(
+        self,
+        session: Session,
+        principal: Principal,
+        model: str,
+        agent_id: str | None,
+        settings: TurnSettings,
+        *,
+        text: str = "",
+        parts: Sequence[Mapping[str, Any]] = (),
+        again: bool = False,
+    ) -> Choice:
+        """Who is to answer where `model` was chosen, for a question of this text and these attachments.
+
+        Raises `ModelUnavailable`.
+        """
+        caller = self._gateway.caller(session, principal)
+        media = [part.get("media") for part in parts if part.get("type") == "media"]
+        images, sounds = media.count("image"), media.count("audio")
+        task = Task(text, images, sounds, len(parts) - len(media), wanted_ms=settings.wanted_ms)
+        picked = self._gateway.planner.pick(caller, model, task)
+        return Choice(picked, caller, agent_id, settings, task, again)
 
     def question(self, text: str, attachments: Sequence[str] = ()) -> Question:
         """The cleaned question. Raises `InvalidInput` when there is nothing in it, or too much."""
         text = clean(text).strip()
         if not text and not attachments:
             raise InvalidInput("There is nothing to send yet.")
-        if len(text) > self._max_chars:
-            raise InvalidInput(
-                f"Your message has {len(text):,} characters; the most that can be sent is {self._max_chars:,}."
-            )
+        if len(text) > (most := self._own.max_message_chars):
+            raise InvalidInput(f"Your message has {len(text):,} characters; the most that can be sent is {most:,}.")
         return Question(text, tuple(attachments))
 
     def create(
@@ -120,15 +142,37 @@ class Asking:
         added: int = 0,
         continuing: bool = False,
     ) -> Begun:
-        """Begin a reply below `parent_id`. `added`: messages that were written with it."""
+        """Begin a reply below `parent_id`. `added`: messages that were written with it. Raises `BudgetExceeded`."""
+        gateway = self._gateway
+        flags = gateway.flags.now
         begun = store.begin(
-            session, principal, self._owner, conversation, parent_id, choice.model, choice.agent_id, choice.settings,
-            added=added, continuing=continuing,
+            session, principal, self._owner, conversation, parent_id, choice,
+            gateway.planner.route(choice.caller, choice.model.name, choice.task),
+            added=added, continuing=continuing, stream=flags.streaming,
         )  # fmt: skip
         if conversation.expires_at is not None:
             conversations.change(session, conversation.id, expires_at=utcnow() + TEMPORARY_FOR)
         instructions = self._preferences.of(session, principal.user_id).instructions
-        return replace(begun, system_prompt=_with_instructions(begun.system_prompt, instructions))
+        begun = replace(
+            begun,
+            system_prompt=_with_instructions(begun.system_prompt, instructions),
+            # What is temporary must not be kept, and who asks again wants to hear something else.
+            cached=flags.cache and flags.gateway and choice.settings.cache is not False and not choice.again
+            and not continuing and conversation.expires_at is None,
+        )  # fmt: skip
+        return self._reserved(session, begun)
+
+    def _reserved(self, session: Session, begun: Begun) -> Begun:
+        """The turn with what it may cost at most reserved, where a budget applies. Raises `BudgetExceeded`."""
+        call, steps = begun.call, begun.route.steps
+        if not admission.paid(steps) or not budgets.applies(session, call.tenant_id, call.user_id):
+            return begun
+        prompt = store.reckon(session, begun.conversation_id, begun.context_head)
+        prompt += admission.bound([{"content": begun.system_prompt}])
+        limit = admission.reserve(
+            session, call, begun.turn_id, steps, prompt, begun.request.max_tokens, self._own.budget_reply_tokens
+        )
+        return replace(begun, reserved=prompt, request=replace(begun.request, max_tokens=limit))
 
     def enqueue(
         self, session: Session, principal: Principal, conversation: Conversation, question: Question, choice: Choice
@@ -154,7 +198,7 @@ class Asking:
         ]
         replies = [one.message_id for one in begun]
         conversations.set_meta(session, question_id, {"compare": replies})
-        conversations.change(session, conversation.id, head_message_id=replies[0], model=models[0].name)
+        conversations.change(session, conversation.id, head_message_id=replies[0], model=choices[0].picked.asked)
         return begun
 
     def again(
@@ -162,7 +206,7 @@ class Asking:
         session: Session,
         principal: Principal,
         message_id: str,
-        model: Model,
+        model: str,
         agent_id: str | None,
         settings: TurnSettings | None,
         *,
@@ -175,10 +219,32 @@ class Asking:
             raise InvalidInput("Only a reply can be tried again or continued.")
         parent_id = message.id if below and message.content else message.parent_id
         _, parent = conversations.message(session, principal, parent_id, "reply")
-        choice = Choice(model, agent_id or message.agent_id, settings or TurnSettings.from_dict(conversation.settings))
-        attached.require_capable(model, parent.parts)
+        chosen = settings or TurnSettings.from_dict(conversation.settings)
+        choice = self.choose(
+            session, principal, model, agent_id or message.agent_id, chosen, text=parent.content, parts=parent.parts,
+            again=True,
+        )  # fmt: skip
+        attached.require_capable(choice.model, parent.parts)
         # What follows a reply goes on from it, also when it is tried a second time.
         return self.answer(session, principal, conversation, parent_id, choice, continuing=parent.role == "assistant")
+
+    def restarted(self, session: Session, end: TurnEnd) -> Begun:
+        """A new reply beside one that broke off in mid-reply, by the next model. For whoever asked that one."""
+        begun = end.begun
+        assert end.restart is not None
+        principal = _person(session, begun.call.user_id)
+        row = session.get_one(ConversationRow, begun.conversation_id)
+        session.refresh(row)
+        asked = conversations.messages(session, begun.conversation_id, [begun.context_head])[begun.context_head]
+        settings = TurnSettings.from_dict(row.settings)
+        choice = self.choose(
+            session, principal, end.restart, begun.call.agent_id, settings, text=asked.content, parts=asked.parts,
+            again=True,
+        )  # fmt: skip
+        made = self.answer(
+            session, principal, conversation_value(row), begun.context_head, choice, continuing=begun.continuing
+        )
+        return replace(made, tried=begun.tried | {end.model}, asked=begun.asked)
 
     @staticmethod
     def locked(session: Session, principal: Principal, conversation_id: str) -> Conversation:
@@ -189,7 +255,14 @@ class Asking:
         return conversation
 
     def after(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
-        """The question that waited behind a turn that ends now, begun in the same transaction, below its reply."""
+        """What follows a turn that ends now, begun in the same transaction: another model's reply beside one that broke
+        off, else the question that waited behind it, below its reply."""
+        if end.restart is not None:
+            try:
+                with session.begin_nested():
+                    return self.restarted(session, end), end.begun.call.tenant_id
+            except ChatcoreError as error:
+                log.warning("no other model could begin a new reply", extra={"error": error.code})
         conversation_id = end.begun.conversation_id
         if not queue.is_waited_for(session, conversation_id) or store.running(session, conversation_id):
             return None
@@ -216,18 +289,28 @@ class Asking:
         """Begin the oldest waiting question below `parent_id`, as whoever asked it. One that cannot be sent any more
         is answered with why, and the next is taken; who may no longer reply here is not heard."""
         while row := queue.take_oldest(session, conversation.id):
-            principal = _asker(session, row)
+            principal = _person(session, row.user_id)
             try:
                 conversations.get(session, principal, conversation.id, "reply")
             except NotFound:
                 continue
             try:
-                choice = Choice(self._catalog.get(row.model), row.agent_id, TurnSettings.from_dict(row.settings))
-                question = Question(row.content, tuple(row.attachments))
-                return self.begin(session, principal, conversation, question, choice, parent_id=parent_id)
+                with session.begin_nested():  # what may not be spent is found out after the question is written
+                    return self._begin_row(session, principal, conversation, row, parent_id)
             except ChatcoreError as error:
+                if isinstance(error, BudgetExceeded):
+                    self._limits.count(session, principal, "budget", row.model)
                 parent_id = self._refuse(session, principal, conversation, row, parent_id, error)
         return None
+
+    def _begin_row(
+        self, session: Session, principal: Principal, conversation: Conversation, row: QueuedRow, parent_id: str | None
+    ) -> Begun:
+        question = Question(row.content, tuple(row.attachments))
+        parts = attached.parts(session, principal, question.attachments)
+        settings = TurnSettings.from_dict(row.settings)
+        choice = self.choose(session, principal, row.model, row.agent_id, settings, text=row.content, parts=parts)
+        return self.begin(session, principal, conversation, question, choice, parent_id=parent_id)
 
     @staticmethod
     def _refuse(
@@ -257,7 +340,7 @@ def _with_instructions(system_prompt: str, instructions: str) -> str:
     return f"{system_prompt}\n\nThe person you talk to asks you to keep this in mind:\n{instructions}".strip()
 
 
-def _asker(session: Session, row: QueuedRow) -> Principal:
-    """Who asked a waiting question."""
-    user = session.get_one(UserRow, row.user_id)
-    return Principal(user.id, user.tenant_id, user.username, user.name, "member", user.tier)
+def _person(session: Session, user_id: str) -> Principal:
+    """Who asked, as the database knows them now."""
+    user = session.get_one(UserRow, user_id)
+    return as_principal(user)

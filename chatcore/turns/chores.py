@@ -1,11 +1,11 @@
-"""Calls to models that no turn asked for: a better title, a summary. Each has its own row in the ledger.
+"""Calls to models that no turn asked for: a better title, a summary, a key that is tried. Each has its own ledger row.
 
 Methods are coroutines of the engine's loop.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from chatcore import accounts
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
+from chatcore.accounts.sessions import as_principal
+from chatcore.config import Settings
 from chatcore.conversations import MAX_SUMMARY, Conversation, Message, Window
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean, title_from
@@ -20,12 +22,17 @@ from chatcore.db import Database
 from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.errors import Conflict, InvalidInput, ProviderError
-from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model
+from chatcore.errors import BadKey, BudgetExceeded, Conflict, InvalidInput, ModelUnavailable, ProviderError
+from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model, Route
+from chatcore.gateway import Task as Asked
+from chatcore.gateway.keyring import OwnKey
+from chatcore.gateway.routing import Line
 from chatcore.ids import new_id
-from chatcore.turns import store
-from chatcore.turns.values import TurnEnd
-from chatcore.usage import ledger
+from chatcore.turns import admission
+from chatcore.turns.attempts import Attempts, Work
+from chatcore.turns.values import TurnEnd, settlement
+from chatcore.usage import budgets, ledger
+from chatcore.usage.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -49,47 +56,54 @@ _WINDOW_SHARE: Final = 2  # characters for each token of a model's window: what 
 
 @dataclass(frozen=True)
 class Task:
-    """One call: who pays, for which conversation, which model, and what for (the ledger's `purpose`)."""
+    """One call: who pays, for which conversation, which model by which route, and what for (the ledger's `purpose`)."""
 
     principal: Principal
-    conversation_id: str
+    conversation_id: str | None
     model: Model
+    route: Route
     purpose: ledger.Purpose
 
 
 class Chores:
     """Titles after the first reply, where `chatcore.title_model` names a model; summaries on request."""
 
-    def __init__(self, db: Database, gateway: Gateway, preferences: Preferences, title_model: str | None) -> None:
+    def __init__(
+        self, db: Database, gateway: Gateway, limits: Limits, preferences: Preferences, settings: Settings
+    ) -> None:
         self._db = db
         self._gateway = gateway
+        self._limits = limits
         self._preferences = preferences
-        self._title_model = title_model
+        self._title_model = settings.own.title_model
+        self._reply_tokens = settings.own.budget_reply_tokens
 
     async def after(self, end: TurnEnd) -> None:
         """Give the conversation a better title after its first reply. What fails is logged and changes nothing."""
-        model = self._gateway.catalog.find(self._title_model) if self._title_model else None
-        if model is None or not model.available or end.status != "complete":
+        if self._title_model is None or end.status != "complete":
             return
         try:
             found = await self._db.aread(lambda session: self._untitled(session, end))
             if found is None:
                 return
             principal, question = found
-            task = Task(principal, end.begun.conversation_id, model, "title")
+            task = await self._task(principal, end.begun.conversation_id, self._title_model, "title")
             said, result = await self.call(
                 task, _TITLE_PROMPT, f"{question[:_TITLE_WORDS]}\n\n{end.content[:_TITLE_WORDS]}", _TITLE_TOKENS
             )
             title = title_from(clean(said).strip().strip("\"'“”„«»*#. "))
             if result.outcome == "ok" and said.strip():
-                await self._db.awrite(lambda session: _improve(session, task.conversation_id, title))
+                await self._db.awrite(lambda session: _improve(session, end.begun.conversation_id, title))
+        except (ModelUnavailable, BudgetExceeded):
+            log.info("no title was made: the model cannot be used, or no money is left for it")
         except Exception:
             log.exception("a title could not be made", extra={"turn_id": end.begun.turn_id})
 
-    async def summarise(self, principal: Principal, conversation_id: str, model: Model) -> None:
+    async def summarise(self, principal: Principal, conversation_id: str, model: str) -> None:
         """Summarise the visible branch and keep that; what an earlier summary holds is gone on from.
 
-        Raises `NotFound`, `InvalidInput` for a conversation without words, `ProviderError` when a call fails.
+        Raises `NotFound`, `InvalidInput` for a conversation without words, `ProviderError` when a call fails,
+        `BudgetExceeded`.
         """
         conversation, window = await self._db.aread(lambda session: _branch(session, principal, conversation_id))
         known = conversation.summary or {}
@@ -97,8 +111,8 @@ class Chores:
         if not any(message.content for message in messages):
             raise InvalidInput("There is nothing new to summarise.")
         text = str(known.get("text", "")) if len(messages) < len(window.messages) else ""
-        task, cost = Task(principal, conversation_id, model, "chat"), 0
-        for chunk in _chunks(messages, _chunk_size(model)):
+        task, cost = await self._task(principal, conversation_id, model, "chat"), 0
+        for chunk in _chunks(messages, _chunk_size(task.model)):
             prompt = _FURTHER_PROMPT if text else _SUMMARY_PROMPT
             said, result = await self.call(task, prompt, f"Summary so far:\n{text}\n\n{chunk}" if text else chunk, None)
             if result.error is not None:
@@ -109,7 +123,7 @@ class Chores:
         summary: dict[str, Any] = {
             "text": clean(text)[:MAX_SUMMARY],
             "up_to": conversation.head_message_id,
-            "model": model.name,
+            "model": task.model.name,
             "edited": False,
             "cost_nano_usd": cost,
             "created_at": utcnow().isoformat(timespec="seconds"),
@@ -123,30 +137,82 @@ class Chores:
 
         await self._db.awrite(keep)
 
-    async def call(self, task: Task, prompt: str, text: str, max_tokens: int | None) -> tuple[str, AttemptResult]:
-        """One call with its ledger row, opened before and settled after it. Returns what was said."""
-        trace_id, model, who = new_id("trace"), task.model, task.principal
-        opened = ledger.NewCall(
-            tenant_id=who.tenant_id, user_id=who.user_id, provider=model.provider, model=model.name,
-            provider_model=model.target, trace_id=trace_id, tier=who.tier, conversation_id=task.conversation_id,
-            purpose=task.purpose, price_source=model.prices.source, unit_prices=model.prices.unit or {},
-        )  # fmt: skip
-        ledger_id = await self._db.awrite(lambda session: ledger.open_call(session, opened))
-        messages = [{"role": "system", "content": prompt}, {"role": "user", "content": text}]
-        attempt = self._gateway.attempt(CompletionRequest(model, messages, trace_id, max_tokens=max_tokens))
-        said: list[str] = []
-        try:
-            async for batch in attempt:
-                said += [delta.text for delta in batch if delta.kind == "text"]
-        except BaseException:  # the process ends, or our own code failed: what the provider counts is not known
-            attempt.cancel()
-            await asyncio.shield(self._settle(ledger_id, ledger.Settlement(outcome="interrupted")))
-            raise
-        await self._settle(ledger_id, store.settlement(attempt.result))
-        return "".join(said), attempt.result
+    async def try_key(self, principal: Principal, slot: str, secret: str) -> None:
+        """Say one word to a model of this `Model.key_slot` with a key that is not saved yet.
 
-    async def _settle(self, ledger_id: str, settlement: ledger.Settlement) -> None:
-        await self._db.awrite(lambda session: ledger.settle_call(session, ledger_id, settlement))
+        Raises `InvalidInput` where no model takes such a key, `ProviderError` when it does not work.
+        """
+        planner, trial = self._gateway.planner, OwnKey(new_id("pkey"), slot, secret, "person")
+        caller = await self._db.aread(lambda session: self._gateway.caller(session, principal))
+        caller = replace(caller, keys={slot: trial})
+        model = next((one for one in planner.choices(caller) if not one.alias_of and one.key_slot == slot), None)
+        if model is None:
+            raise InvalidInput("No model of the configuration takes such a key.")
+        route = Route([Line(planner.route(caller, model.name).lines[0].steps[:1], 1)], None)
+        _, result = await self.call(Task(principal, None, model, route, "api"), "", "Say: ok", 16)
+        if isinstance(result.error, BadKey):
+            raise InvalidInput("The provider refused this key, so it was not saved. Check that it is whole and active.")
+        if result.error is not None:
+            raise result.error
+
+    async def call(self, task: Task, prompt: str, text: str, max_tokens: int | None) -> tuple[str, AttemptResult]:
+        """A request with a ledger row for each call. Returns what was said. Raises `BudgetExceeded`, `BreakerOpen`."""
+        step, model, who = task.route.first(), task.model, task.principal
+        if step is None:
+            raise task.route.refusal()
+        trace_id, holder = new_id("trace"), new_id("use")
+        messages = [{"role": "system", "content": prompt}] if prompt else []
+        messages.append({"role": "user", "content": text})
+        opened = ledger.NewCall(
+            tenant_id=who.tenant_id, user_id=who.user_id, provider=step.model.provider, model=step.model.name,
+            provider_model=step.model.target, trace_id=trace_id, tier=who.tier, conversation_id=task.conversation_id,
+            purpose=task.purpose, price_source=step.model.prices.source, unit_prices=step.model.prices.unit or {},
+            key_source=step.key_source,
+        )  # fmt: skip
+
+        def begin(session: Session) -> tuple[str, int | None]:
+            limit = max_tokens
+            if admission.paid(task.route.steps) and budgets.applies(session, who.tenant_id, who.user_id):
+                prompt_tokens = admission.bound(messages)
+                limit = admission.reserve(
+                    session, opened, holder, task.route.steps, prompt_tokens, max_tokens, self._reply_tokens
+                )
+            return ledger.open_call(session, opened, holder), limit
+
+        ledger_id, limit = await self._db.awrite(begin)
+
+        async def sent(_: Model) -> list[dict[str, Any]]:
+            return messages
+
+        request = CompletionRequest(model, [], trace_id, max_tokens=limit)
+        work = Work(request, sent, task.route, step, ledger_id, opened, holder=holder)
+        said: list[str] = []
+        attempts = Attempts(
+            self._db, self._gateway, work,
+            lambda batch: said.extend(delta.text for delta in batch if delta.kind == "text"), asyncio.Event(),
+        )  # fmt: skip
+        try:
+            answered = await attempts.run()
+        except BaseException:  # the process ends, or our own code failed: what the provider counts is not known
+            interrupted = ledger.Settlement(outcome="interrupted")
+            await asyncio.shield(self._settle(attempts.ledger_id, holder, interrupted))
+            raise
+        await self._settle(answered.ledger_id, holder, settlement(answered.result))
+        return "".join(said), answered.result
+
+    async def _settle(self, ledger_id: str, holder: str, settled: ledger.Settlement) -> None:
+        def work(session: Session) -> None:
+            ledger.settle_call(session, ledger_id, settled)
+            budgets.release(session, holder)
+
+        await self._db.awrite(work)
+
+    async def _task(self, principal: Principal, conversation_id: str, model: str, purpose: ledger.Purpose) -> Task:
+        """Raises `ModelUnavailable`."""
+        caller = await self._db.aread(lambda session: self._gateway.caller(session, principal))
+        picked = self._gateway.planner.pick(caller, model, Asked())
+        route = self._gateway.planner.route(caller, picked.model.name)
+        return Task(principal, conversation_id, picked.model, route, purpose)
 
     def _untitled(self, session: Session, end: TurnEnd) -> tuple[Principal, str] | None:
         """Whose the conversation is and its first question, where its title is still that question's beginning."""
@@ -157,8 +223,7 @@ class Chores:
         if user.disabled_at is not None or not self._preferences.of(session, user.id).better_titles:
             return None
         window = conversations.branch(session, row.id, end.begun.message_id, 2)
-        principal = Principal(user.id, user.tenant_id, user.username, user.name, "member", user.tier)
-        return principal, window.messages[0].content
+        return as_principal(user), window.messages[0].content
 
 
 def _improve(session: Session, conversation_id: str, title: str) -> None:

@@ -10,18 +10,22 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.orm import Session
 
+from chatcore import logs
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.conversations import erasing
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
-from chatcore.gateway import Attempt, Gateway
-from chatcore.turns import recovery, replies, store
+from chatcore.gateway import Gateway
+from chatcore.turns import recovery, store
+from chatcore.turns.answering import Answering
 from chatcore.turns.chores import Chores
 from chatcore.turns.journal import Entry, Journal
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.owner import Owner
-from chatcore.turns.values import Begun, TurnEnd, TurnStatus
+from chatcore.turns.values import Begun, TurnEnd
+from chatcore.usage import budgets
+from chatcore.usage.limits import Limits
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -39,6 +43,7 @@ class TurnEngine:
         self,
         db: Database,
         gateway: Gateway,
+        limits: Limits,
         preferences: Preferences,
         settings: Settings,
         next_turn: Callable[[Session, TurnEnd], tuple[Begun, str] | None],
@@ -48,10 +53,11 @@ class TurnEngine:
         self.draining = False
         self._db = db
         self._gateway = gateway
+        self._limits = limits
         self._settings = settings
         self._attachments = Attachments(db, settings)
         self._collect_at = time.monotonic() + _COLLECT_EVERY
-        self.chores = Chores(db, gateway, preferences, settings.own.title_model)
+        self.chores = Chores(db, gateway, limits, preferences, settings)
         self._next_turn = next_turn
         self._live: dict[str, LiveTurn] = {}
         self._stops: dict[str, asyncio.Event] = {}
@@ -145,38 +151,15 @@ class TurnEngine:
         stop_asked = self._stops[begun.turn_id]
         entry = Entry(live, begun, tenant_id, on_stop=stop_asked.set)
         self._journal.add(entry)
-        try:
-            end = await self._answer(begun, live, stop_asked)
-        except Exception as error:
-            log.exception("a turn failed in our own code", extra={"turn_id": begun.turn_id})
-            end = replies.defect(begun, live, error)
-        finally:
-            self._stops.pop(begun.turn_id, None)
-        await self._journal.end(entry, end)
+        with logs.bound(trace_id=begun.request.trace_id, turn_id=begun.turn_id):
+            try:
+                end = await Answering(self._db, self._gateway, self._limits, self._settings, begun, live).run(
+                    stop_asked, lambda: self._interrupt
+                )
+            finally:
+                self._stops.pop(begun.turn_id, None)
+            await self._journal.end(entry, end)
         await self._chore(self.chores.after(end))
-
-    async def _answer(self, begun: Begun, live: LiveTurn, stop_asked: asyncio.Event) -> TurnEnd:
-        request = await replies.request(self._db, begun, self._settings.data_dir)
-        reply = replies.Reply(begun, live)
-        if stop_asked.is_set():
-            return reply.end_unsent()
-        attempt = self._gateway.attempt(request)
-        stopper = asyncio.create_task(self._cancel_when(stop_asked, attempt))
-        try:
-            async for batch in attempt:
-                reply.take(batch)
-        finally:
-            stopper.cancel()
-            if not attempt.has_ended:  # our own code failed: the provider must not go on for nobody
-                attempt.cancel()
-        live.close_text()
-        status: TurnStatus | None = "interrupted" if self._interrupt and attempt.result.outcome == "stopped" else None
-        return reply.end(attempt.result, attempt.trimmed, status)
-
-    @staticmethod
-    async def _cancel_when(stop_asked: asyncio.Event, attempt: Attempt) -> None:
-        await stop_asked.wait()
-        attempt.cancel()
 
     def _after_end(self, session: Session, end: TurnEnd) -> Callable[[], None] | None:
         """In the transaction of a turn's end: begin the question that waits behind it."""
@@ -212,12 +195,14 @@ class TurnEngine:
                 self._live.pop(turn.turn_id, None)
         running = [turn.turn_id for turn in live if not turn.finished]
         await self._db.awrite(store.purge_chunks)
+        await self._db.awrite(budgets.sweep)
         if expired := await self._db.awrite(erasing.expired):
             await asyncio.to_thread(erasing.erase_in_steps, self._db, expired)
         await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
         if time.monotonic() >= self._collect_at:
             self._collect_at = time.monotonic() + _COLLECT_EVERY
             await asyncio.to_thread(self._attachments.collect)
+            await self._db.awrite(self._gateway.cache.sweep)
         if running:
             for turn_id in await self._db.aread(lambda session: store.of_disabled(session, running)):
                 self.stop(turn_id)

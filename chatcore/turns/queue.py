@@ -14,7 +14,8 @@ from chatcore.ids import new_id
 from chatcore.turns.values import QueuedMessage
 
 if TYPE_CHECKING:
-    from chatcore.turns.asking import Choice, Question
+    from chatcore.turns.asking import Question
+    from chatcore.turns.values import Choice
 
 MAX_QUEUED: Final = 20
 _WAITING: Final = select(QueuedRow.id).where(QueuedRow.conversation_id == bindparam("conversation")).limit(1)
@@ -39,7 +40,7 @@ def enqueue(
     session.execute(
         insert(QueuedRow).values(
             id=queued_id, tenant_id=principal.tenant_id, user_id=principal.user_id, conversation_id=conversation_id,
-            content=question.text, model=choice.model.name, agent_id=choice.agent_id,
+            content=question.text, model=choice.picked.asked, agent_id=choice.agent_id,
             settings=choice.settings.as_dict(), attachments=list(question.attachments),
         )
     )  # fmt: skip

@@ -15,7 +15,7 @@ from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
 from chatcore.turns.owner import Owner
-from chatcore.usage import ledger
+from chatcore.usage import budgets, ledger
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,14 @@ def _interrupt(session: Session, turn: TurnRow) -> int:
     if reasoning:
         parts = [{"type": "reasoning", "text": reasoning, "duration_ms": None}]
         parts += [{"type": "text", "text": text}] if text else []
-    row = session.scalar(select(UsageMetric).where(UsageMetric.turn_id == turn.id, UsageMetric.outcome == "running"))
-    settled = _settle(session, turn, row, text, reasoning) if row else None
+    open_rows = select(UsageMetric).where(UsageMetric.turn_id == turn.id, UsageMetric.outcome == "running")
+    settled = None
+    for number, row in enumerate(session.scalars(open_rows.order_by(UsageMetric.attempt.desc())).all()):
+        # Where two calls ran side by side, the words are taken to be the later one's.
+        said = (text, reasoning) if number == 0 else ("", "")
+        one = _settle(session, turn, row, *said)
+        settled = settled or one
+    budgets.release(session, turn.id)
     conversation_store.finish_message(
         session, turn.conversation_id, turn.message_id, text,
         parts=parts, status="interrupted",

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,35 +14,42 @@ from sqlalchemy.orm import Session
 from chatcore.conversations import Message, part_blocks, store
 from chatcore.db import Database
 from chatcore.errors import ChatcoreError, ProviderError
-from chatcore.gateway import AttemptResult, CompletionRequest, Delta, Model, Usage
+from chatcore.gateway import AttemptResult, Delta, Model, StoredReply, Usage
 from chatcore.turns import attached
+from chatcore.turns.attempts import CONTINUE_PROMPT, Answered
 from chatcore.turns.live import LiveTurn
-from chatcore.turns.values import Begun, TurnEnd, TurnStatus
+from chatcore.turns.values import Begun, Spent, TurnEnd, TurnStatus
 
-CONTINUE_PROMPT: Final = (
-    "Continue exactly where your last message stopped. Do not repeat what you already wrote and do not comment on this."
-)
 _MAX_CONTEXT_MESSAGES: Final = 10_000
 
 
-async def request(db: Database, begun: Begun, data_dir: Path) -> CompletionRequest:
-    """The begun turn's request with its messages: system prompt, then the branch up to the question.
+class Branch:
+    """The branch that a turn's request is made of, read once, and what is sent of it to each model."""
 
-    `data_dir`: below it lie the attachments. They are read after the transaction, and not on the loop.
-    """
+    def __init__(self, db: Database, begun: Begun, data_dir: Path) -> None:
+        """`data_dir`: below it lie the attachments. They are read after the transaction, and not on the loop."""
+        self._db = db
+        self._begun = begun
+        self._data_dir = data_dir
+        self._made: dict[tuple[bool, bool], list[dict[str, Any]]] = {}
 
-    def work(session: Session) -> tuple[tuple[Message, ...], attached.Reader]:
-        window = store.branch(session, begun.conversation_id, begun.context_head, _MAX_CONTEXT_MESSAGES)
-        return window.messages, attached.reader(session, begun.conversation_id, window.messages, data_dir)
+    async def messages(self, model: Model) -> list[dict[str, Any]]:
+        """System prompt, then the branch up to the question, as this model takes it."""
+        found = self._made.get((model.vision, model.audio))
+        if found is None:
+            found = self._made[model.vision, model.audio] = await self._make(model)
+        return found
 
-    branch, read = await db.aread(work)
-    prompt, model, continuing = begun.system_prompt, begun.request.model, begun.continuing
-    if read.has_files:
-        sent = await asyncio.to_thread(messages, prompt, branch, model, read, continuing=continuing)
-    else:
-        sent = messages(prompt, branch, model, read, continuing=continuing)
-    # To continue means nothing without the question and the reply that are to be gone on with.
-    return replace(begun.request, messages=sent, keep_last=3 if continuing else 1)
+    async def _make(self, model: Model) -> list[dict[str, Any]]:
+        begun = self._begun
+
+        def work(session: Session) -> tuple[tuple[Message, ...], attached.Reader]:
+            window = store.branch(session, begun.conversation_id, begun.context_head, _MAX_CONTEXT_MESSAGES)
+            return window.messages, attached.reader(session, begun.conversation_id, window.messages, self._data_dir)
+
+        branch, read = await self._db.aread(work)
+        make = partial(messages, begun.system_prompt, branch, model, read, continuing=begun.continuing)
+        return await asyncio.to_thread(make) if read.has_files else make()
 
 
 def messages(
@@ -89,22 +97,72 @@ class Reply:
                 self._thought_ms = round((now - self._thinking_since) * 1000)
         self._live.append(batch)
 
-    def end(self, result: AttemptResult, trimmed: int, status: TurnStatus | None = None) -> TurnEnd:
+    def end(self, answered: Answered, status: TurnStatus | None = None) -> TurnEnd:
         """The turn's end. `status` overrides what follows from the outcome."""
+        begun, result = self._begun, answered.result
         if status is None:
             status = {"ok": "complete", "stopped": "stopped"}.get(result.outcome, "failed")  # type: ignore[assignment]
         assert status is not None
-        meta: dict[str, Any] = {"trace_id": self._begun.request.trace_id, "outcome": result.outcome}
-        meta["usage_source"] = result.usage.source
-        if trimmed:
-            meta["trimmed"] = trimmed
-        return TurnEnd(self._begun, status, self._live.text(), self._parts(result), result, meta)
+        model = answered.step.model
+        meta = self._meta(result.outcome, answered.spent, model.name)
+        if answered.trimmed:
+            meta["trimmed"] = answered.trimmed
+        if answered.before:
+            meta["attempts"] = [vars(one) for one in answered.before]
+        others = len({one.model for one in answered.before if one.code} - {model.name})
+        restart = answered.restart.model.name if answered.restart else None
+        if restart in begun.tried or restart == model.name:
+            restart = None  # each model begins once, or two that break off would take turns for ever
+        return TurnEnd(
+            begun, status, self._live.text(), self._parts(result, model.provider, others), result, meta,
+            answered.ledger_id, answered.spent, model.name, model.provider, restart,
+        )  # fmt: skip
+
+    def end_cached(self, stored: StoredReply, seconds: float) -> TurnEnd:
+        """The end of a turn that an earlier reply served: nothing was called, and what that one cost is saved."""
+        result = replace(_nothing("cached", None, self._begun), finish_reason="stop", ttft_ms=0)
+        result = replace(result, latency_ms=round(seconds * 1000))
+        saved = stored.cost_nano_usd or 0
+        end = self._end(result, "complete")
+        return replace(end, meta=end.meta | {"cached": {"saved_nano_usd": saved}}, saved_nano_usd=saved)
+
+    def end_refused(self, error: ChatcoreError) -> TurnEnd:
+        """The end of a turn for which nothing may be called; its ledger row, if any, is gone."""
+        result = _nothing("error", None, self._begun)
+        end = self._end(result, "failed")
+        parts = [error_part(error, self._begun.request.model.provider)]
+        return replace(end, parts=parts, ledger_id=None)
 
     def end_unsent(self) -> TurnEnd:
         """Stopped before anything was sent: no tokens, and the cost is known to be nothing."""
-        return self.end(_nothing("stopped", None, self._begun), 0)
+        result = _nothing("stopped", None, self._begun)
+        return self._end(result, "stopped")
 
-    def _parts(self, result: AttemptResult) -> list[dict[str, Any]]:
+    def end_broken(self, error: ProviderError, ledger_id: str | None) -> TurnEnd:
+        """The end of a turn that our own code broke. `ledger_id`: the row of the call that was begun last."""
+        result = _nothing("error", error, self._begun)
+        end = self._end(result, "failed")
+        return replace(end, ledger_id=ledger_id, defect=True)
+
+    def _end(self, result: AttemptResult, status: TurnStatus) -> TurnEnd:
+        begun = self._begun
+        model, spent = begun.request.model, Spent(cost_nano_usd=result.cost_nano_usd)
+        parts, meta = self._parts(result, model.provider), self._meta(result.outcome, spent, model.name)
+        return TurnEnd(
+            begun, status, self._live.text(), parts, result, meta, begun.ledger_id, spent, model.name, model.provider
+        )
+
+    def _meta(self, outcome: str, spent: Spent, model: str) -> dict[str, Any]:
+        begun = self._begun
+        meta: dict[str, Any] = {"trace_id": begun.request.trace_id, "outcome": outcome}
+        meta["usage_source"] = "estimated" if spent.estimated else "provider" if spent.known else "none"
+        if begun.asked != model:
+            meta["asked"] = begun.asked
+        if begun.why:
+            meta["why"] = begun.why
+        return meta
+
+    def _parts(self, result: AttemptResult, provider: str, others: int = 0) -> list[dict[str, Any]]:
         """Reasoning, tool calls, text with its charts and tables, error. Empty where all is text: `content` has it."""
         parts: list[dict[str, Any]] = []
         if reasoning := self._live.text("reasoning"):
@@ -115,24 +173,20 @@ class Reply:
         parts.extend({"type": "tool_call", "state": "pending", **call} for call in calls)
         parts.extend(part_blocks.split(self._live.text()))
         if result.error is not None:
-            parts.append(error_part(result.error, self._begun.request.model.provider))
+            parts.append(error_part(result.error, provider, others))
         return [] if all(part["type"] == "text" for part in parts) else parts
 
 
-def error_part(error: ChatcoreError, provider: str) -> dict[str, Any]:
-    """An error as a part of a message: what a person reads, and whether Retry makes sense."""
+def error_part(error: ChatcoreError, provider: str, others: int = 0) -> dict[str, Any]:
+    """An error as a part of a message: what a person reads, and whether Retry makes sense. `others`: how many other
+    models failed before."""
     retryable = error.retryable if isinstance(error, ProviderError) else True
     part = {"type": "error", "code": error.code, "message": str(error), "retryable": retryable, "provider": provider}
+    if others:
+        part["message"] = f"{error} {'Another model' if others == 1 else f'{others} other models'} failed before it."
     if (retry_after := getattr(error, "retry_after", None)) is not None:
         part["retry_after"] = retry_after
     return part
-
-
-def defect(begun: Begun, live: LiveTurn, error: Exception) -> TurnEnd:
-    """The end of a turn that our own code broke: its words are kept, the person reads a plain sentence."""
-    failure = ProviderError("Something went wrong on our side. Your question is kept; try again.")
-    result = _nothing("error", failure, begun)
-    return Reply(begun, live).end(result, 0, "failed")
 
 
 def _nothing(outcome: Any, error: ProviderError | None, begun: Begun) -> AttemptResult:

@@ -17,11 +17,12 @@ from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.gateway import AttemptResult, CompletionRequest, Delta, Model
+from chatcore.gateway import CompletionRequest, Delta, Route
 from chatcore.ids import new_id
+from chatcore.turns import admission
 from chatcore.turns.owner import Owner
-from chatcore.turns.values import ActiveTurn, Begun, TurnEnd, TurnSettings
-from chatcore.usage import ledger
+from chatcore.turns.values import ActiveTurn, Begun, Choice, TurnEnd, TurnSettings, settlement
+from chatcore.usage import budgets, ledger
 
 _CHUNKS_KEPT = timedelta(seconds=60)
 
@@ -32,37 +33,38 @@ def begin(
     owner: Owner,
     conversation: Conversation,
     parent_id: str,
-    model: Model,
-    agent_id: str | None,
-    settings: TurnSettings,
+    choice: Choice,
+    route: Route,
     *,
     added: int,
     continuing: bool = False,
+    stream: bool = True,
 ) -> Begun:
-    """Write the empty reply under `parent_id`, the turn and its ledger row. `added`: messages written with it."""
-    agent = agents.find(session, principal, agent_id)
-    defaults = TurnSettings.from_dict(agent.parameters if agent else {})
+    """Write the empty reply under `parent_id`, the turn and the ledger row of its first call, where there is one to
+    make. `added`: messages written with it."""
+    agent = agents.find(session, principal, choice.agent_id)
+    defaults, settings = TurnSettings.from_dict(agent.parameters if agent else {}), choice.settings
     turn_id, message_id, trace_id = new_id("turn"), new_id("msg"), new_id("trace")
+    step = route.first()
+    model, agent_id = step.model if step else choice.model, agent.id if agent else None
     store.add_message(
         session, principal, conversation.id,
         id=message_id, parent_id=parent_id, role="assistant", content="", parts=[], status="streaming", turn_id=turn_id,
-        agent_id=agent.id if agent else None, model=model.name, provider=model.provider, meta={"trace_id": trace_id},
+        agent_id=agent_id, model=model.name, provider=model.provider, meta={"trace_id": trace_id},
     )  # fmt: skip
     values = {"id": turn_id, "tenant_id": principal.tenant_id, "user_id": principal.user_id, "status": "running"}
     values |= {"conversation_id": conversation.id, "message_id": message_id}
     session.execute(
         _INSERT_TURN, values | {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started}
     )
-    ledger_id = ledger.open_call(
-        session,
-        ledger.NewCall(
-            tenant_id=principal.tenant_id, user_id=principal.user_id, provider=model.provider, model=model.name,
-            provider_model=model.target, trace_id=trace_id, tier=principal.tier, conversation_id=conversation.id,
-            message_id=message_id, turn_id=turn_id, agent_id=agent.id if agent else None,
-            price_source=model.prices.source, unit_prices=model.prices.unit or {},
-        ),
+    call = ledger.NewCall(
+        tenant_id=principal.tenant_id, user_id=principal.user_id, provider=model.provider, model=model.name,
+        provider_model=model.target, trace_id=trace_id, tier=principal.tier, conversation_id=conversation.id,
+        message_id=message_id, turn_id=turn_id, agent_id=agent_id, price_source=model.prices.source,
+        unit_prices=model.prices.unit or {}, key_source=step.key_source if step else "shared",
     )  # fmt: skip
-    chosen = {"model": model.name, "agent_id": agent.id if agent else None, "settings": settings.as_dict()}
+    ledger_id = ledger.open_call(session, call) if step else None
+    chosen = {"model": choice.picked.asked, "agent_id": agent_id, "settings": settings.as_dict()}
     store.advance(session, conversation.id, message_id, added + 1, **chosen)
     request = CompletionRequest(
         model=model,
@@ -70,9 +72,28 @@ def begin(
         trace_id=trace_id,
         temperature=settings.temperature if settings.temperature is not None else defaults.temperature,
         max_tokens=settings.max_tokens or defaults.max_tokens,
+        stream=stream,
     )
     system_prompt = agent.system_prompt if agent else ""
-    return Begun(turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing)
+    return Begun(
+        turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing, call, route,
+        step, asked=choice.picked.asked, why=choice.picked.why,
+    )  # fmt: skip
+
+
+def reckon(session: Session, conversation_id: str, head_id: str) -> int:
+    """About how many prompt tokens the branch up to `head_id` has: what the provider counted up to the reply above it,
+    and as many as the bytes that came since. The engine looks again when it has the whole request."""
+    tokens, following = 0, head_id
+    for _ in range(2):
+        message = store.messages(session, conversation_id, [following]).get(following)
+        if message is None:
+            break
+        following = message.parent_id or ""
+        counted = (message.prompt_tokens or 0) + (message.completion_tokens or 0)
+        media = sum(part["type"] == "media" for part in message.parts)
+        tokens += counted or admission.bound([{"content": message.content}]) + media * admission.PICTURE
+    return tokens
 
 
 _INSERT_TURN: Final = insert(TurnRow.__table__)  # type: ignore[arg-type]
@@ -173,42 +194,30 @@ def finish(session: Session, end: TurnEnd) -> bool:
     Only the process that runs a turn calls this, and it knows best: where another one took it for dead meanwhile and
     marked it interrupted, the true end replaces that.
     """
-    begun, result, usage = end.begun, end.result, end.result.usage
+    begun, result, spent = end.begun, end.result, end.spent
     changed = session.execute(_FINISH, {"of": begun.turn_id, "status": end.status, "finished_at": utcnow()})
-    if changed_rows(changed) == 0:
-        if session.get(TurnRow, begun.turn_id) is None:  # erased while it ran: what it cost stays in the ledger
-            ledger.settle_call(session, begun.ledger_id, settlement(result))
+    first = changed_rows(changed) > 0
+    # Erased while it ran: what it cost stays in the ledger.
+    if first or session.get(TurnRow, begun.turn_id) is None:
+        interrupted: ledger.Outcome | None = "interrupted" if end.status == "interrupted" else None
+        if end.ledger_id is not None:
+            settled = settlement(result, interrupted, end.saved_nano_usd)
+            ledger.settle_call(session, end.ledger_id, settled)
+        if end.defect:
+            ledger.abandon(session, begun.turn_id)
+        if begun.reserved is not None:
+            budgets.release(session, begun.turn_id)
+    if not first:
         return False
-    known = usage.source != "none"
     store.finish_message(
         session, begun.conversation_id, begun.message_id, end.content,
-        parts=end.parts, status=end.status, finish_reason=result.finish_reason,
-        prompt_tokens=usage.prompt if known else None, completion_tokens=usage.completion if known else None,
-        total_tokens=usage.prompt + usage.completion if known else None, cost_nano_usd=result.cost_nano_usd,
-        ttft_ms=result.ttft_ms, latency_ms=result.latency_ms, meta=end.meta,
+        parts=end.parts, status=end.status, finish_reason=result.finish_reason, model=end.model, provider=end.provider,
+        prompt_tokens=spent.prompt_tokens if spent.known else None,
+        completion_tokens=spent.completion_tokens if spent.known else None,
+        total_tokens=spent.prompt_tokens + spent.completion_tokens if spent.known else None,
+        cost_nano_usd=spent.cost_nano_usd, ttft_ms=result.ttft_ms, latency_ms=result.latency_ms, meta=end.meta,
     )  # fmt: skip
-    interrupted = end.status == "interrupted"
-    ledger.settle_call(session, begun.ledger_id, settlement(result, "interrupted" if interrupted else None))
     return True
-
-
-def settlement(result: AttemptResult, outcome: ledger.Outcome | None = None) -> ledger.Settlement:
-    """The ledger's view of an attempt. `outcome`: where it is not the attempt's own."""
-    usage = result.usage
-    return ledger.Settlement(
-        outcome=outcome or result.outcome,
-        error_type=result.error.code if result.error else None,
-        prompt_tokens=usage.prompt,
-        cached_tokens=usage.cached,
-        completion_tokens=usage.completion,
-        reasoning_tokens=usage.reasoning,
-        usage_source=usage.source,
-        price_source=result.price_source,
-        unit_prices=result.unit_prices,
-        cost_nano_usd=result.cost_nano_usd,
-        ttft_ms=result.ttft_ms,
-        latency_ms=result.latency_ms,
-    )
 
 
 def purge_chunks(session: Session) -> None:

@@ -1,10 +1,11 @@
 """What the turns package takes and hands out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from chatcore.gateway import AttemptResult, CompletionRequest
+from chatcore.gateway import AttemptResult, Caller, CompletionRequest, Model, Picked, Route, Step, Task
+from chatcore.usage import ledger
 
 TEMPORARY_FOR: Final = timedelta(hours=1)  # how long a temporary chat is kept after its last question
 TurnStatus = Literal["complete", "stopped", "interrupted", "failed"]
@@ -12,10 +13,15 @@ TurnStatus = Literal["complete", "stopped", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class TurnSettings:
-    """What a person may set for a turn. None: the agent's value, else the model's own."""
+    """What a person may set for a turn. None: the agent's value, else the model's own.
+
+    `cache`: False where no earlier reply may serve. `wanted_ms`: the first word is wanted within; `auto` minds it.
+    """
 
     temperature: float | None = None
     max_tokens: int | None = None
+    cache: bool | None = None
+    wanted_ms: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Only what is set, for storing."""
@@ -28,8 +34,31 @@ class TurnSettings:
         temperature, max_tokens = found.get("temperature"), found.get("max_tokens")
         return cls(
             temperature=float(temperature) if isinstance(temperature, int | float) and 0 <= temperature <= 2 else None,
-            max_tokens=max_tokens if isinstance(max_tokens, int) and max_tokens > 0 else None,
+            max_tokens=max_tokens if _positive(max_tokens) else None,
+            cache=cache if isinstance(cache := found.get("cache"), bool) else None,
+            wanted_ms=wanted if _positive(wanted := found.get("wanted_ms")) else None,
         )
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who is to answer, for whom, and how."""
+
+    picked: Picked
+    caller: Caller
+    agent_id: str | None
+    settings: TurnSettings
+    task: Task = field(default_factory=Task)
+    again: bool = False
+
+    @property
+    def model(self) -> Model:
+        """The model that is to answer."""
+        return self.picked.model
 
 
 @dataclass(frozen=True)
@@ -64,22 +93,79 @@ class QueuedMessage:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A call that did not give the answer. `code`: of its error, None where another was quicker or it was stopped."""
+
+    model: str
+    provider: str
+    outcome: str
+    code: str | None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the calls of a turn used together. `known`: somebody counted. The cost is None where one's is not known."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_nano_usd: int | None = 0
+    known: bool = False
+    estimated: bool = False
+
+    @classmethod
+    def of(cls, result: AttemptResult) -> "Spent":
+        """What one call used."""
+        usage = result.usage
+        return cls(
+            usage.prompt, usage.completion, result.cost_nano_usd, usage.source != "none", usage.source == "estimated"
+        )
+
+    def __add__(self, other: "Spent") -> "Spent":
+        costs = (self.cost_nano_usd, other.cost_nano_usd)
+        return Spent(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            None if None in costs else sum(cost or 0 for cost in costs),
+            self.known or other.known,
+            self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True)
 class Begun:
-    """A turn that was written and is to be run. `request.messages` is filled in by the engine."""
+    """A turn that was written and is to be run. `request.messages` is filled in by the engine.
+
+    `call`, `ledger_id`: the open ledger row of its first call and the row's values; `step`: that call. No row and no
+    call where every breaker on the `route` is open. `reserved`: prompt tokens that money was reserved for, None where
+    no budget applies. `asked`: the name that was chosen, `why`: of `auto`. `cached`: an earlier reply may serve.
+    """
 
     turn_id: str
     conversation_id: str
     message_id: str
-    ledger_id: str
+    ledger_id: str | None
     request: CompletionRequest
     system_prompt: str
     context_head: str
     continuing: bool
+    call: ledger.NewCall
+    route: Route
+    step: Step | None
+    reserved: int | None = None
+    asked: str = ""
+    why: str = ""
+    cached: bool = False
+    tried: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class TurnEnd:
-    """All that the end of a turn writes, in one transaction."""
+    """All that the end of a turn writes, in one transaction.
+
+    `result`: of the last call, whose row is `ledger_id`; None where nothing was called. `spent`: of all its calls.
+    `model`, `provider`: of the one that answered. `restart`: the model that is to begin a new reply beside this one.
+    `defect`: our own code failed, and calls may have been left open.
+    """
 
     begun: Begun
     status: TurnStatus
@@ -87,3 +173,34 @@ class TurnEnd:
     parts: list[dict[str, Any]]
     result: AttemptResult
     meta: dict[str, Any]
+    ledger_id: str | None
+    spent: Spent
+    model: str
+    provider: str
+    restart: str | None = None
+    defect: bool = False
+    saved_nano_usd: int = 0
+
+
+def settlement(
+    result: AttemptResult, outcome: ledger.Outcome | None = None, saved_nano_usd: int = 0
+) -> ledger.Settlement:
+    """The ledger's view of an attempt. `outcome`: where it is not the attempt's own."""
+    usage = result.usage
+    return ledger.Settlement(
+        outcome=outcome or result.outcome,
+        error_type=result.error.code if result.error else None,
+        prompt_tokens=usage.prompt,
+        cached_tokens=usage.cached,
+        cache_write_tokens=usage.cache_write,
+        completion_tokens=usage.completion,
+        reasoning_tokens=usage.reasoning,
+        usage_source=usage.source,
+        price_source=result.price_source,
+        unit_prices=result.unit_prices,
+        cost_nano_usd=result.cost_nano_usd,
+        saved_nano_usd=saved_nano_usd,
+        cache_hit=result.outcome == "cached",
+        ttft_ms=result.ttft_ms,
+        latency_ms=result.latency_ms,
+    )

@@ -248,7 +248,7 @@ def test_the_files_facts_win_over_the_table(make: Any) -> None:
 @pytest.mark.parametrize(
     ("info", "params", "own", "first", "between"),
     [
-        ({}, {}, {}, 30, 45),
+        ({}, {}, {}, None, 45),  # that of the part it plays
         ({}, {}, {"first_word_timeout": 5, "between_words_timeout": 6}, 5, 6),
         ({}, {"timeout": 90}, {}, 90, 45),
         ({}, {"timeout": 90, "stream_timeout": 20}, {}, 20, 45),
@@ -256,7 +256,7 @@ def test_the_files_facts_win_over_the_table(make: Any) -> None:
     ],
 )
 def test_times(
-    make: Any, info: dict[str, Any], params: dict[str, Any], own: dict[str, Any], first: float, between: float
+    make: Any, info: dict[str, Any], params: dict[str, Any], own: dict[str, Any], first: float | None, between: float
 ) -> None:
     model = one(make([entry("m", "openai/x", info, **params)], **own))
     assert (model.first_word_timeout, model.between_words_timeout) == (first, between)

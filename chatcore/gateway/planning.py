@@ -1,0 +1,204 @@
+"""From a name that somebody chose to the model that answers, and to the route of the request."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from chatcore.config import Settings
+from chatcore.config_file import Access
+from chatcore.errors import ModelUnavailable
+from chatcore.flags import Flags, FlagStore
+from chatcore.gateway.aliases import AUTO, PURPOSES
+from chatcore.gateway.breaker import Breakers
+from chatcore.gateway.catalog import Catalog, Model
+from chatcore.gateway.choice import Task, pick
+from chatcore.gateway.keyring import OwnKey
+from chatcore.gateway.prices import prices_from
+from chatcore.gateway.routing import Instead, Line, Role, Route, Step
+
+_NOT_YOURS: Final = "You may not use this model. Choose another one, or ask an administrator."
+
+
+@dataclass(frozen=True)
+class Caller:
+    """For whom a model is called. `tenant`: its name. `keys`: their own and their tenant's, by `Model.key_slot`."""
+
+    tenant_id: str
+    user_id: str
+    role: str = "member"
+    tier: str = "free"
+    tenant: str = ""
+    keys: Mapping[str, OwnKey] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The model that is to answer. `asked`: the name that was chosen, which may be an alias; `why`: of `auto`."""
+
+    model: Model
+    asked: str
+    why: str = ""
+
+
+class Planner:
+    """Knows what a caller may use now, and in which order it is tried."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, breakers: Breakers, flags: FlagStore) -> None:
+        self._own = settings.own
+        self._router = settings.file.router_settings
+        self._catalog = catalog
+        self._breakers = breakers
+        self._flags = flags
+
+    def choices(self, caller: Caller) -> list[Model]:
+        """Aliases and models that this caller may use, as they are for them: a key of their own makes one available."""
+        flags, catalog = self._flags.now, self._catalog
+        models = [self._as_seen(model, caller) for model in catalog.models() if self._allowed(model, caller, flags)]
+        known = {model.name: model for model in models}
+        shown = []
+        for alias in catalog.aliases():
+            behind = [known[name] for name in alias.alias_of if name in known]
+            if behind:
+                missing = () if any(model.available for model in behind) else behind[0].missing
+                shown.append(replace(alias, missing=missing))
+        return [*shown, *models]
+
+    def default(self, caller: Caller) -> Model | None:
+        """The model of a new chat: the flag `primary`, else `chatcore.default_model`, else the first that works."""
+        choices = {model.name: model for model in self.choices(caller)}
+        for wanted in (self._flags.now.primary, self._own.default_model):
+            if wanted in choices and choices[wanted].available:
+                return choices[wanted]
+        usable = [model for model in choices.values() if model.available]
+        return next((model for model in usable if not model.alias_of), None) or next(iter(usable), None)
+
+    def pick(self, caller: Caller, name: str, task: Task) -> Picked:
+        """The model that answers to `name`. Raises `ModelUnavailable` with a sentence that says what is missing."""
+        model = self._catalog.find(name)
+        if model is None:
+            raise ModelUnavailable("This model is no longer in the configuration. Choose another one.")
+        if not model.alias_of:
+            return Picked(self._usable(model, caller), name)
+        if name != AUTO:
+            return Picked(self._usable(self._model(model.alias_of[0]), caller), name)
+        behind = {alias.name: alias.alias_of[0] for alias in self._catalog.aliases() if alias.name in PURPOSES}
+        chosen = pick(task, lambda purpose: purpose in behind and self._works(behind[purpose], caller, task))
+        if chosen is None:
+            raise ModelUnavailable("None of the models behind Auto can be used now. Choose another one.")
+        return Picked(self._usable(self._model(behind[chosen.purpose]), caller), name, chosen.why)
+
+    def route(self, caller: Caller, name: str, task: Task | None = None) -> Route:
+        """The way of a request to the model `name`. `task`: fallbacks that cannot take its attachments are left out."""
+        flags, task = self._flags.now, task or Task()
+        primary = self._line(name, caller, flags, "primary")
+        if not flags.gateway:
+            return Route([Line(primary.steps[:1], 1)], None)
+        limit = self._own.retry_after_limit
+        if not flags.failover:
+            return Route([primary], self._breakers, retry_after_limit=limit)
+        router = self._router
+        instead = Instead(
+            self._lines(_named(router.context_window_fallbacks, name), name, caller, flags, task) or None,
+            self._lines(_named(router.content_policy_fallbacks, name), name, caller, flags, task) or None,
+        )
+        behind = [
+            *_named(router.fallbacks, name),
+            *router.default_fallbacks,
+            *([flags.fallback] if flags.fallback else []),
+        ]
+        lines = [primary, *self._lines(behind, name, caller, flags, task)]
+        return Route(lines, self._breakers, instead=instead, retry_after_limit=limit)
+
+    def patience(self, model: Model) -> float | None:
+        """Seconds of silence after which another model is asked beside this one; None for one that thinks first."""
+        flags = self._flags.now
+        return self._own.slow_after if flags.gateway and flags.failover and not model.reasoning else None
+
+    def _lines(self, names: Sequence[str], asked: str, caller: Caller, flags: Flags, task: Task) -> tuple[Line, ...]:
+        found: dict[str, Line] = {}
+        for name in names:
+            model = self._catalog.find(name)
+            real = model.alias_of[0] if model and model.alias_of else name
+            if real != asked and real not in found:
+                line = self._line(real, caller, flags, "fallback")
+                steps = tuple(step for step in line.steps if _takes(step.model, task))
+                if steps:
+                    found[real] = replace(line, steps=steps)
+        return tuple(found.values())
+
+    def _line(self, name: str, caller: Caller, flags: Flags, part: Role) -> Line:
+        """The deployments of a model that this caller may use, as they are called in this part of a request."""
+        policies, steps, tries = self._own.attempts, [], 0
+        prices = flags.prices.get(caller.tenant_id, {}).get(name)
+        for found in self._catalog.deployments(name):
+            if not self._allowed(found, caller, flags):
+                continue
+            role: Role = "reasoning" if found.reasoning and part == "primary" else part
+            policy = getattr(policies, role)
+            timeout = found.first_word_timeout or (policies.reasoning if found.reasoning else policy).timeout
+            model = replace(found, first_word_timeout=timeout)
+            if prices and (priced := prices_from(prices, "tenant")):
+                model = replace(model, prices=priced)
+            step = self._with_key(model, caller, role)
+            if step is not None:
+                steps.append(step)
+                retries = self._router.num_retries
+                tries = max(tries, found.tries or (policy.tries if retries is None else retries + 1))
+        return Line(tuple(steps), tries)
+
+    @staticmethod
+    def _with_key(model: Model, caller: Caller, role: Role) -> Step | None:
+        own = caller.keys.get(model.key_slot)
+        if own is not None and (model.available or model.needs_key):
+            keyed = replace(model, missing=(), arguments={**model.arguments, "api_key": own.secret})
+            return Step(keyed, f"{model.deployment}@{own.id}", role, own.source)
+        return Step(model, f"{model.deployment}@shared", role) if model.available else None
+
+    def _as_seen(self, model: Model, caller: Caller) -> Model:
+        return replace(model, missing=()) if model.needs_key and model.key_slot in caller.keys else model
+
+    def _usable(self, model: Model, caller: Caller) -> Model:
+        flags = self._flags.now
+        if not self._permitted(model, caller, flags):
+            raise ModelUnavailable(_NOT_YOURS)
+        if model.provider in flags.disabled_providers:
+            raise ModelUnavailable(f"{model.display_name} is switched off for now. Choose another model.")
+        seen = self._as_seen(model, caller)
+        if not seen.available:
+            raise ModelUnavailable(seen.why_not)
+        return seen
+
+    def _works(self, name: str, caller: Caller, task: Task) -> bool:
+        """Whether a model can be called now, and takes what is attached."""
+        steps = self._line(name, caller, self._flags.now, "primary").steps
+        return any(_takes(step.model, task) and self._breakers.admits(step.breaker) for step in steps)
+
+    def _model(self, name: str) -> Model:
+        return self._catalog.find(name) or self._catalog.get(name)
+
+    def _allowed(self, model: Model, caller: Caller, flags: Flags) -> bool:
+        return self._permitted(model, caller, flags) and model.provider not in flags.disabled_providers
+
+    @staticmethod
+    def _permitted(model: Model, caller: Caller, flags: Flags) -> bool:
+        """Whether the caller's role, tier and tenant may use a model."""
+        access: Access = flags.access.get(model.name, model.access)
+        return (
+            (not access.roles or caller.role in access.roles)
+            and (not access.tiers or caller.tier in access.tiers)
+            and (not access.tenants or caller.tenant_id in access.tenants or caller.tenant in access.tenants)
+        )
+
+
+def _takes(model: Model, task: Task) -> bool:
+    return (model.vision or not task.images) and (model.audio or not task.sounds)
+
+
+def _named(entries: Sequence[Mapping[str, Sequence[str]]], name: str) -> list[str]:
+    """The fallbacks that a list of the proxy's form has for a model, those for every model last."""
+
+    def of(key: str) -> Iterator[str]:
+        for entry in entries:
+            yield from entry.get(key, ())
+
+    return [*of(name), *of("*")]

@@ -1,0 +1,124 @@
+"""What a question may cost at most, reserved before anything is called.
+
+The most a call can cost is its price for as many prompt tokens as what is sent has bytes (a token is at least one
+byte; pictures and sound by a generous rule) and for `max_tokens` of reply, by the dearest model of its route. Where
+nobody has set `max_tokens` and a hard budget applies, it is `chatcore.budget_reply_tokens` (4,096), or what is left of
+the budget pays for, and that limit is sent to the model: a reply that reaches it can be continued. A model without a
+known price is refused under a hard budget. Calls paid with a person's own key are no business of budgets.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from chatcore.errors import BudgetExceeded
+from chatcore.gateway import CompletionRequest, Model, Step
+from chatcore.gateway.prices import Tokens, cost_nano_usd
+from chatcore.usage import budgets, ledger
+
+_PER_MESSAGE: Final = 16  # tokens around a message, generously
+PICTURE: Final = 3_000  # tokens; providers document at most about 1,600
+_BYTES_A_SOUND_TOKEN: Final = 300  # of base64; providers document 10 to 32 tokens a second
+_LEAST_REPLY: Final = 256  # tokens; with less left of a budget nothing is begun
+_UNLIMITED_REPLY: Final = 16_384  # tokens of reply reckoned with where nothing limits it and no hard budget asks
+
+
+def bound(messages: Sequence[dict[str, Any]]) -> int:
+    """At most so many tokens have these messages."""
+    return sum(_PER_MESSAGE + _size(message.get("content")) for message in messages)
+
+
+def worst(model: Model, prompt_tokens: int, reply_tokens: int) -> int | None:
+    """The most that a call can cost, in nano-USD; None where a price is not known."""
+    kinds = (
+        Tokens(prompt_tokens, completion=reply_tokens),
+        Tokens(prompt_tokens, cache_write=prompt_tokens, completion=reply_tokens),
+        Tokens(prompt_tokens, completion=reply_tokens, reasoning=reply_tokens),
+        Tokens(prompt_tokens, cache_write=prompt_tokens, completion=reply_tokens, reasoning=reply_tokens),
+    )
+    costs = [cost_nano_usd(tokens, model.prices) for tokens in kinds]
+    return None if None in costs else max(cost for cost in costs if cost is not None)
+
+
+def worst_of(request: CompletionRequest) -> int | None:
+    """The most that this very request can cost."""
+    return worst(request.model, bound(request.messages), request.max_tokens or _UNLIMITED_REPLY)
+
+
+def paid(steps: Sequence[Step]) -> list[Model]:
+    """The models that a request may call at the expense of budgets."""
+    return [step.model for step in steps if step.key_source != "person"]
+
+
+def reserve(
+    session: Session,
+    call: ledger.NewCall,
+    holder: str,
+    steps: Sequence[Step],
+    prompt_tokens: int,
+    max_tokens: int | None,
+    reply_tokens: int,
+) -> int:
+    """Hold what the dearest of `steps` can cost; returns the `max_tokens` that is to be sent.
+
+    `reply_tokens`: the limit where `max_tokens` is None. Raises `BudgetExceeded`.
+    """
+    tenant_id, user_id, models = call.tenant_id, call.user_id, paid(steps)
+    limits = [max_tokens] if max_tokens else [_capped(models, reply_tokens)]
+    if max_tokens is None and (left := budgets.remaining(session, tenant_id, user_id)) is not None:
+        limits += _affordable(models, prompt_tokens, left, limits[0])
+    for limit in limits:
+        cost = _dearest(models, prompt_tokens, limit)
+        try:
+            budgets.hold(session, tenant_id=tenant_id, user_id=user_id, holder=holder, nano=cost)
+        except BudgetExceeded:
+            if limit == limits[-1]:
+                raise
+        else:
+            break
+    return limit
+
+
+def hold(session: Session, holder: str | None, call: ledger.NewCall, request: CompletionRequest, beside: int) -> None:
+    """Hold what a further call of a turn can cost, with what runs `beside` it. Raises `BudgetExceeded`."""
+    if holder is None or call.key_source == "person":
+        return
+    cost = worst_of(request)
+    budgets.hold(
+        session, tenant_id=call.tenant_id, user_id=call.user_id, holder=holder,
+        nano=None if cost is None else cost + beside,
+    )  # fmt: skip
+
+
+def _size(content: Any) -> int:
+    if isinstance(content, list):
+        return sum(_part(part) for part in content)
+    return len(str(content or "").encode("utf-8", "replace"))
+
+
+def _part(part: dict[str, Any]) -> int:
+    match part.get("type"):
+        case "image_url":
+            return PICTURE
+        case "input_audio":
+            return len(str((part.get("input_audio") or {}).get("data", ""))) // _BYTES_A_SOUND_TOKEN + 100
+    return len(str(part.get("text", "")).encode("utf-8", "replace"))
+
+
+def _capped(models: Sequence[Model], reply_tokens: int) -> int:
+    return min([reply_tokens, *(model.max_output_tokens for model in models if model.max_output_tokens)])
+
+
+def _dearest(models: Sequence[Model], prompt_tokens: int, reply_tokens: int) -> int | None:
+    costs = [worst(model, min(prompt_tokens, model.context_window or prompt_tokens), reply_tokens) for model in models]
+    return None if None in costs else max(cost for cost in costs if cost is not None)
+
+
+def _affordable(models: Sequence[Model], prompt_tokens: int, left: int, limit: int) -> list[int]:
+    """A smaller limit that what is left pays for, where there is one worth the while."""
+    nothing, one = _dearest(models, prompt_tokens, 0), _dearest(models, prompt_tokens, 1_000)
+    if nothing is None or one is None or one <= nothing:
+        return []
+    tokens = (left - nothing) * 1_000 // (one - nothing)
+    return [int(tokens)] if _LEAST_REPLY <= tokens < limit else []

@@ -1,0 +1,318 @@
+"""The attempts at one request: calls to models, one after another and now and then two at once, until one answers.
+
+Each call has a ledger row of its own, opened before it and settled after it; the row of the last one is settled by
+whoever stores the end. Before the first word failures are silent. A call that stays silent for long gets another one
+beside it, and whoever speaks first is heard. Once words were said they stay: the next model goes on below them, or, by
+`chatcore.mid_reply`, a new reply is begun.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from sqlalchemy.orm import Session
+
+from chatcore.db import Database
+from chatcore.errors import BudgetExceeded
+from chatcore.gateway import Attempt, AttemptResult, CompletionRequest, Delta, Gateway, Model, Route, Step
+from chatcore.turns import admission
+from chatcore.turns.values import Spent, Tried, settlement
+from chatcore.usage import ledger
+
+log = logging.getLogger(__name__)
+
+CONTINUE_PROMPT: Final = (
+    "Continue exactly where your last message stopped. Do not repeat what you already wrote and do not comment on this."
+)
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A request whose first call has its ledger row. `call`: that row's values; `first` and `ledger_id`: that call.
+
+    `messages`: what is sent to a model. `holder`: who holds what is reserved of budgets, None where nothing is.
+    """
+
+    request: CompletionRequest
+    messages: Callable[[Model], Awaitable[Messages]]
+    route: Route
+    first: Step
+    ledger_id: str
+    call: ledger.NewCall
+    holder: str | None = None
+    mid_reply: Literal["continue", "restart"] = "continue"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How it ended: the last call, whose row is still to be settled, and all calls before it.
+
+    `restart`: another model is to begin a new reply, as words of this one stand already.
+    """
+
+    result: AttemptResult
+    step: Step
+    ledger_id: str
+    before: tuple[Tried, ...]
+    spent: Spent
+    trimmed: int
+    restart: Step | None = None
+
+
+class _Running:
+    """A call that runs. `coming`: the task that waits for its next words."""
+
+    def __init__(self, step: Step, attempt: Attempt, ledger_id: str) -> None:
+        self.step = step
+        self.attempt = attempt
+        self.ledger_id = ledger_id
+        self._batches: AsyncIterator[list[Delta]] = aiter(attempt)
+        self.coming = asyncio.ensure_future(anext(self._batches, None))
+
+    def take(self) -> list[Delta] | None:
+        """The words that came, None at the end; waits for the next ones from here on."""
+        batch = self.coming.result()
+        if batch is not None:
+            self.coming = asyncio.ensure_future(anext(self._batches, None))
+        return batch
+
+    async def drained(self) -> None:
+        """Wait for the end, whatever is still said."""
+        while await self.coming is not None:
+            self.take()
+
+
+class Attempts:
+    """Runs the attempts at one request. Belongs to the engine's loop."""
+
+    def __init__(
+        self, db: Database, gateway: Gateway, work: Work, take: Callable[[list[Delta]], None], stop: asyncio.Event
+    ) -> None:
+        """`take` is given every word that is to be kept. `stop`: ends whatever runs when it is set."""
+        self._db = db
+        self._gateway = gateway
+        self._work = work
+        self._take = take
+        self._stop = stop
+        self._route = work.route
+        self._running: list[_Running] = []
+        self._losing: list[asyncio.Task[None]] = []
+        self._before: list[Tried] = []
+        self._spent = Spent()
+        self._number = 1
+        self._said: list[str] = []
+        self._spoken = False
+        self._called_tools = False
+        self.ledger_id = work.ledger_id  # the row of the call that was begun last
+
+    async def run(self) -> Answered:
+        """Make calls until one answers, or nothing is left to try."""
+        stopper = asyncio.create_task(self._cancel_when_stopped())
+        try:
+            await self._begin(self._work.first, self._work.ledger_id)
+            while True:
+                call = await self._first_words()
+                if not call.attempt.has_ended:
+                    await self._hear(call)
+                following = self._following(call)
+                if following is None or await self._is_stopped_in(following.pause):
+                    return await self._answered(call)
+                if self._spoken and self._work.mid_reply == "restart":
+                    return await self._answered(call, restart=following)
+                if not await self._go_on(call, following):
+                    return await self._answered(call)
+        finally:
+            stopper.cancel()
+            for call in self._running:
+                if not call.attempt.has_ended:  # our own code failed: no provider goes on for nobody
+                    call.attempt.cancel()
+
+    async def _first_words(self) -> _Running:
+        """The call that speaks first, or the last one that ended without a word; the others are ended."""
+        patience = self._gateway.planner.patience(self._running[0].step.model)
+        while True:
+            waits = patience if len(self._running) == 1 and not self._spoken else None
+            done, _ = await asyncio.wait(
+                [call.coming for call in self._running], timeout=waits, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                patience = None
+                await self._ask_another()
+                continue
+            call = next(call for call in self._running if call.coming in done)
+            batch = call.take()
+            if batch is not None:
+                self._keep(batch)
+                self._let_go(call)
+                return call
+            self._running.remove(call)
+            if not self._running or call.attempt.result.outcome in ("ok", "stopped"):
+                self._let_go(call)
+                return call
+            await self._lost(call)
+
+    async def _hear(self, call: _Running) -> None:
+        """Take its words to its end."""
+        while True:
+            await asyncio.wait([call.coming])
+            batch = call.take()
+            if batch is None:
+                return
+            self._keep(batch)
+
+    def _keep(self, batch: list[Delta]) -> None:
+        self._spoken = True
+        self._said += [delta.text for delta in batch if delta.kind == "text"]
+        self._called_tools |= any(delta.kind == "tool_call" for delta in batch)
+        self._take(batch)
+
+    def _following(self, call: _Running) -> Step | None:
+        """Tell the breaker how a call ended; what is to be tried next, None where it is the last."""
+        result = call.attempt.result
+        self._tell(call)
+        if result.error is None or self._stop.is_set():
+            return None
+        if self._spoken and (self._called_tools or result.error.code == "refused_content"):
+            return None  # half a tool call cannot be gone on with, and what was filtered is not to be got round
+        return self._route.after(call.step, result.error, said=self._spoken)
+
+    def _tell(self, call: _Running, *, beaten: bool = False) -> None:
+        """Tell the breaker. `beaten`: another spoke while this one was silent."""
+        breakers, result = self._gateway.breakers, call.attempt.result
+        if result.error is not None:
+            breakers.failed(call.step.breaker, result.error.code, getattr(result.error, "retry_after", None))
+        elif beaten:
+            breakers.failed(call.step.breaker, "timeout")
+        elif result.outcome == "ok":
+            breakers.succeeded(call.step.breaker)
+        else:
+            breakers.released(call.step.breaker)
+
+    async def _go_on(self, failed: _Running, step: Step) -> bool:
+        """Settle a failed call and begin the next in one transaction. False where money is not left for it."""
+        try:
+            ledger_id = await self._turn_page(failed, step)
+        except BudgetExceeded:
+            return False
+        self._account(failed)
+        await self._begin(step, ledger_id)
+        return True
+
+    async def _ask_another(self) -> None:
+        """One call is silent: begin another beside it, where there is one to ask and money for it."""
+        step = self._route.beside([call.step.breaker for call in self._running])
+        if step is None or self._stop.is_set():
+            return
+        try:
+            ledger_id = await self._turn_page(None, step)
+        except BudgetExceeded:
+            return
+        log.info("a call is silent, asking another model beside it", extra=self._facts(step))
+        await self._begin(step, ledger_id)
+
+    async def _turn_page(self, failed: _Running | None, step: Step) -> str:
+        """One transaction: a failed call's row is settled, money held for the next, and that one's row opened."""
+        self._number += 1
+        call = self._call(step)
+        request = await self._request(step)
+        others = [one.attempt.request for one in self._running if one is not failed]
+        beside = sum(admission.worst_of(other) or 0 for other in others)
+
+        def work(session: Session) -> str:
+            if failed is not None:
+                ledger.settle_call(session, failed.ledger_id, settlement(failed.attempt.result))
+            admission.hold(session, self._work.holder, call, request, beside)
+            return ledger.open_call(session, call)
+
+        try:
+            return await self._db.awrite(work)
+        except BudgetExceeded:
+            self._number -= 1
+            raise
+
+    async def _begin(self, step: Step, ledger_id: str) -> None:
+        request = await self._request(step)
+        self._gateway.breakers.started(step.breaker)
+        self.ledger_id = ledger_id
+        self._running.append(_Running(step, self._gateway.attempt(request), ledger_id))
+        if self._stop.is_set():
+            self._running[-1].attempt.cancel()
+
+    async def _request(self, step: Step) -> CompletionRequest:
+        """What is sent: the branch as this model takes it, and, once words were said, those to go on from."""
+        messages = await self._work.messages(step.model)
+        request = replace(self._work.request, model=step.model, messages=messages)
+        if said := "".join(self._said):
+            going_on = [{"role": "assistant", "content": said}, {"role": "user", "content": CONTINUE_PROMPT}]
+            request = replace(request, messages=[*messages, *going_on], keep_last=3)
+        return request
+
+    def _call(self, step: Step) -> ledger.NewCall:
+        model = step.model
+        return replace(
+            self._work.call, attempt=self._number, provider=model.provider, model=model.name,
+            provider_model=model.target, key_source=step.key_source, price_source=model.prices.source,
+            unit_prices=model.prices.unit or {},
+        )  # fmt: skip
+
+    def _let_go(self, heard: _Running) -> None:
+        """End every call but the one that is heard."""
+        others = [call for call in self._running if call is not heard]
+        self._running = [heard]
+        for call in others:
+            call.attempt.cancel()
+            self._losing.append(asyncio.create_task(self._beaten(call)))
+
+    async def _beaten(self, call: _Running) -> None:
+        await call.drained()
+        self._tell(call, beaten=True)
+        await self._settle(call)
+
+    async def _lost(self, call: _Running) -> None:
+        """A call failed while another still runs: it is settled, and that one awaited."""
+        self._tell(call)
+        await self._settle(call)
+
+    async def _settle(self, call: _Running) -> None:
+        result = settlement(call.attempt.result)
+        await self._db.awrite(lambda session: ledger.settle_call(session, call.ledger_id, result))
+        self._account(call)
+
+    def _account(self, call: _Running) -> None:
+        result, model = call.attempt.result, call.step.model
+        self._spent += Spent.of(result)
+        self._before.append(
+            Tried(model.name, model.provider, result.outcome, result.error.code if result.error else None)
+        )
+        if call in self._running:
+            self._running.remove(call)
+        log.info("attempt ended, going on", extra=self._facts(call.step) | {"outcome": result.outcome})
+
+    async def _answered(self, call: _Running, restart: Step | None = None) -> Answered:
+        if self._losing:
+            await asyncio.gather(*self._losing)
+        result = call.attempt.result
+        return Answered(
+            result, call.step, call.ledger_id, tuple(self._before), self._spent + Spent.of(result),
+            call.attempt.trimmed, restart,
+        )  # fmt: skip
+
+    async def _is_stopped_in(self, seconds: float) -> bool:
+        """Wait; whether somebody stopped it meanwhile."""
+        if seconds > 0:
+            try:
+                await asyncio.wait_for(self._stop.wait(), seconds)
+            except TimeoutError:
+                pass  # nobody did
+        return self._stop.is_set()
+
+    async def _cancel_when_stopped(self) -> None:
+        await self._stop.wait()
+        for call in self._running:
+            call.attempt.cancel()
+
+    def _facts(self, step: Step) -> dict[str, Any]:
+        return {"model": step.model.name, "provider": step.model.provider, "attempt": self._number}
