@@ -3,7 +3,7 @@
 The encryption is Fernet's, with a key derived from the instance's secret key. What is encrypted says whose key it is
 and for which provider, so a row that was copied to somebody else does not open there.
 
-`provider` is a `Model.key_slot` throughout: `openai`, or `openai@host:port` for a server that is not the provider's own.
+`provider` is a `Model.key_slot` throughout: `openai`, or `openai@host:port` for a server that is not their own.
 """
 
 import base64

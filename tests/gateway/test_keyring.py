@@ -194,12 +194,24 @@ def test_what_has_not_the_form_of_a_key_is_refused_unsaid(database: Database, se
     assert rows(database) == []
 
 
-@pytest.mark.parametrize("provider", ["", "open ai", "openai\x00", "a/b", "x" * 65, "openai\n"])
+@pytest.mark.parametrize(
+    "provider",
+    ["", "open ai", "openai\x00", "a/b", "x" * 65, "openai\n", "openai@", "openai@ada:word@host", "openai@host/v1"],
+)
 def test_what_has_not_the_form_of_a_provider_is_refused(database: Database, settings: Settings, provider: str) -> None:
     ring, ada = Keyring(database, settings), add_person(database, "ada")
     with pytest.raises(InvalidInput):
         ring.save(ada, provider, SECRET)
     assert rows(database) == []
+
+
+def test_a_server_of_ones_own_has_keys_of_its_own(database: Database, settings: Settings) -> None:
+    ring, ada = Keyring(database, settings), add_person(database, "ada")
+    ring.save(ada, "openai", SECRET)
+    for server in ("127.0.0.1:8000", "llm_box", "[::1]:8000"):
+        ring.save(ada, f"openai@{server}", OTHER)
+        assert held(database, ring, ada)[f"openai@{server}"].secret == OTHER
+    assert held(database, ring, ada)["openai"].secret == SECRET
 
 
 @pytest.mark.parametrize(("secret", "last4"), [("12345678", ""), ("x" * 7 + "abcd", ""), ("x" * 8 + "abcd", "abcd")])

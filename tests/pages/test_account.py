@@ -14,6 +14,8 @@ from chatcore.accounts import Accounts, Console, passwords
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.db import Database
+from chatcore.gateway import Catalog
+from chatcore.gateway.keyring import Keyring
 from pages.ui import session
 
 PAGE = Path(__file__).parents[2] / "pages" / "account.py"
@@ -30,6 +32,7 @@ def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatc
         console.add_user(username, PASSWORD, name=username.title(), role=None, tenant=None, tier="free")
     house = SimpleNamespace(settings=settings, db=database, accounts=accounts, console=console, gone_to=[])
     house.preferences = Preferences(database)
+    house.keyring, house.gateway = Keyring(database, settings), SimpleNamespace(catalog=Catalog(settings))
     house.look_from = lambda found: monkeypatch.setattr(session, "session_id", lambda: found)
     monkeypatch.setattr(session, "go_to", house.gone_to.append)
     bootstrap.use(house)  # type: ignore[arg-type]
@@ -81,8 +84,9 @@ def test_a_new_name_is_saved_and_a_bad_one_refused(house: Any) -> None:
 
 
 def change(at: AppTest, old: str, new: str, again: str) -> AppTest:
-    for field, value in zip(at.text_input[1:], (old, new, again), strict=True):
-        field.set_value(value)
+    labels = ("Current password", "New password", "New password again")
+    for label, value in zip(labels, (old, new, again), strict=True):
+        next(field for field in at.text_input if field.label == label).set_value(value)
     return press(at, "Change password")
 
 
