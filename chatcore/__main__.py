@@ -71,6 +71,8 @@ def _users(group: Any) -> None:
     _named(group, "passwd", commands.users_passwd, "set a password and sign the person out everywhere")
     role = _named(group, "role", commands.users_role, "give a person another role")
     role.add_argument("role", choices=ROLES)
+    team = _named(group, "team", commands.users_team, "put a person into a team, whose budgets then hold for them too")
+    team.add_argument("team", nargs="?", metavar="TEAM", help="the team's name (default: none, out of the old one)")
     _named(group, "disable", commands.users_disable, "shut a person out at once; what they wrote stays")
     _named(group, "enable", commands.users_enable, "let a disabled person in again")
     _named(group, "session", commands.users_session, "print a browser-session cookie value, for load tests and support")

@@ -73,8 +73,10 @@ def users_add(chosen: Namespace) -> None:
 def users_list(chosen: Namespace) -> None:
     with shell() as core:
         people = core.console.everyone(chosen.tenant)
-    rows = [(p.username, p.name, p.role, p.tier, p.status, p.tenant, _when(p.last_seen_at)) for p in people]
-    show(("USERNAME", "NAME", "ROLE", "TIER", "STATUS", "TENANT", "LAST SEEN"), rows)
+    rows = [
+        (p.username, p.name, p.role, p.tier, p.team or "", p.status, p.tenant, _when(p.last_seen_at)) for p in people
+    ]
+    show(("USERNAME", "NAME", "ROLE", "TIER", "TEAM", "STATUS", "TENANT", "LAST SEEN"), rows)
 
 
 def users_passwd(chosen: Namespace) -> None:
@@ -88,6 +90,13 @@ def users_role(chosen: Namespace) -> None:
     with shell() as core:
         core.console.set_role(chosen.name, chosen.role)
     say(f"{chosen.name} is {chosen.role} now.")
+
+
+def users_team(chosen: Namespace) -> None:
+    with shell() as core:
+        core.console.set_team(chosen.name, chosen.team)
+        team = core.console.find(chosen.name).team
+    say(f"{chosen.name} is in the team {team} now." if team else f"{chosen.name} is in no team now.")
 
 
 def users_disable(chosen: Namespace) -> None:

@@ -57,11 +57,15 @@ def test_users_come_and_go(run: Callable[..., Ran]) -> None:
     ]
     assert run("users", "add", "bob", "--role", "admin", "--tier", "pro", stdin=PASSWORD).code == 0
     listed = run("users", "list").out
-    assert listed[0].split() == ["USERNAME", "NAME", "ROLE", "TIER", "STATUS", "TENANT", "LAST", "SEEN"]
+    assert listed[0].split() == ["USERNAME", "NAME", "ROLE", "TIER", "TEAM", "STATUS", "TENANT", "LAST", "SEEN"]
     assert [line.split()[:5] for line in listed[1:]] == [
         ["ada", "Ada", "operator", "free", "active"],
         ["bob", "bob", "admin", "pro", "active"],
     ]
+    assert run("users", "team", "bob", "Red Pandas").out == ["bob is in the team Red Pandas now."]
+    assert "Red Pandas" in run("users", "list").out[2]
+    assert run("users", "team", "bob").out == ["bob is in no team now."]
+    assert "Red Pandas" not in run("users", "list").out[2]
     assert run("users", "disable", "bob").code == 0
     assert "disabled" in run("users", "list").out[2]
     assert run("users", "enable", "bob").code == 0

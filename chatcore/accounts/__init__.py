@@ -4,7 +4,7 @@ from chatcore.accounts.active import require_active
 from chatcore.accounts.codes import Link, OpenCode
 from chatcore.accounts.console import Console
 from chatcore.accounts.keys import KeyInfo
-from chatcore.accounts.people import Person
+from chatcore.accounts.people import Person, require_acting_admin
 from chatcore.accounts.principal import ROLES, Principal, Role
 from chatcore.accounts.service import Accounts
 from chatcore.accounts.sessions import SessionInfo
@@ -23,5 +23,6 @@ __all__ = [
     "Role",
     "SessionInfo",
     "TenantInfo",
+    "require_acting_admin",
     "require_active",
 ]

@@ -74,6 +74,12 @@ class Console:
         who = self.operator(person.tenant)
         self._db.write(lambda session: people.set_role(session, who, person.id, role))
 
+    def set_team(self, username: str, team: str | None) -> None:
+        """Put a person into a team, with None into none. Raises `NotFound`, `InvalidInput`."""
+        person = self.find(username)
+        who = self.operator(person.tenant)
+        self._db.write(lambda session: people.set_team(session, who, person.id, team))
+
     def keys(self, username: str | None = None) -> list[tuple[str, KeyInfo]]:
         """Usernames and their API keys: everybody's, or one person's, also of the disabled. Raises `NotFound`."""
         user_id = self.find(username).id if username else None

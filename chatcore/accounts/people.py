@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from chatcore.accounts import audit, codes, sessions
 from chatcore.accounts.locks import serialize
 from chatcore.accounts.principal import Principal, Role
-from chatcore.accounts.validation import clean_name, clean_role, clean_tier, clean_username
+from chatcore.accounts.validation import clean_name, clean_role, clean_team, clean_tier, clean_username
 from chatcore.db.tables import BrowserSession, Tenant, User, utcnow
 from chatcore.errors import Conflict, Forbidden, NotFound
 from chatcore.ids import new_id
@@ -35,6 +35,7 @@ class Person:
     name: str
     role: Role
     tier: str
+    team: str | None
     status: Status
     created_at: datetime
     last_seen_at: datetime | None
@@ -58,7 +59,7 @@ def add(
 ) -> str:
     """A new person in the principal's tenant: their id. Raises `InvalidInput`, `Conflict` for a taken name."""
     wanted = clean_role(role)
-    _actor(session, who)
+    require_acting_admin(session, who)
     _may_handle(who, wanted)
     user_id = create(session, who.tenant_id, username, name, wanted, tier, password_hash)
     audit.record(session, who, "user.create" if password_hash else "user.invite", user_id, role=wanted)
@@ -89,6 +90,19 @@ def set_role(session: Session, who: Principal, user_id: str, role: str) -> None:
     session.execute(update(User).where(User.id == user_id).values(role=wanted))
     _refuse_headless(session, person)
     audit.record(session, who, "user.role", user_id, before=person.role, after=wanted)
+
+
+def set_team(session: Session, who: Principal, user_id: str, team: str | None) -> None:
+    """Put a person into a team, or with None into none. Raises `NotFound`, `Forbidden`, `InvalidInput`.
+
+    A team is a label: it is there as soon as somebody is in it.
+    """
+    wanted = clean_team(team)
+    person = _target(session, who, user_id, None)
+    if person.team == wanted:
+        return
+    session.execute(update(User).where(User.id == user_id).values(team=wanted))
+    audit.record(session, who, "user.team", user_id, before=person.team, after=wanted)
 
 
 def set_disabled(session: Session, who: Principal, user_id: str, disabled: bool) -> None:
@@ -142,13 +156,10 @@ def require_admin(who: Principal) -> None:
         raise Forbidden("Only an admin can do this.")
 
 
-def command_line(tenant_id: str) -> Principal:
-    """Whoever has a shell on the server: an operator who is no row of `users`."""
-    return Principal("", tenant_id, COMMAND_LINE, "Command line", "operator")
-
-
-def _actor(session: Session, who: Principal) -> None:
-    """The principal was read when the run began; what counts is their role now."""
+def require_acting_admin(session: Session, who: Principal) -> None:
+    """Raises `Forbidden` for who is no admin any more: the principal was read when the run began, and what counts is
+    their role now. The acts of admins then run one at a time.
+    """
     require_admin(who)
     serialize(session, "roles")
     if not who.user_id and who.username == COMMAND_LINE:
@@ -158,8 +169,13 @@ def _actor(session: Session, who: Principal) -> None:
         raise Forbidden("Your role has changed. Reload the page.")
 
 
+def command_line(tenant_id: str) -> Principal:
+    """Whoever has a shell on the server: an operator who is no row of `users`."""
+    return Principal("", tenant_id, COMMAND_LINE, "Command line", "operator")
+
+
 def _target(session: Session, who: Principal, user_id: str, own_refusal: str | None) -> User:
-    _actor(session, who)
+    require_acting_admin(session, who)
     person = session.scalar(
         select(User).where(User.id == user_id, User.tenant_id == who.tenant_id, User.is_demo.is_(False))
     )
@@ -214,6 +230,7 @@ def _person(row: Any) -> Person:
         name=user.name,
         role=clean_role(user.role),
         tier=user.tier,
+        team=user.team,
         status=status,
         created_at=user.created_at,
         last_seen_at=row.last_seen_at,

@@ -217,6 +217,13 @@ class Accounts:
         """Raises `NotFound`, `Forbidden`, `InvalidInput`, `Conflict` for oneself and for the last admin or operator."""
         self._db.write(lambda session: people.set_role(session, principal, user_id, role))
 
+    def set_team(self, principal: Principal, user_id: str, team: str | None) -> None:
+        """Put a person into a team of the tenant, with None into none. Raises `NotFound`, `Forbidden`, `InvalidInput`.
+
+        What they cost counts for the new team's budgets from then on; what they cost before stays with the old one.
+        """
+        self._db.write(lambda session: people.set_team(session, principal, user_id, team))
+
     def set_disabled(self, principal: Principal, user_id: str, disabled: bool) -> None:
         """Shut a person out at once, or let them in again. Raises as `set_role` does."""
         self._db.write(lambda session: people.set_disabled(session, principal, user_id, disabled))

@@ -57,6 +57,11 @@ def clean_role(typed: str) -> Role:
     raise InvalidInput(f"A role is one of {', '.join(ROLES)}.")
 
 
+def clean_team(typed: str | None) -> str | None:
+    """The name of a team within a tenant; None for none, also where nothing was typed. Raises `InvalidInput`."""
+    return clean_name(typed, "A team's name") if typed and typed.strip() else None
+
+
 def clean_tier(typed: str) -> str:
     """The name of a tier of limits. Raises `InvalidInput`."""
     if not _TIER.fullmatch(typed):

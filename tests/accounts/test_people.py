@@ -295,3 +295,35 @@ def test_what_failed_is_not_audited(house: House) -> None:
         with pytest.raises(ChatcoreError):
             act()
     assert house.db.read(lambda s: len(s.scalars(select(AuditEntry)).all())) == before
+
+
+def test_a_team_is_set_changed_taken_away_and_audited(any_house: House) -> None:
+    root, ada = any_house.person("root", "operator"), any_house.person("ada")
+    for team in ("  Red ", "Blue", "Blue", "  "):
+        any_house.accounts.set_team(root, ada.user_id, team)
+    any_house.console.set_team("ada", "Green")
+    any_house.console.set_team("ada", None)
+    assert any_house.console.find("ada").team is None
+    entries = select(AuditEntry.user_id, AuditEntry.target, AuditEntry.details).where(AuditEntry.action == "user.team")
+    found = any_house.db.read(lambda session: session.execute(entries.order_by(AuditEntry.id)).all())
+    changes = [(None, "Red"), ("Red", "Blue"), ("Blue", None), (None, "Green"), ("Green", None)]
+    assert [(row.details["before"], row.details["after"]) for row in found] == changes
+    assert [row.user_id for row in found] == [root.user_id] * 3 + [None] * 2
+    assert {row.target for row in found} == {ada.user_id}
+
+
+def test_a_team_is_for_admins_of_ones_own_tenant(any_house: House) -> None:
+    root = any_house.person("root", "operator")
+    any_house.console.add_tenant("Other")
+    admin, ada = any_house.person("admin", "admin"), any_house.person("ada")
+    stranger = any_house.person("stranger", tenant="Other")
+    with pytest.raises(Forbidden):
+        any_house.accounts.set_team(ada, ada.user_id, "Red")
+    with pytest.raises(NotFound):
+        any_house.accounts.set_team(admin, stranger.user_id, "Red")
+    with pytest.raises(Forbidden):
+        any_house.accounts.set_team(admin, root.user_id, "Red")
+    for name in ("x" * 101, "a\nb"):
+        with pytest.raises(InvalidInput):
+            any_house.accounts.set_team(admin, ada.user_id, name)
+    assert {person.team for person in any_house.console.everyone()} == {None}

@@ -1,0 +1,290 @@
+"""Budgets: what a person, a team and the tenant may spend in a day and a month (UTC), counted from the ledger.
+
+Before a call what it may cost at most is held of every hard budget that applies, in one conditional UPDATE for each,
+so any number at once cannot hold more than there is. What the call did cost is then counted as spent and taken off
+what is held; at the turn's end the rest is given back, and what a killed process held returns after an hour.
+
+- A hard budget refuses a call whose price is unknown. A soft one refuses nothing and warns from 80 % on, as a hard one
+  does.
+- A call that costs nothing is let through, however little is left.
+- A call counts in the day and the month of its `created_at`, however late it is settled.
+- A call counts for the team its person is in when it is settled. Who changes the team takes nothing along.
+- A budget made in mid-period counts what the ledger holds of the period already.
+- What a person paid with a key of their own is not counted, nor is made-up data.
+
+The functions work inside the caller's transaction. One holder's are called one after the other, as a turn's attempts
+are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, Final, get_args
+
+from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from chatcore.accounts import Principal, audit, require_acting_admin
+from chatcore.db import Database
+from chatcore.db.tables import Budget, BudgetPeriod, User, utcnow
+from chatcore.errors import BudgetExceeded, Forbidden, InvalidInput, NotFound
+from chatcore.ids import new_id
+from chatcore.usage import budget_rows as rows
+from chatcore.usage.budget_rows import Counted, Period, Scope
+
+WARN_FROM: Final = 0.8
+_MOST_NANO: Final = 10**18  # a thousand million USD; sums of the like still fit 64 bits
+
+
+def applies(session: Session, tenant_id: str, user_id: str) -> bool:
+    """Whether there is any hard budget for this person."""
+    return rows.any_hard(session, tenant_id, user_id)
+
+
+def hold(
+    session: Session, *, tenant_id: str, user_id: str, holder: str, nano: int | None, now: datetime | None = None
+) -> None:
+    """Raise what `holder` holds of each hard budget that applies to at least `nano` nano-USD, for another hour.
+
+    `nano`: None where the price is unknown. `now`: the time of the call, if it is not this moment. Raises
+    `BudgetExceeded`; then as much is held as before, and the transaction can go on.
+    """
+    now = now or utcnow()
+    budgets = [budget for budget in rows.of_person(session, tenant_id, user_id, now) if budget.hard]
+    if not budgets:
+        return
+    if nano is None:
+        raise _unpriced(budgets[0])
+    held = rows.held(session, holder)
+    with session.begin_nested():
+        more = [(budget, _reserve(session, holder, budget, held.get(budget.id), nano)) for budget in budgets]
+        rows.keep(session, holder, [(budget, amount) for budget, amount in more if amount is not None], now)
+
+
+def spend(session: Session, *, tenant_id: str, user_id: str, holder: str | None, at: datetime, nano: int) -> None:
+    """Count a call of `at` that cost `nano` nano-USD, and take as much off what `holder` holds.
+
+    `nano`: for a row that was counted before, the difference, which may be negative. Call it right after each row of
+    the ledger that is written, in the same transaction; not after several, as the first may find them all.
+    """
+    budgets = rows.of_person(session, tenant_id, user_id, at)
+    if not budgets:
+        return
+    held = rows.held(session, holder) if holder else {}
+    spent = []
+    for budget in budgets:
+        mine = held.get(budget.id)
+        taken = min(mine.amount, max(nano, 0)) if mine and mine.starts_at == budget.starts_at else 0
+        made = budget.spent is None and rows.make_period(session, budget)
+        spent.append((budget, 0 if made else nano, taken))
+    rows.count(session, spent, holder)
+
+
+def release(session: Session, holder: str) -> None:
+    """Give back all that the holder still holds."""
+    rows.release(session, holder)
+
+
+def sweep(session: Session, now: datetime | None = None) -> int:
+    """Give back what was not renewed for an hour: its process was killed. Returns how many reservations that were."""
+    return rows.release_expired(session, now or utcnow())
+
+
+def remaining(session: Session, tenant_id: str, user_id: str, now: datetime | None = None) -> int | None:
+    """The least that is left of the person's hard budgets, in nano-USD, never below 0; None without any."""
+    budgets = [budget for budget in rows.of_person(session, tenant_id, user_id, now or utcnow()) if budget.hard]
+    return min((_state(session, budget).left_nano_usd for budget in budgets), default=None)
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """A budget and where it stands in its present period. Money is nano-USD.
+
+    `scope_id`: the person's id, the team's name, '' for the tenant. `name`: the person's or the team's name, '' for
+    the tenant.
+    """
+
+    id: str
+    scope: Scope
+    scope_id: str
+    name: str
+    period: Period
+    amount_nano_usd: int
+    hard: bool
+    spent_nano_usd: int
+    reserved_nano_usd: int
+    starts_at: datetime
+    ends_at: datetime
+
+    @property
+    def left_nano_usd(self) -> int:
+        """What is neither spent nor reserved, never below 0."""
+        return max(0, self.amount_nano_usd - self.spent_nano_usd - self.reserved_nano_usd)
+
+    @property
+    def share(self) -> float:
+        """How much of it is spent: 1.0 is all. A budget of nothing is spent from the start."""
+        return self.spent_nano_usd / self.amount_nano_usd if self.amount_nano_usd else 1.0
+
+    @property
+    def warns(self) -> bool:
+        """Whether it is spent to 80 % or more."""
+        return self.share >= WARN_FROM
+
+
+class Budgets:
+    """What admins set, and what people see of it."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def set(
+        self, principal: Principal, scope: str, scope_id: str, period: str, amount_nano_usd: int, *, hard: bool = True
+    ) -> None:
+        """Make a budget of the principal's tenant, or change the one there is. Admins only.
+
+        `scope`: `user`, `team` or `tenant`; `scope_id`: the person's id, the team's name, ''; `period`: `day` or
+        `month`. Raises `Forbidden`, `InvalidInput`, and `NotFound` for a person or team that the tenant has not.
+        """
+        key = _key(scope, scope_id, period)
+        if type(amount_nano_usd) is not int or not 0 <= amount_nano_usd <= _MOST_NANO:
+            raise InvalidInput("A budget is an amount of money, 0 or more and at most 1,000,000,000 USD.")
+        self._db.write(lambda session: _set(session, principal, key, amount_nano_usd, hard))
+
+    def remove(self, principal: Principal, budget_id: str) -> None:
+        """Take a budget away, with its counters and all that is held of it. Raises `Forbidden`, `NotFound`."""
+        self._db.write(lambda session: _remove(session, principal, budget_id))
+
+    def mine(self, principal: Principal) -> Sequence[BudgetState]:
+        """The budgets that apply to the principal, the oldest first."""
+
+        def work(session: Session) -> Sequence[BudgetState]:
+            budgets = rows.of_person(session, principal.tenant_id, principal.user_id, utcnow())
+            return [_state(session, budget, principal.name) for budget in budgets]
+
+        return self._db.read(work)
+
+    def list(self, principal: Principal) -> Sequence[BudgetState]:
+        """All of the principal's tenant, by scope, by whom they are for, and by period. Raises `Forbidden`."""
+        if not principal.is_admin:
+            raise Forbidden("Only an admin sees all budgets.")
+
+        def work(session: Session) -> Sequence[BudgetState]:
+            return [_state(session, budget) for budget in rows.of_tenant(session, principal.tenant_id, utcnow())]
+
+        return self._db.read(work)
+
+
+def _reserve(session: Session, holder: str, budget: Counted, held: rows.Held | None, nano: int) -> int | None:
+    """Reserve what the holder lacks, and return it; None where nothing of this budget is held."""
+    kept = 0
+    if held and held.starts_at == budget.starts_at:
+        kept = held.amount
+    elif held:
+        rows.release(session, holder, budget.id)  # of a day that has ended meanwhile
+    more = max(0, nano - kept)
+    if not more:
+        return 0 if kept else None
+    if budget.spent is None:
+        rows.make_period(session, budget)
+    if rows.reserve(session, budget, more):
+        return more
+    left = rows.left(session, budget)
+    if left is not None:
+        raise _exceeded(budget, left + kept, nano)
+    return None
+
+
+def _set(session: Session, principal: Principal, key: dict[str, Any], amount: int, hard: bool) -> None:
+    require_acting_admin(session, principal)
+    _require_there(session, principal.tenant_id, key)
+    values = {"amount_nano_usd": amount, "hard": hard}
+    found = session.scalar(select(Budget.id).filter_by(tenant_id=principal.tenant_id, **key))
+    budget_id = found or new_id("bud")
+    if found:
+        session.execute(update(Budget).where(Budget.id == found).values(**values, updated_at=utcnow()))
+    else:
+        rows.wait_for_ledger(session)
+        session.execute(insert(Budget).values(id=budget_id, tenant_id=principal.tenant_id, **key, **values))
+        for budget in rows.of_tenant(session, principal.tenant_id, utcnow()):
+            if budget.id == budget_id:
+                rows.make_period(session, budget)
+    audit.record(session, principal, "budget.set", budget_id, **key, **values)
+
+
+def _remove(session: Session, principal: Principal, budget_id: str) -> None:
+    require_acting_admin(session, principal)
+    row = session.get(Budget, budget_id)
+    if row is None or row.tenant_id != principal.tenant_id:
+        raise NotFound("There is no such budget.")
+    # First, as everybody else locks these first.
+    session.execute(delete(BudgetPeriod).where(BudgetPeriod.budget_id == budget_id))
+    session.execute(delete(Budget).where(Budget.id == budget_id))
+    details = {"scope": row.scope, "scope_id": row.scope_id, "period": row.period}
+    audit.record(session, principal, "budget.remove", budget_id, **details)
+
+
+def _key(scope: str, scope_id: str, period: str) -> dict[str, Any]:
+    if scope not in get_args(Scope):
+        raise InvalidInput(f"A budget is for one of {', '.join(get_args(Scope))}.")
+    if period not in get_args(Period):
+        raise InvalidInput(f"A budget is for one of {', '.join(get_args(Period))}.")
+    return {"scope": scope, "scope_id": "" if scope == "tenant" else scope_id, "period": period}
+
+
+def _require_there(session: Session, tenant_id: str, key: dict[str, Any]) -> None:
+    where = {"user": User.id == key["scope_id"], "team": User.team == key["scope_id"]}.get(key["scope"])
+    if where is None:
+        return
+    if not session.scalar(select(exists().where(where, User.tenant_id == tenant_id, User.is_demo.is_(False)))):
+        raise NotFound("There is no such person." if key["scope"] == "user" else "Nobody is in a team of this name.")
+
+
+def _state(session: Session, budget: Counted, person: str = "") -> BudgetState:
+    name = (budget.name or person) if budget.scope == "user" else budget.scope_id
+    return BudgetState(
+        id=budget.id,
+        scope=budget.scope,
+        scope_id=budget.scope_id,
+        name=name,
+        period=budget.period,
+        amount_nano_usd=budget.amount,
+        hard=budget.hard,
+        spent_nano_usd=rows.counted(session, budget),
+        reserved_nano_usd=budget.reserved,
+        starts_at=budget.starts_at,
+        ends_at=rows.end_of(budget.period, budget.starts_at),
+    )
+
+
+def _exceeded(budget: Counted, left: int, nano: int) -> BudgetExceeded:
+    again = rows.end_of(budget.period, budget.starts_at)
+    return BudgetExceeded(
+        f"{_words(budget)} has {_usd(left, ROUND_FLOOR)} left, and this may cost up to {_usd(nano, ROUND_CEILING)}. "
+        f"Choose a cheaper model, ask an admin for more, or try again on {again.day} {again:%B} (UTC)."
+    )
+
+
+def _unpriced(budget: Counted) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"This model has no known price, so it cannot be used within a budget. {_words(budget)} is a hard one: "
+        "choose another model, or ask an admin to set a price."
+    )
+
+
+def _words(budget: Counted) -> str:
+    amount = f"{_usd(budget.amount, ROUND_FLOOR)} a {budget.period}"
+    match budget.scope:
+        case "user":
+            return f"Your budget of {amount}"
+        case "team":
+            return f"The budget of {amount} of the team {budget.scope_id}"
+    return f"The budget of {amount} that everybody here shares"
+
+
+def _usd(nano: int, rounding: str) -> str:
+    """`$1.25`; two significant digits below a cent, so that small amounts are not all the same."""
+    value = Decimal(nano).scaleb(-9)
+    digits = 2 if not value or value >= Decimal("0.01") else min(1 - value.adjusted(), 9)
+    return f"${value.quantize(Decimal(1).scaleb(-digits), rounding):,f}"
