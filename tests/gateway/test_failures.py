@@ -11,64 +11,15 @@ from hypothesis import strategies as st
 
 from chatcore import errors
 from chatcore.gateway import failures
-from chatcore.gateway.failures import MAX_DETAIL, classify, redact, silence, to_error, verdict
+from chatcore.gateway.failures import MAX_DETAIL, classify, silence, to_error, verdict
 from chatcore.gateway.protocol import Failure
+from tests.keys import KEYS
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
 
 import litellm
-
-# Made up, in the forms that the providers' keys have.
-KEYS = {
-    "openai": "sk-proj-T3BlbkFJabcdefGHIJKL0123456789_mnopqr-STUV",
-    "openai, old": "sk-abcdefghijklmnopqrstT3BlbkFJabcdefghijklmnop",
-    "openai, masked": "sk-proj-********************************wxyz",
-    "openai, masked short": "sk-ab***yz",
-    "anthropic": "sk-ant-api03-AbCdEf-0123456789_xyz-AA",
-    "google": "AIzaSyA-0123456789abcdefghijklmnopqrstu",
-    "google, oauth": "ya29.a0AfH6SMBx-0123456789abcdefghij",
-    "groq": "gsk_abcdefghijklmnop0123456789",
-    "xai": "xai-abcdefghijklmnopqrstuvwxyz0123456789",
-    "openrouter": "sk-or-v1-0123456789abcdef0123456789abcdef",
-    "huggingface": "hf_AbCdEfGhIjKlMnOpQrStUvWx",
-    "replicate": "r8_AbCdEfGhIjKlMnOpQrStUvWxYz012",
-    "perplexity": "pplx-0123456789abcdef0123456789",
-    "fireworks": "fw_3ZabcdefGHIJKLmnop012",
-    "nvidia": "nvapi-AbCdEf0123456789-_xyz",
-    "cerebras": "csk-abcdefghij0123456789",
-    "aws": "AKIAIOSFODNN7EXAMPLE",
-    "azure": "0123456789abcdef0123456789abcdef",
-    "mistral": "AbCdEfGhIjKlMnOpQrStUvWxYz012345",
-    "ours": "ck_0123456789abcdefghij",
-    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlc2lnbmF0dXJl",
-}
-SENTENCES = [
-    "Incorrect API key provided: {}. You can find your key at https://example.com/keys.",
-    '{{"error": {{"message": "bad key {}", "code": 401}}}}',
-    "Authorization: Bearer {}",
-    "POST https://example.com/v1/models?key={}&alt=sse failed",
-    "headers={{'x-api-key': '{}'}}",
-    "api_key={}",
-]
-
-
-@pytest.mark.parametrize("sentence", SENTENCES)
-@pytest.mark.parametrize("provider", KEYS)
-def test_a_key_of_any_provider_is_taken_out_unseen(provider: str, sentence: str) -> None:
-    key = KEYS[provider]
-    said = redact(sentence.format(key), [])
-    assert key not in said
-    for start in range(len(key) - 9):
-        assert key[start : start + 10] not in said, said
-
-
-@given(st.text(max_size=40), st.text(min_size=4, max_size=40), st.text(max_size=40))
-def test_a_known_secret_never_survives(before: str, secret: str, after: str) -> None:
-    said = redact(before + secret + after, [secret])
-    if secret not in "[redacted]":
-        assert secret not in said.replace("[redacted]", "\x00")
 
 
 def test_what_is_secret_among_a_calls_arguments() -> None:
@@ -81,26 +32,16 @@ def test_what_is_secret_among_a_calls_arguments() -> None:
     assert failures.secrets_in({"OPENAI_API_KEY": "short-one", "HF_TOKEN": "t", "HOME": "/root"}) == ["short-one", "t"]
 
 
-def test_a_secret_that_holds_another_goes_whole() -> None:
-    assert redact("key abcd-efgh-ijkl!", ["abcd", "abcd-efgh-ijkl"]).count("efgh") == 0
-
-
-def test_words_of_a_person_stay() -> None:
-    said = "Rate limit reached for gpt-4o in organization Acme on tokens a minute: Limit 30000, Used 29000."
-    assert redact(said, []) == said
-    said = "keyboard-layout, task-listing, api_key_format, claude-3-5-sonnet-20241022, max_completion_tokens"
-    assert redact(said, []) == said
-
-
 @given(st.text(max_size=2000))
 def test_a_detail_is_short(text: str) -> None:
-    assert len(redact(text, [])) <= MAX_DETAIL
+    assert len(classify(ValueError(text), [])[1].detail) <= MAX_DETAIL
 
 
 def test_a_secret_across_the_cut_leaves_no_half() -> None:
     secret = "short secret with spaces"
-    said = redact("x " * (MAX_DETAIL // 2 - 3) + secret, [secret])
-    assert "short" not in said
+    text = "x " * ((MAX_DETAIL - len("ValueError: ")) // 2 - 3) + secret
+    assert "short" in f"ValueError: {text}"[:MAX_DETAIL]
+    assert "short" not in classify(ValueError(text), [secret])[1].detail
 
 
 # --- sentences ------------------------------------------------------------------------------------------------------
