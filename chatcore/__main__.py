@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _tenants(_group(groups, "tenants", "teams that share an instance and see nothing of each other"))
     _keys(_group(groups, "keys", "API keys for programs"))
     _provider_keys(_group(groups, "provider-keys", "keys of model providers that people and tenants brought"))
+    _prices(_group(groups, "prices", "what calls to models cost, where that was not known"))
     _database(_group(groups, "db", "the database's schema"))
     demo = _command(groups, "demo-data", commands.demo_data, "fill the usage page with made-up calls, marked as such")
     demo.add_argument("--days", type=_positive, default=90, help="how far back they go (default: 90)")
@@ -98,6 +100,16 @@ def _provider_keys(group: Any) -> None:
     _command(group, "rotate", commands.provider_keys_rotate, words)
 
 
+def _prices(group: Any) -> None:
+    _command(group, "unpriced", commands.prices_unpriced, "the models with calls whose cost is unknown")
+    words = "give calls whose cost is unknown the price that holds now; what stood there is kept"
+    anew = _command(group, "recompute", commands.prices_recompute, words)
+    anew.add_argument("--model", metavar="NAME", help="only this one's calls")
+    anew.add_argument("--since", metavar="DATE", type=_day, help="only calls from this day on (2026-01-31, in UTC)")
+    anew.add_argument("--all", action="store_true", help="also calls whose cost is known")
+    anew.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+
 def _database(group: Any) -> None:
     _command(group, "upgrade", commands.db_upgrade, "apply the migrations that are missing; a start does it too")
     down = _command(group, "downgrade", commands.db_downgrade, "take migrations back, with what only they could hold")
@@ -120,6 +132,13 @@ def _named(parent: Any, name: str, run: Run, words: str) -> argparse.ArgumentPar
     made = _command(parent, name, run, words)
     made.add_argument("name", metavar="NAME")
     return made
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be a day such as 2026-01-31") from error
 
 
 def _positive(text: str) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from chatcore import agents, maintenance
 from chatcore.accounts import Accounts, Console
@@ -193,6 +194,30 @@ def provider_keys_rotate(chosen: Namespace) -> None:
     with shell() as core:
         done = Keyring(core.db, core.settings).rotate(ask_secret("The old secret key: "))
     say(f"Encrypted {done:,} with the present secret key. `provider-keys list` shows which keys open.")
+
+
+# ---- prices
+
+
+def prices_unpriced(chosen: Namespace) -> None:
+    from chatcore.usage.repricing import unpriced
+
+    with shell() as core:
+        found = core.db.read(unpriced)
+    rows = [(one.model, one.provider, f"{one.calls:,}", f"{one.tokens:,}", _when(one.since)) for one in found]
+    show(("MODEL", "PROVIDER", "CALLS", "TOKENS", "SINCE"), rows)
+
+
+def prices_recompute(chosen: Namespace) -> None:
+    from chatcore import pricing
+
+    with shell() as core:
+        done = pricing.recompute(core.db, core.settings, chosen.model, chosen.since, chosen.all, chosen.dry_run)
+    change = (
+        f"{Decimal(done.difference_nano_usd).scaleb(-9).normalize():+,f} USD" if done.changed else "nothing changed"
+    )
+    say(f"{done.seen:,} calls, {done.changed:,} {'would be ' * chosen.dry_run}priced anew: {change}.")
+    say(f"{done.unknown:,} have no known price still; `prices unpriced` names their models.")
 
 
 # ---- the database

@@ -16,12 +16,13 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db import Database
-from chatcore.db.tables import utcnow
+from chatcore.db.tables import UsageMetric, utcnow
 from chatcore.errors import DatabaseError, InvalidInput
 from chatcore.usage import queries
 from chatcore.usage.queries import GroupBy, Person
+from chatcore.usage.repricing import Unpriced, unpriced
 from chatcore.usage.rows import Call, Cursor, calls, csv_lines
-from chatcore.usage.scope import Filter
+from chatcore.usage.scope import Filter, scope
 from chatcore.usage.totals import Totals
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-__all__ = ["Call", "Filter", "GroupBy", "Person", "Report", "Totals", "Usage"]
+__all__ = ["Call", "Filter", "GroupBy", "Person", "Report", "Totals", "Unpriced", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ class Usage:
     def models(self, principal: Principal) -> list[str]:
         """Models with calls in the ledger, also those that the configuration no longer has."""
         return self._read(lambda session: queries.models(session, principal))
+
+    def unpriced(self, principal: Principal, since: datetime | None = None) -> list[Unpriced]:
+        """The models with calls whose cost is unknown, most tokens first; `since`: of calls made from then on."""
+        where = [*scope(principal), *([UsageMetric.created_at >= since] if since else [])]
+        return self._read(lambda session: unpriced(session, *where))
 
     def calls(self, principal: Principal, chosen: Filter, limit: int = 50, before: Cursor | None = None) -> list[Call]:
         """The rows behind a number, newest first, at most 1,000. `before`: the `cursor` of the last row one has."""
