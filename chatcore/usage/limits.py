@@ -183,10 +183,9 @@ def _state(windows: OwnWindows | RedisWindows, window: Window) -> LimitState:
         used = windows.get(window.key)
     else:
         used = min(rule.amount, windows.get_moving_window(window.key, rule.amount, window.seconds)[1])
-    counted = min(used, rule.amount)
     # There is room for one more than now when a rule of just what is used would have room for one.
-    full = replace(window, rule=replace(rule, amount=counted))
-    resets_in = windows.waits([full], 1)[0] if counted else 0
+    full = replace(window, rule=replace(rule, amount=used))
+    resets_in = windows.waits([full], 1)[0] if used else 0
     return LimitState(rule, used, max(0, rule.amount - used), resets_in)
 
 

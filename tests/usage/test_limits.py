@@ -645,6 +645,24 @@ def test_a_redis_that_hangs_is_not_waited_for(make: Make, server: Server, flags:
     until(lambda: share(one, other) and share(other, one))
 
 
+def test_who_waits_for_a_redis_that_hangs_gets_no_more_than_there_is(
+    make: Make, server: Server, flags: FlagStore
+) -> None:
+    set_rules(flags, rule("tier", "free", 3, "day"))
+    limits, who, together = make(server.url), person(), threading.Barrier(8)
+
+    def ask(_: int) -> int:
+        together.wait(10)
+        return admitted(limits, who, 1)
+
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert sum(threads.map(ask, range(8))) == 3
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def test_with_a_redis_that_was_never_there_the_own_windows_decide(make: Make, flags: FlagStore) -> None:
     set_rules(flags, rule("tier", "free", 3, "day"))
     limits = make(f"redis://127.0.0.1:{free_port()}/0")
