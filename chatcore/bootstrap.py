@@ -131,6 +131,8 @@ def open_or_exit() -> Core:
         opened = open_core()
     except ConfigError as error:
         _stop(error)
+    secrets = [*opened.gateway.secrets(), opened.settings.secret_key, opened.settings.admin_password or ""]
+    logs.set_up(secrets=secrets, log_text=opened.settings.own.log_text)
     opened.gateway.spawn()
     use(opened)
     return opened

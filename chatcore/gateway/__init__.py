@@ -1,22 +1,27 @@
 """The gateway: what may be called, in which order, and calls that end, whatever happens, with an `AttemptResult`."""
 
 import threading
+from typing import Final
 
 from sqlalchemy.orm import Session
 
+from chatcore.accounts import audit, require_acting_admin
 from chatcore.accounts.principal import Principal
 from chatcore.config import Settings, worker_environment
 from chatcore.db import Database
 from chatcore.db.tables import Tenant
+from chatcore.errors import Forbidden, NotFound
 from chatcore.flags import FlagStore
 from chatcore.gateway import ollama
+from chatcore.gateway.aliases import AUTO
 from chatcore.gateway.attempt import Attempt, AttemptResult, CompletionRequest
-from chatcore.gateway.breaker import Breakers, Health
+from chatcore.gateway.breaker import Breakers, Health, Word
 from chatcore.gateway.cache import ReplyCache, StoredReply
 from chatcore.gateway.catalog import Catalog, Model
 from chatcore.gateway.choice import Task
+from chatcore.gateway.failures import secrets_in
 from chatcore.gateway.keyring import KeyInfo, Keyring
-from chatcore.gateway.planning import Caller, Picked, Planner
+from chatcore.gateway.planning import Behind, Caller, Picked, Planner
 from chatcore.gateway.prices import Prices
 from chatcore.gateway.process import Delta, WorkerProcess
 from chatcore.gateway.protocol import Usage
@@ -24,8 +29,10 @@ from chatcore.gateway.routing import Route, Step
 from chatcore.shared import Shared
 
 __all__ = [
+    "AUTO",
     "Attempt",
     "AttemptResult",
+    "Behind",
     "Caller",
     "Catalog",
     "CompletionRequest",
@@ -43,6 +50,8 @@ __all__ = [
     "Task",
     "Usage",
 ]
+
+_A_SECRET: Final = 8  # characters; what is shorter is a placeholder such as "none"
 
 
 class Gateway:
@@ -101,6 +110,14 @@ class Gateway:
         """Begin a call. Never raises: a failure is in the attempt's result."""
         return Attempt(request, self._worker)
 
+    def secrets(self) -> list[str]:
+        """Every key that the configuration and the environment hold, for whoever has to keep them out of logs."""
+        found = secrets_in(self._settings.environment)
+        for model in self.catalog.models():
+            for deployment in self.catalog.deployments(model.name):
+                found += secrets_in(deployment.arguments)
+        return [one for one in found if len(one) >= _A_SECRET]
+
     def caller(self, session: Session, principal: Principal) -> Caller:
         """For whom a model is to be called, with the keys that are theirs. Inside the caller's transaction."""
         tenant = session.get(Tenant, principal.tenant_id)
@@ -116,6 +133,24 @@ class Gateway:
     def default(self, principal: Principal) -> Model | None:
         """The model of a person's new chat."""
         return self.planner.default(self._db.read(lambda session: self.caller(session, principal)))
+
+    def say(self, principal: Principal, deployment: str, key: str, word: Word | None) -> None:
+        """Open or close a breaker by an operator's word, or with None leave it to its own judgement again. Audited.
+
+        `deployment`, `key`: as in `Health`. Raises `Forbidden`, `NotFound`.
+        """
+        if not principal.is_operator:
+            raise Forbidden("Only an operator can say what is called and what is not.")
+        if (deployment, key) not in {(one.deployment, one.key) for one in self.health()}:
+            raise NotFound("This deployment is no longer in the configuration. Reload the page.")
+        breaker = f"{deployment}@{key}"
+
+        def work(session: Session) -> None:
+            require_acting_admin(session, principal)
+            audit.record(session, principal, "breaker.say", breaker, word=word or "automatic")
+
+        self._db.write(work)
+        self.breakers.say(breaker, word)
 
     def health(self) -> list[Health]:
         """What is known of every deployment, in the order of the catalog, and of own keys that were used."""

@@ -89,7 +89,10 @@ class Attempt:
     def _result(self, end: CallEnd) -> AttemptResult:
         model, error = self.request.model, None
         if end.failure is not None:
-            error = failures.to_error(end.failure, model.display_name, model.between_words_timeout, _first_word(model))
+            error = failures.to_error(
+                end.failure, model.display_name, model.between_words_timeout, _first_word(model),
+                said=end.ttft_ms is not None,
+            )  # fmt: skip
             log.warning(
                 "attempt failed",
                 extra={"trace_id": self.request.trace_id, "model": model.name, "detail": end.failure.detail},

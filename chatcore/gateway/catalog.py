@@ -98,7 +98,7 @@ class Model:
 
         A key must never be sent to somebody else's server because it speaks the same protocol.
         """
-        server = urlsplit(str(self.arguments.get("api_base") or "")).netloc
+        server = urlsplit(str(self.arguments.get("api_base") or "")).netloc.rpartition("@")[2]
         return f"{self.provider}@{server}" if server else self.provider
 
     @property

@@ -69,8 +69,11 @@ def secrets_in(values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def to_error(failure: Failure, model_name: str, between_words: float, first_word: float) -> errors.ProviderError:
-    """The error of our tree, with its sentence."""
+def to_error(
+    failure: Failure, model_name: str, between_words: float, first_word: float, *, said: bool = True
+) -> errors.ProviderError:
+    """The error of our tree, with its sentence. `said`: words came before it."""
+    kept = "What it said is kept; try again." if said else "Try again."
     match failure.code:
         case "rate_limited":
             wait = _wait(failure.retry_after)
@@ -86,18 +89,14 @@ def to_error(failure: Failure, model_name: str, between_words: float, first_word
         case "model_unavailable":
             return errors.ModelUnavailable(f"The provider does not know {model_name}. Choose another model.")
         case "bad_response":
-            return errors.ProviderDown(
-                f"{model_name} sent an answer that makes no sense. What it said is kept; try again."
-            )
+            return errors.ProviderDown(f"{model_name} sent an answer that makes no sense. {kept}")
         case "timeout" if failure.detail not in (FIRST_WORD, BETWEEN_WORDS):
             return errors.ProviderTimeout(f"The provider of {model_name} took too long to answer. Try again.")
         case "timeout":
             waited = between_words if failure.detail == BETWEEN_WORDS else first_word
             return errors.ProviderTimeout(f"{model_name} sent nothing for {waited:g} seconds. Try again.")
         case "truncated":
-            return errors.Truncated(
-                f"The connection to {model_name} ended in mid-reply. What it said is kept; try again."
-            )
+            return errors.Truncated(f"The connection to {model_name} ended in mid-reply. {kept}")
         case "empty_reply":
             return errors.ProviderDown(f"{model_name} answered with nothing at all. Try again or choose another model.")
         case "bad_request":

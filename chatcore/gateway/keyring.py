@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from chatcore import logs
 from chatcore.accounts import audit, people, require_active
 from chatcore.accounts.locks import serialize
 from chatcore.accounts.principal import Principal
@@ -103,6 +104,8 @@ class Keyring:
                 log.warning("a provider key does not open", extra={"provider_key_id": row.id})
                 continue
             found[row.provider] = OwnKey(row.id, row.provider, secret, _source(row.owner_id))
+        if found:
+            logs.know_secrets(key.secret for key in found.values())
         return found
 
     def save(self, principal: Principal, provider: str, secret: str, *, for_tenant: bool = False) -> KeyInfo:

@@ -40,6 +40,16 @@ class Picked:
     why: str = ""
 
 
+@dataclass(frozen=True)
+class Behind:
+    """The models that follow one, in order: when it fails, when a conversation is too long for it, and when its
+    provider's content policy refuses."""
+
+    failed: tuple[str, ...]
+    too_long: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
 class Planner:
     """Knows what a caller may use now, and in which order it is tried."""
 
@@ -101,18 +111,27 @@ class Planner:
             self._lines(_named(router.context_window_fallbacks, name), name, caller, flags, task) or None,
             self._lines(_named(router.content_policy_fallbacks, name), name, caller, flags, task) or None,
         )
-        behind = [
-            *_named(router.fallbacks, name),
-            *router.default_fallbacks,
-            *([flags.fallback] if flags.fallback else []),
-        ]
-        lines = [primary, *self._lines(behind, name, caller, flags, task)]
+        lines = [primary, *self._lines(self._fallbacks(name, flags), name, caller, flags, task)]
         return Route(lines, self._breakers, instead=instead, retry_after_limit=limit)
+
+    def behind(self, name: str) -> Behind:
+        """What follows a model, whoever asks: not everybody may use every one of them."""
+        router = self._router
+        found = (
+            self._fallbacks(name, self._flags.now),
+            _named(router.context_window_fallbacks, name),
+            _named(router.content_policy_fallbacks, name),
+        )
+        return Behind(*(tuple(one for one in dict.fromkeys(names) if one != name) for names in found))
 
     def patience(self, model: Model) -> float | None:
         """Seconds of silence after which another model is asked beside this one; None for one that thinks first."""
         flags = self._flags.now
         return self._own.slow_after if flags.gateway and flags.failover and not model.reasoning else None
+
+    def _fallbacks(self, name: str, flags: Flags) -> list[str]:
+        own = [flags.fallback] if flags.fallback else []
+        return [*_named(self._router.fallbacks, name), *self._router.default_fallbacks, *own]
 
     def _lines(self, names: Sequence[str], asked: str, caller: Caller, flags: Flags, task: Task) -> tuple[Line, ...]:
         found: dict[str, Line] = {}

@@ -53,6 +53,11 @@ class Line:
     tries: int
 
     @property
+    def name(self) -> str:
+        """The model's name, '' for a line of nothing."""
+        return self.steps[0].model.name if self.steps else ""
+
+    @property
     def window(self) -> int:
         """The largest window among them, in tokens; 0 where none is known."""
         return max((step.model.context_window or 0 for step in self.steps), default=0)
@@ -85,7 +90,7 @@ class Route:
         self._instead = instead or Instead()
         self._limit = retry_after_limit
         self._waited = 0.0
-        self._tried: Counter[str] = Counter()  # calls made in the line that is being tried
+        self._tried: Counter[str] = Counter()  # calls made, by the names of models
         self._failed: Counter[str] = Counter()
         self._out: set[str] = set()
         self._chance = chance or random.Random()
@@ -120,14 +125,11 @@ class Route:
 
     def beside(self, running: Collection[str]) -> Step | None:
         """A call to make beside one that is silent, on another deployment; None when there is none."""
-        found = None
         for line in self._ahead:
-            found = self._best(line, passed_over=running)
-            if found is not None:
-                break
-        if found is not None:
-            self._tried[found.breaker] += 1
-        return found
+            if self._tried[line.name] < line.tries and (found := self._best(line, passed_over=running)):
+                self._tried[line.name] += 1
+                return found
+        return None
 
     def refusal(self) -> BreakerOpen:
         """Why nothing is called at all."""
@@ -143,7 +145,6 @@ class Route:
 
     def _turn_to(self, lines: Sequence[Line]) -> None:
         self._ahead = list(lines)
-        self._tried.clear()
         self._instead = Instead()  # once: what fails in there too has nowhere to go
 
     def _larger(self, step: Step) -> Sequence[Line]:
@@ -152,13 +153,12 @@ class Route:
     def _next(self, failed: Step | None = None, retry_after: float | None = None) -> Step | None:
         while self._ahead:
             line = self._ahead[0]
-            if self._tried.total() < line.tries and (found := self._best(line)):
+            if self._tried[line.name] < line.tries and (found := self._best(line)):
                 paused = self._paused(found, failed, retry_after)
                 if paused is not None:
-                    self._tried[found.breaker] += 1
+                    self._tried[line.name] += 1
                     return paused
             self._ahead.pop(0)
-            self._tried.clear()
         return None
 
     def _best(self, line: Line, passed_over: Collection[str] = ()) -> Step | None:

@@ -13,7 +13,7 @@ from chatcore.config import Settings
 from chatcore.conversations import store as conversations
 from chatcore.db import Database
 from chatcore.db.tables import utcnow
-from chatcore.errors import BudgetExceeded, Conflict, Draining, InvalidInput, NotFound
+from chatcore.errors import BudgetExceeded, Conflict, Draining, Forbidden, InvalidInput, NotFound
 from chatcore.gateway import Gateway, KeyInfo
 from chatcore.gateway.keyring import check as check_key
 from chatcore.turns import attached, queue, store
@@ -266,6 +266,8 @@ class Turns(Following):
         if self.engine.draining:
             raise Draining("Chatcore is restarting. The key was not saved; try again in a minute.")
         check_key(slot, secret)
+        if for_tenant and not principal.is_admin:
+            raise Forbidden("Only an admin can save a key for the whole team.")
         self.engine.run_chore(self.engine.chores.try_key(principal, slot, secret)).result()
         return self._gateway.keyring.save(principal, slot, secret, for_tenant=for_tenant)
 

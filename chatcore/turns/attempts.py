@@ -69,6 +69,7 @@ class _Running:
         self.step = step
         self.attempt = attempt
         self.ledger_id = ledger_id
+        self.spoke = False
         self._batches: AsyncIterator[list[Delta]] = aiter(attempt)
         self.coming = asyncio.ensure_future(anext(self._batches, None))
 
@@ -76,6 +77,7 @@ class _Running:
         """The words that came, None at the end; waits for the next ones from here on."""
         batch = self.coming.result()
         if batch is not None:
+            self.spoke = True
             self.coming = asyncio.ensure_future(anext(self._batches, None))
         return batch
 
@@ -132,7 +134,8 @@ class Attempts:
 
     async def _first_words(self) -> _Running:
         """The call that speaks first, or the last one that ended without a word; the others are ended."""
-        patience = self._gateway.planner.patience(self._running[0].step.model)
+        # A whole reply is silent until its end, which says nothing about whoever writes it.
+        patience = self._gateway.planner.patience(self._running[0].step.model) if self._work.request.stream else None
         while True:
             waits = patience if len(self._running) == 1 and not self._spoken else None
             done, _ = await asyncio.wait(
@@ -177,7 +180,7 @@ class Attempts:
             return None
         if self._spoken and (self._called_tools or result.error.code == "refused_content"):
             return None  # half a tool call cannot be gone on with, and what was filtered is not to be got round
-        return self._route.after(call.step, result.error, said=self._spoken)
+        return self._route.after(call.step, result.error, said=call.spoke)
 
     def _tell(self, call: _Running, *, beaten: bool = False) -> None:
         """Tell the breaker. `beaten`: another spoke while this one was silent."""
@@ -285,7 +288,7 @@ class Attempts:
         result, model = call.attempt.result, call.step.model
         self._spent += Spent.of(result)
         self._before.append(
-            Tried(model.name, model.provider, result.outcome, result.error.code if result.error else None)
+            Tried(model.name, model.provider, result.outcome, result.error.code if result.error else None, call.spoke)
         )
         if call in self._running:
             self._running.remove(call)

@@ -94,12 +94,16 @@ class QueuedMessage:
 
 @dataclass(frozen=True)
 class Tried:
-    """A call that did not give the answer. `code`: of its error, None where another was quicker or it was stopped."""
+    """A call that did not give the answer, or only its beginning (`said`).
+
+    `code`: of its error, None where another was quicker or it was stopped.
+    """
 
     model: str
     provider: str
     outcome: str
     code: str | None
+    said: bool = False
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _delete(principal: Principal, conversation: Conversation) -> None:
 
 @_dialog("Regenerate with another model")
 def _other_model(principal: Principal, message_id: str) -> None:
-    models = {model.name: model for model in core().gateway.catalog.models() if model.available}
+    models = {model.name: model for model in chat_sidebar.choices(principal) if model.available}
     chosen = st.selectbox("Model", list(models), format_func=lambda name: models[name].display_name, index=None)
     if st.button("Regenerate", type="primary", icon=":material/refresh:", disabled=chosen is None):
         composer.again(principal, message_id, continuing=False, model=chosen)

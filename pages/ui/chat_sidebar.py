@@ -11,7 +11,7 @@ from chatcore.bootstrap import core
 from chatcore.conversations import RECENT, Conversation, ConversationSummary
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
-from chatcore.gateway import Model
+from chatcore.gateway import AUTO, Model
 from chatcore.turns import MAX_COMPARED, TurnSettings
 from pages.ui import message_actions
 from pages.ui.text import plain
@@ -19,12 +19,13 @@ from pages.ui.text import plain
 _PLACE: Final = "chat_place"  # which conversation the widgets below were last set for
 _CHOSEN: Final = "chat_chosen"  # what was last chosen: Streamlit forgets the widgets while another page is shown
 _SEEN: Final = "chat_seen"  # the list of recent conversations as it was drawn
-_WIDGETS: Final = ("model", "compare", "agent", "own_temperature", "temperature", "max_tokens")
+_WIDGETS: Final = ("model", "compare", "agent", "own_temperature", "temperature", "max_tokens", "ask_anew")
 
 
 def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> None:
     """All of it. What is chosen is read with `model_name`, `agent_id` and `settings`."""
-    _preselect(conversation, agents)
+    models = choices(principal)
+    _preselect(principal, conversation, agents, models)
     with st.sidebar:
         with st.container(key="top", horizontal=True, gap="xsmall"):
             st.button(
@@ -36,14 +37,14 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
             st.switch_page("history.py")
         # In fixed places: what stands elsewhere in the next run would show twice until that run ends.
         with st.container():
-            _draw_model(principal, conversation)
+            _draw_model(principal, conversation, models)
         labels = {agent.id: agent.name for agent in agents}
         st.selectbox(
             "Agent", list(labels), key="agent", format_func=lambda key: labels.get(key, key),
             on_change=_remember, args=(principal, conversation),
             help=next((agent.description for agent in agents if agent.id == st.session_state.get("agent")), None),
         )  # fmt: skip
-        _draw_settings(principal, conversation)
+        _draw_settings(principal, conversation, models)
         _draw_recent(principal, conversation)
     st.session_state[_CHOSEN] = {key: st.session_state[key] for key in _WIDGETS if key in st.session_state}
 
@@ -100,9 +101,15 @@ def agent_id() -> str | None:
 
 
 def settings() -> TurnSettings:
-    """Temperature and max tokens, None where the agent or the model decides."""
+    """Temperature, max tokens and the cache, None where the agent, the model or the instance decides."""
     temperature = st.session_state.get("temperature") if st.session_state.get("own_temperature") else None
-    return TurnSettings(temperature, st.session_state.get("max_tokens"))
+    cache = False if st.session_state.get("ask_anew") else None
+    return TurnSettings(temperature, st.session_state.get("max_tokens"), cache)
+
+
+def choices(principal: Principal) -> list[Model]:
+    """The models and aliases to choose from, as they are for this person."""
+    return core().gateway.choices(principal)
 
 
 def open_conversation(conversation_id: str | None) -> None:
@@ -113,11 +120,12 @@ def open_conversation(conversation_id: str | None) -> None:
     message_actions.end_editing()
 
 
-def _preselect(conversation: Conversation | None, agents: list[Agent]) -> None:
+def _preselect(
+    principal: Principal, conversation: Conversation | None, agents: list[Agent], models: list[Model]
+) -> None:
     """Set the widgets when another conversation is shown: from it, else from the link, else as they were."""
     place = conversation.id if conversation else f"new {st.query_params.get('model')} {st.query_params.get('agent')}"
-    catalog = core().gateway.catalog
-    known = {model.name for model in catalog.models()}
+    known = {model.name for model in models}
     for key, value in st.session_state.get(_CHOSEN, {}).items():
         st.session_state.setdefault(key, value)
     if st.session_state.get(_PLACE) != place:
@@ -132,8 +140,8 @@ def _preselect(conversation: Conversation | None, agents: list[Agent]) -> None:
             st.session_state["agent"] = wanted_agent
         if conversation:
             _set_settings(TurnSettings.from_dict(conversation.settings))
-    if st.session_state.get("model") not in known and catalog.default:
-        st.session_state["model"] = catalog.default.name
+    if st.session_state.get("model") not in known and (default := core().gateway.default(principal)):
+        st.session_state["model"] = default.name
     if agents and st.session_state.get("agent") not in {agent.id for agent in agents}:
         st.session_state["agent"] = agents[0].id
 
@@ -150,10 +158,11 @@ def _set_settings(chosen: TurnSettings) -> None:
     if chosen.temperature is not None:
         st.session_state["temperature"] = chosen.temperature
     st.session_state["max_tokens"] = chosen.max_tokens
+    st.session_state["ask_anew"] = chosen.cache is False
 
 
-def _draw_model(principal: Principal, conversation: Conversation | None) -> None:
-    models = {model.name: model for model in core().gateway.catalog.models()}
+def _draw_model(principal: Principal, conversation: Conversation | None, listed: list[Model]) -> None:
+    models = {model.name: model for model in listed}
     st.selectbox(
         "Model", list(models), key="model", format_func=lambda name: _label(models[name]) if name in models else name,
         on_change=_remember, args=(principal, conversation), placeholder="No model is configured",
@@ -161,6 +170,8 @@ def _draw_model(principal: Principal, conversation: Conversation | None) -> None
     chosen = models.get(model_name())
     if chosen and not chosen.available:
         st.caption(f":material/key_off: {plain(chosen.why_not)}")
+    elif chosen and chosen.name == AUTO:
+        st.caption("Chooses a model by the question, and says why.")
     elif chosen and chosen.demo:
         st.caption("A demo without a network: its replies are made up.")
     if conversation and conversation.model and conversation.model not in models:
@@ -171,7 +182,7 @@ def _label(model: Model) -> str:
     return model.display_name if model.available else f"{model.display_name} – needs {model.missing[0]}"
 
 
-def _draw_settings(principal: Principal, conversation: Conversation | None) -> None:
+def _draw_settings(principal: Principal, conversation: Conversation | None, models: list[Model]) -> None:
     with st.expander("Settings and compare", type="compact"):
         remember: dict[str, Any] = {"on_change": _remember, "args": (principal, conversation)}
         own = st.toggle(
@@ -186,11 +197,15 @@ def _draw_settings(principal: Principal, conversation: Conversation | None) -> N
             "Maximum tokens in a reply", min_value=1, max_value=1_000_000, value=None, step=100, key="max_tokens",
             placeholder="The model's own limit", **remember,
         )  # fmt: skip
-        _draw_compare()
+        st.toggle(
+            "Always ask the model", key="ask_anew", **remember,
+            help="Else an identical question at a low temperature may get the reply it had within the hour, for free.",
+        )  # fmt: skip
+        _draw_compare(models)
 
 
-def _draw_compare() -> None:
-    models = {model.name: model.display_name for model in core().gateway.catalog.models() if model.available}
+def _draw_compare(listed: list[Model]) -> None:
+    models = {model.name: model.display_name for model in listed if model.available and not model.alias_of}
     st.session_state["compare"] = [name for name in st.session_state.get("compare", ()) if name in models]
     st.multiselect(
         "Compare with", [name for name in models if name != model_name()], key="compare",

@@ -10,8 +10,9 @@ from chatcore.bootstrap import core
 from chatcore.conversations import Conversation, Message, Window
 from chatcore.gateway import Delta
 from chatcore.turns import ActiveTurn
+from pages.ui import answerers
 from pages.ui.markdown import CUT, Cutter
-from pages.ui.messages import CURSOR, THINKING, caption, draw_body, model_label, note
+from pages.ui.messages import CURSOR, THINKING, caption, draw_body, note
 from pages.ui.text import plain
 
 _THOUGHT_SHOWN: Final = 300  # characters
@@ -45,14 +46,14 @@ def draw(
         messages = core().conversations.replies(principal, conversation.id, replies)
         for column, message in zip(st.columns(len(messages), border=True), messages, strict=True):
             with column:
-                st.markdown(f"**{plain(model_label(message, labels))}**")
+                st.markdown(f"**{plain(answerers.name(message.model, labels))}**")
                 turn = running.get(message.id)
                 if turn is None:
                     _draw_ended(message, labels, pick)
                 else:
                     places[turn.turn_id] = _Column(st.container())
                     st.button(
-                        f"Stop {plain(model_label(message, labels))}", key=f"stop-{turn.turn_id}",
+                        f"Stop {plain(answerers.name(message.model, labels))}", key=f"stop-{turn.turn_id}",
                         icon=":material/stop_circle:", type="tertiary",
                         disabled=turn.stopping, on_click=stop, args=(turn.turn_id,),
                     )  # fmt: skip
@@ -69,7 +70,7 @@ def _draw_ended(message: Message, labels: Mapping[str, str], pick: Callable[[str
         st.markdown(f":gray[{said}]")
     st.caption(caption(message, labels))
     st.button(
-        f"Go on with {plain(model_label(message, labels))}", key=f"pick-{message.id}", icon=":material/check:",
+        f"Go on with {plain(answerers.name(message.model, labels))}", key=f"pick-{message.id}", icon=":material/check:",
         width="stretch",
         on_click=pick, args=(message.id,),
     )  # fmt: skip

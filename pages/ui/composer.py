@@ -13,7 +13,7 @@ from chatcore.agents import Agent
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError, NotFound
 from chatcore.turns import ActiveTurn, Asked, QueuedMessage
-from pages.ui import attachments, chat_sidebar, message_actions, prompt_parts
+from pages.ui import allowance, attachments, chat_sidebar, message_actions, prompt_parts
 from pages.ui.text import plain
 
 T = TypeVar("T")
@@ -46,12 +46,14 @@ def draw_problem() -> None:
 def draw_choice(principal: Principal, agents: list[Agent], *, new: bool = False, owner: str | None = None) -> None:
     """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts. `owner`: whose
     conversation it is, where it is a colleague's."""
-    found = [core().gateway.catalog.find(name) for name in chat_sidebar.asked_models()]
+    shown = {model.name: model for model in chat_sidebar.choices(principal)}
+    found = [shown.get(name) for name in chat_sidebar.asked_models()]
     models = " and ".join(plain(model.display_name) for model in found if model)
     agent = next((agent.name for agent in agents if agent.id == chat_sidebar.agent_id()), None)
     with st.container(key="choice", horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
         whose = f"in {plain(owner)}'s conversation, billed to you" if owner else ""
-        st.caption(" · ".join(name for name in (models, plain(agent or ""), whose) if name), width="content")
+        said = (models, plain(agent or ""), whose, allowance.warning(principal))
+        st.caption(" · ".join(name for name in said if name), width="content")
         prompt_parts.draw_picker(principal, put_back)
         if new:
             st.toggle("Temporary", key="temporary", help=TEMPORARY)

@@ -12,7 +12,7 @@ import streamlit as st
 
 from chatcore.conversations import Message, Window
 from chatcore.gateway import Delta
-from pages.ui import attachments, message_actions, parts
+from pages.ui import answerers, attachments, message_actions, parts
 from pages.ui.figures import seconds, usd, whole
 from pages.ui.markdown import CUT, Cutter, as_typed, segments
 from pages.ui.message_actions import Acts
@@ -86,9 +86,9 @@ def _draw_reply(
         if said := "Continued after a break." if continued else note(message):
             st.markdown(f":gray[{said}]")
         if share is None and (acts is None or acts.is_own or message.user_id == acts.user_id):
-            st.caption(caption(message, labels), help=_speed(message))
+            st.caption(caption(message, labels), help=_speed(message, labels))
         else:  # what it cost is not the reader's
-            st.caption(plain(model_label(message, labels)))
+            st.caption(plain(answerers.name(message.model, labels)))
         if acts:
             message_actions.draw_reply_row(message, window.siblings.get(message.id, ()), acts)
 
@@ -201,12 +201,14 @@ def pace(characters: int) -> float:
 
 def caption(message: Message, labels: Mapping[str, str]) -> str:
     """Model, tokens, cost and time of a reply, in one line. `labels`: the models' names as people read them."""
-    facts = [model_label(message, labels)]
+    facts = [answerers.said(message, labels)]
     if message.prompt_tokens is not None and message.completion_tokens is not None:
         about = "≈ " if message.meta.get("usage_source") == "estimated" or message.status == "interrupted" else ""
         facts.append(f"{about}{whole(message.prompt_tokens + message.completion_tokens)} tokens")
     if source := message.meta.get("imported"):
         facts.append("copied" if source == "copy" else "imported")
+    elif cached := message.meta.get("cached"):
+        facts.append(f"from the cache, {usd(cached.get('saved_nano_usd'))} saved")
     else:
         facts.append("cost unknown" if message.cost_nano_usd is None else usd(message.cost_nano_usd))
     if message.latency_ms is not None:
@@ -214,13 +216,8 @@ def caption(message: Message, labels: Mapping[str, str]) -> str:
     return " · ".join(fact.replace("$", "\\$") for fact in facts)
 
 
-def model_label(message: Message, labels: Mapping[str, str]) -> str:
-    """The name of the model that replied, as people read it."""
-    return labels.get(message.model or "") or message.model or "Unknown model"
-
-
-def _speed(message: Message) -> str | None:
-    lines = []
+def _speed(message: Message, labels: Mapping[str, str]) -> str | None:
+    lines = answerers.why(message, labels)
     if message.ttft_ms is not None and message.latency_ms is not None:
         lines.append(f"First words after {seconds(message.ttft_ms)}")
         writing = (message.latency_ms - message.ttft_ms) / 1000

@@ -398,7 +398,9 @@ def test_a_question_left_waiting_by_a_restart_can_be_sent(tab: Tab) -> None:
     tab.core.turns.stop(tab.who, str(asked.turn_id))
     tab.words(asked)
     until(lambda: not tab.core.turns.active(tab.who, asked.conversation_id))
-    choice = Choice(tab.core.gateway.catalog.get(QUICK), None, TurnSettings())
+    gateway = tab.core.gateway
+    caller = tab.core.db.read(lambda session: gateway.caller(session, tab.who))
+    choice = Choice(gateway.planner.pick(caller, QUICK, Task()), caller, None, TurnSettings())
     tab.core.db.write(lambda db: queue.enqueue(db, tab.who, asked.conversation_id, Question("left over"), choice))
     at = press(tab.open(asked.conversation_id), "Send now")
     assert said(at)[-2][1].strip() == "left over"

@@ -1,0 +1,70 @@
+"""What a person may still spend and ask: their budgets and limits."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.bootstrap import core
+from chatcore.usage.budgets import BudgetState
+from chatcore.usage.limits import LimitState
+from pages.ui.figures import compact, percent, usd
+from pages.ui.text import plain
+
+_PERIODS: Final = {"day": "today", "month": "this month"}
+_FEW: Final = 0.1  # of a limit: from here on it is told without being asked
+
+
+def draw(principal: Principal) -> None:
+    """All of it, for the account page; nothing where nothing is limited."""
+    budgets, limits = core().budgets.mine(principal), core().limits.states(principal)
+    if not budgets and not limits:
+        return
+    st.subheader("What is left")
+    for budget in budgets:
+        st.progress(min(budget.share, 1.0), text=_of_budget(budget))
+    for limit in limits:
+        st.progress(min(limit.used / limit.rule.amount, 1.0) if limit.rule.amount else 1.0, text=_of_limit(limit))
+
+
+def warning(principal: Principal) -> str:
+    """A few words for the chat page where little is left of something, else ''."""
+    budgets = [one for one in core().budgets.mine(principal) if one.warns]
+    if budgets:
+        worst = max(budgets, key=lambda one: one.share)
+        left = "is used up" if not worst.left_nano_usd else f"has {_money(worst.left_nano_usd)} left"
+        return f":orange[{_whose(worst)} budget {left} {_PERIODS[worst.period]}]"
+    few = [one for one in _requests(core().limits.states(principal)) if one.left <= one.rule.amount * _FEW]
+    if few:
+        least = min(few, key=lambda one: one.left)
+        return f":orange[{least.left:,} of {least.rule.amount:,} requests left in this {least.rule.per}]"
+    return ""
+
+
+def _requests(limits: Sequence[LimitState]) -> list[LimitState]:
+    return [one for one in limits if one.rule.of == "requests"]
+
+
+def _of_budget(budget: BudgetState) -> str:
+    running = f", {_money(budget.reserved_nano_usd)} reserved for running replies" if budget.reserved_nano_usd else ""
+    soft = "" if budget.hard else " (warns only)"
+    spent, amount = _money(budget.spent_nano_usd), _money(budget.amount_nano_usd)
+    share = percent(budget.share)
+    return f"{_whose(budget)} budget{soft}: {spent} of {amount} spent {_PERIODS[budget.period]}, {share}{running}"
+
+
+def _of_limit(limit: LimitState) -> str:
+    whose = "The whole team's" if limit.rule.scope == "tenant" else "Your"
+    rule = limit.rule
+    return f"{whose} {rule.of} in a {rule.per}: {compact(limit.used)} of {compact(rule.amount)} used"
+
+
+def _whose(budget: BudgetState) -> str:
+    if budget.scope == "user":
+        return "Your"
+    return f"The budget of team {plain(budget.name)}: its" if budget.scope == "team" else "The whole team\u2019s"
+
+
+def _money(nano: int) -> str:
+    return usd(nano).replace("$", "\\$")
