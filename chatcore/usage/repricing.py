@@ -63,7 +63,7 @@ class Price:
 
 
 PriceOf = Callable[[PastCall], Price | None]
-"""What a call costs by today's prices, None where they do not say. Must be pure: it may be asked twice."""
+"""What a call costs by today's prices, None where they do not say."""
 Change = tuple[PastCall, Price]
 
 
@@ -161,7 +161,7 @@ class Repricing:
             after = calls[-1].id
             changes = self._changes(calls)
             # Only the rows that change are taken into a write: a look at millions must not keep anybody waiting.
-            batch = _sum(changes) if dry_run or not changes else self._write(where, [call.id for call, _ in changes])
+            batch = _sum(changes) if dry_run or not changes else self._write(changes)
             unknown = sum(call.cost_nano_usd is None for call in calls)
             found = sum(call.cost_nano_usd is None for call, _ in changes)
             done += batch + Repriced(seen=len(calls), unknown=unknown - found)
@@ -176,15 +176,17 @@ class Repricing:
         prices = [(call, self._price_of(call)) for call in calls]
         return [(call, new) for call, new in prices if new is not None and new.nano_usd != call.cost_nano_usd]
 
-    def _write(self, where: Sequence[ColumnElement[bool]], ids: list[str]) -> Repriced:
-        """One transaction. The rows are read again in it: they may have been settled anew meanwhile."""
-        statement = select(*_COLUMNS).where(*where, _row.id.in_(ids)).order_by(_row.id).with_for_update()
+    def _write(self, changes: Sequence[Change]) -> Repriced:
+        """One transaction. A row that was settled anew since we looked at it is left to the next run."""
+        looked_at = {change[0].id: change for change in changes}
+        statement = select(*_COLUMNS).where(_row.id.in_(looked_at)).order_by(_row.id).with_for_update()
 
         def work(session: Session) -> Repriced:
             _keep_new_budgets_waiting(session)
-            changes = self._changes(PastCall(*row) for row in session.execute(statement))
-            _change(session, changes)
-            return _sum(changes)
+            calls = [PastCall(*row) for row in session.execute(statement)]
+            same = [looked_at[call.id] for call in calls if looked_at[call.id][0] == call]
+            _change(session, same)
+            return _sum(same)
 
         return self._db.write(work)
 
