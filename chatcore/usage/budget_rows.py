@@ -7,7 +7,7 @@ Rows are locked in the order of the budgets' ids, as PostgreSQL breaks a circle 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import (
     BigInteger,
@@ -17,9 +17,9 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     func,
     literal,
+    null,
     or_,
     select,
     text,
@@ -39,7 +39,7 @@ RESERVED_FOR: Final = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Counted:
-    """A budget in one of its periods. Money is nano-USD; `spent` is None where the period has no counters yet."""
+    """A budget in a period, in nano-USD. `spent`: None before it has counters; `held`: by the holder asked for."""
 
     id: str
     tenant_id: str
@@ -51,6 +51,7 @@ class Counted:
     starts_at: datetime
     spent: int | None
     reserved: int
+    held: int | None = None
     name: str | None = None
 
 
@@ -98,19 +99,24 @@ _COLUMNS: Final = (
     _START.label("starts_at"), _p.spent_nano_usd, func.coalesce(_p.reserved_nano_usd, 0),
 )  # fmt: skip
 _COUNTERS: Final = and_(_p.budget_id == _b.id, _p.starts_at == _START)
-_OF_PERSON: Final = select(*_COLUMNS).outerjoin(BudgetPeriod.__table__, _COUNTERS).where(_APPLIES).order_by(_b.id)
+_OF_PERSON: Final = (
+    select(*_COLUMNS, _r.amount_nano_usd)
+    .outerjoin(BudgetPeriod.__table__, _COUNTERS)
+    .outerjoin(Reservation.__table__, and_(_r.holder == bindparam("of"), _r.budget_id == _b.id))
+    .where(_APPLIES)
+    .order_by(_b.id)
+)
 _LISTED: Final = (
-    select(*_COLUMNS, User.name)
+    select(*_COLUMNS, null(), User.name)
     .outerjoin(BudgetPeriod.__table__, _COUNTERS)
     .outerjoin(User, and_(_b.scope == "user", User.id == _b.scope_id, User.tenant_id == _b.tenant_id))
     .where(_OF_TENANT)
     .order_by(_b.scope, _b.scope_id, _b.period)
 )
-_HARD: Final = select(exists().where(_APPLIES, _b.hard.is_(True)))
 _LEFT: Final = (
     select(_b.amount_nano_usd - _p.spent_nano_usd - _p.reserved_nano_usd)
     .join(BudgetPeriod.__table__, _p.budget_id == _b.id)
-    .where(_b.id == bindparam("budget"), _p.starts_at == _at("starts"))
+    .where(_p.budget_id == bindparam("budget"), _p.starts_at == _at("starts"))
 )
 _HELD: Final = (
     select(_r.budget_id, _r.starts_at, _r.amount_nano_usd)
@@ -178,21 +184,16 @@ def _kept(insert: Any) -> Any:
     return kept.on_conflict_do_update(index_elements=["holder", "budget_id"], set_=changes)
 
 
-_SCOPES: Final[tuple[Scope, ...]] = ("user", "team", "tenant")
+_SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 _INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _SUM: Final = {scope: _spent(scope) for scope in _SCOPES}
 _MAKE: Final = {(name, scope): _made(scope, insert) for name, insert in _INSERTS.items() for scope in _SCOPES}
 _KEEP: Final = {name: _kept(insert) for name, insert in _INSERTS.items()}
 
 
-def any_hard(session: Session, tenant_id: str, user_id: str) -> bool:
-    """Whether a hard budget applies to the person."""
-    return bool(session.scalar(_HARD, {"tenant": tenant_id, "user": user_id}))
-
-
-def of_person(session: Session, tenant_id: str, user_id: str, at: datetime) -> list[Counted]:
+def of_person(session: Session, tenant_id: str, user_id: str, at: datetime, holder: str | None = None) -> list[Counted]:
     """The budgets that apply to the person, in the periods of `at`, in the order in which to lock them."""
-    parameters = {"tenant": tenant_id, "user": user_id}
+    parameters = {"tenant": tenant_id, "user": user_id, "of": holder}
     return [Counted(*row) for row in session.execute(_OF_PERSON, parameters | _periods(at))]
 
 
@@ -228,20 +229,21 @@ def left(session: Session, budget: Counted) -> int | None:
     return None if found is None else max(0, found)
 
 
-def held(session: Session, holder: str) -> dict[str, Held]:
-    """What the holder holds, by budget. Nobody else changes it until the transaction ends."""
+def held(session: Session, holder: str | None, budgets: Iterable[Counted]) -> dict[str, Held]:
+    """What the holder of the budgets holds, by budget. Nobody else changes it until the transaction ends."""
+    if all(budget.held is None for budget in budgets):
+        return {}
     return {row.budget_id: Held(*row) for row in session.execute(_HELD, {"of": holder})}
 
 
 def keep(session: Session, holder: str, more: Sequence[tuple[Counted, int]], now: datetime) -> None:
     """Write down what was reserved for the holder, and that it holds for another hour."""
+    common = {"holder": holder, "expires_at": now + RESERVED_FOR}
     rows = [
-        {
-            "holder": holder, "budget_id": budget.id, "starts_at": budget.starts_at, "tenant_id": budget.tenant_id,
-            "amount_nano_usd": amount, "expires_at": now + RESERVED_FOR,
-        }
-        for budget, amount in more
-    ]  # fmt: skip
+        common
+        | {"budget_id": one.id, "starts_at": one.starts_at, "tenant_id": one.tenant_id, "amount_nano_usd": amount}
+        for one, amount in more
+    ]
     if rows:
         session.execute(_KEEP[session.get_bind().dialect.name], rows)
 
@@ -259,16 +261,15 @@ def count(session: Session, spent: Sequence[tuple[Counted, int, int]], holder: s
 
 def release(session: Session, holder: str, budget_id: str | None = None) -> None:
     """Give back all that the holder holds, or what they hold of one budget."""
-    statement, parameters = (_RELEASE, {"of": holder}) if budget_id is None else (
-        _RELEASE_ONE, {"of": holder, "budget": budget_id}
-    )  # fmt: skip
-    _return(session, (Held(*row) for row in session.execute(statement, parameters)))
+    statement = _RELEASE if budget_id is None else _RELEASE_ONE
+    parameters = {"of": holder} | ({"budget": budget_id} if budget_id else {})
+    give_back(session, (Held(*row) for row in session.execute(statement, parameters)))
 
 
 def release_expired(session: Session, now: datetime) -> int:
     """Give back what nobody renewed in time. Returns how many reservations that were."""
     expired = [Held(*row) for row in session.execute(_EXPIRED, {"now": now})]
-    _return(session, expired)
+    give_back(session, expired)
     return len(expired)
 
 
@@ -278,11 +279,10 @@ def wait_for_ledger(session: Session) -> None:
         session.execute(text("LOCK TABLE usage_metrics IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def _return(session: Session, given: Iterable[Held]) -> None:
-    rows = [
-        {"budget": one.budget_id, "starts": one.starts_at, "nano": 0, "taken": one.amount}
-        for one in sorted(given, key=lambda one: one.budget_id)
-    ]
+def give_back(session: Session, given: Iterable[Held]) -> None:
+    """Reserve so much less. The reservations themselves are gone, or were never written."""
+    ordered = sorted(given, key=lambda one: one.budget_id)
+    rows = [{"budget": one.budget_id, "starts": one.starts_at, "nano": 0, "taken": one.amount} for one in ordered]
     if rows:
         session.execute(_SPEND, rows)
 

@@ -39,7 +39,7 @@ _MOST_NANO: Final = 10**18  # a thousand million USD; sums of the like still fit
 
 def applies(session: Session, tenant_id: str, user_id: str) -> bool:
     """Whether there is any hard budget for this person."""
-    return rows.any_hard(session, tenant_id, user_id)
+    return any(budget.hard for budget in rows.of_person(session, tenant_id, user_id, utcnow()))
 
 
 def hold(
@@ -51,15 +51,17 @@ def hold(
     `BudgetExceeded`; then as much is held as before, and the transaction can go on.
     """
     now = now or utcnow()
-    budgets = [budget for budget in rows.of_person(session, tenant_id, user_id, now) if budget.hard]
+    budgets = [budget for budget in rows.of_person(session, tenant_id, user_id, now, holder) if budget.hard]
     if not budgets:
         return
     if nano is None:
         raise _unpriced(budgets[0])
-    held = rows.held(session, holder)
-    with session.begin_nested():
-        more = [(budget, _reserve(session, holder, budget, held.get(budget.id), nano)) for budget in budgets]
-        rows.keep(session, holder, [(budget, amount) for budget, amount in more if amount is not None], now)
+    held = rows.held(session, holder, budgets)
+    kept = {one.id: held[one.id].amount for one in budgets if one.id in held and _is_of(held[one.id], one)}
+    more = _reserve(session, [(budget, nano - kept.get(budget.id, 0)) for budget in budgets], nano)
+    for budget_id in sorted(held.keys() - kept.keys()):
+        rows.release(session, holder, budget_id)  # of a day that has ended, or a budget that is for others now
+    rows.keep(session, holder, [*more, *((one, 0) for one in budgets if kept.get(one.id, -1) >= nano)], now)
 
 
 def spend(session: Session, *, tenant_id: str, user_id: str, holder: str | None, at: datetime, nano: int) -> None:
@@ -68,14 +70,14 @@ def spend(session: Session, *, tenant_id: str, user_id: str, holder: str | None,
     `nano`: for a row that was counted before, the difference, which may be negative. Call it right after each row of
     the ledger that is written, in the same transaction; not after several, as the first may find them all.
     """
-    budgets = rows.of_person(session, tenant_id, user_id, at)
+    budgets = rows.of_person(session, tenant_id, user_id, at, holder)
     if not budgets:
         return
-    held = rows.held(session, holder) if holder else {}
+    held = rows.held(session, holder, budgets)
     spent = []
     for budget in budgets:
         mine = held.get(budget.id)
-        taken = min(mine.amount, max(nano, 0)) if mine and mine.starts_at == budget.starts_at else 0
+        taken = min(mine.amount, max(nano, 0)) if mine and _is_of(mine, budget) else 0
         made = budget.spent is None and rows.make_period(session, budget)
         spent.append((budget, 0 if made else nano, taken))
     rows.count(session, spent, holder)
@@ -176,24 +178,25 @@ class Budgets:
         return self._db.read(work)
 
 
-def _reserve(session: Session, holder: str, budget: Counted, held: rows.Held | None, nano: int) -> int | None:
-    """Reserve what the holder lacks, and return it; None where nothing of this budget is held."""
-    kept = 0
-    if held and held.starts_at == budget.starts_at:
-        kept = held.amount
-    elif held:
-        rows.release(session, holder, budget.id)  # of a day that has ended meanwhile
-    more = max(0, nano - kept)
-    if not more:
-        return 0 if kept else None
-    if budget.spent is None:
-        rows.make_period(session, budget)
-    if rows.reserve(session, budget, more):
-        return more
-    left = rows.left(session, budget)
-    if left is not None:
-        raise _exceeded(budget, left + kept, nano)
-    return None
+def _reserve(session: Session, lacking: Sequence[tuple[Counted, int]], nano: int) -> list[tuple[Counted, int]]:
+    """Reserve what is lacking of each and return what was reserved, or raise `BudgetExceeded` and reserve nothing."""
+    reserved: list[tuple[Counted, int]] = []
+    for budget, more in lacking:
+        if more <= 0:
+            continue
+        if budget.spent is None:
+            rows.make_period(session, budget)
+        if rows.reserve(session, budget, more):
+            reserved.append((budget, more))
+        elif (left := rows.left(session, budget)) is not None:
+            # By hand, as a savepoint would cost every turn two more round trips to the database.
+            rows.give_back(session, [rows.Held(one.id, one.starts_at, amount) for one, amount in reserved])
+            raise _exceeded(budget, left + nano - more, nano)
+    return reserved
+
+
+def _is_of(held: rows.Held, budget: Counted) -> bool:
+    return held.starts_at == budget.starts_at
 
 
 def _set(session: Session, principal: Principal, key: dict[str, Any], amount: int, hard: bool) -> None:

@@ -6,7 +6,9 @@
 One tenant has 1,000 people, each with a budget of their own, and 30,000 ledger rows. `one budget` is a person's month;
 `six` are the person's, the team's and the tenant's, by day and month: the most that can apply. Each time is that of the
 statements inside a transaction that is open already, as they run inside a turn's beginning and end; settling stands
-beside the same settle of a tenant without any budget, and the bare UPDATE that it was before there were budgets.
+beside the same settle of a tenant without any budget, and the bare UPDATE that it was before there were budgets. The
+first line is the shortest thing that can be asked: on a busy machine all the others grow with it, the ratios are of the
+tenth percentile, which waits for nobody.
 PostgreSQL is the server at `CHATCORE_TEST_POSTGRES_URL`, in a database made and dropped here. Ends with status 1 when
 the mark is not held, or the server that was asked for does not answer.
 """
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -63,6 +65,8 @@ def fill(db: Database) -> People:
     _budget(db, [(one, "user", one.user_id, "month")])
     for scope, scope_id in (("user", six.user_id), ("team", "Red"), ("tenant", "")):
         _budget(db, [(six, scope, scope_id, period) for period in ("day", "month")])
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
     return People(none, one, six)
 
 
@@ -135,6 +139,7 @@ def settle(session: Session, row_id: str) -> None:
 
 
 _BARE: Final = ledger._SETTLE
+_TRIP: Final = text("SELECT 1")
 
 
 def settle_bare(session: Session, row_id: str) -> None:
@@ -150,8 +155,9 @@ def measure(db: Database, people: People, times: int) -> tuple[list[tuple[str, .
     def holder(_session: Session) -> str:
         return new_id("turn")
 
+    trip = timed(db, holder, lambda session, _: session.execute(_TRIP), times)
     bare = timed(db, opened(people.none), settle_bare, times)
-    cases: list[tuple[str, list[float], list[float], float | None]] = []
+    cases: list[tuple[str, list[float], list[float], float | None]] = [("one round trip", trip, trip, None)]
     none = timed(db, holder, cycle(people.none), times)
     for name, who in (("no budget", people.none), ("one budget", people.one), ("six", people.six)):
         cases.append((f"hold and release, {name}", timed(db, holder, cycle(who), times), none, MOST_MS))
@@ -160,10 +166,10 @@ def measure(db: Database, people: People, times: int) -> tuple[list[tuple[str, .
         cases.append((f"settle, {name}", timed(db, opened(who), settle, times), bare, None))
     rows, faults = [], []
     for name, found, beside, mark in cases:
-        p50, p95 = spread(found, 50, 95)
-        (beside_p50,) = spread(beside, 50)
-        ratio = p50 / beside_p50
-        rows.append((name, f"{p50:.2f} ms", f"{p95:.2f} ms", f"{mark:g} ms" if mark else "", f"{ratio:.1f}"))
+        p10, p50, p95 = spread(found, 10, 50, 95)
+        (beside_p10,) = spread(beside, 10)
+        times_ms = [f"{value:.2f} ms" for value in (p10, p50, p95)]
+        rows.append((name, *times_ms, f"{mark:g} ms" if mark else "", f"{p10 / beside_p10:.1f}"))
         if mark is not None and not p95 <= mark:
             faults.append(f"{name}: {p95:.2f} ms > {mark:g} ms")
     return rows, faults
@@ -177,7 +183,7 @@ def run(url: URL, kind: str, times: int) -> list[str]:
     finally:
         db.close()
     print(f"\n{PEOPLE:,} people and budgets in each tenant, {LEDGER_ROWS:,} ledger rows")
-    print(table([(f"{kind}: {times} each", "p50", "p95", "mark", "p50 beside none / the UPDATE"), *rows]))
+    print(table([(f"{kind}: {times} each", "p10", "p50", "p95", "mark", "p10 beside none / the UPDATE"), *rows]))
     return [f"{kind}, {fault}" for fault in faults]
 
 
