@@ -67,10 +67,8 @@ class Planner:
         known = {model.name: model for model in models}
         shown = []
         for alias in catalog.aliases():
-            behind = [known[name] for name in alias.alias_of if name in known]
-            if behind:
-                missing = () if any(model.available for model in behind) else behind[0].missing
-                shown.append(replace(alias, missing=missing))
+            if any(name in known and known[name].available for name in alias.alias_of):
+                shown.append(replace(alias, missing=()))
         return [*shown, *models]
 
     def default(self, caller: Caller) -> Model | None:
