@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -130,11 +131,15 @@ class Answering:
         if not begun.cached or begun.step is None:
             return None
         alone = self._own.cache_scope == "person" or begun.step.key_source == "person"
-        self._key = self._gateway.cache.key(
-            begun.step.model, messages, begun.request.temperature, begun.request.max_tokens,
+        # Not of the deployment that happens to be called: any of the model's may have given the reply.
+        model = self._gateway.catalog.find(begun.step.model.name) or begun.step.model
+        make = partial(
+            self._gateway.cache.key, model, messages, begun.request.temperature, begun.request.max_tokens,
             tenant_id=begun.call.tenant_id, user_id=begun.call.user_id if alone else None,
             keep_last=begun.request.keep_last,
         )  # fmt: skip
+        has_files = any(isinstance(message.get("content"), list) for message in messages)
+        self._key = await asyncio.to_thread(make) if has_files else make()  # megabytes are not hashed on the loop
         return None if self._key is None else await self._gateway.cache.find(self._key, begun.call.tenant_id)
 
     async def _repeat(self, found: StoredReply, stop: asyncio.Event) -> TurnEnd:
