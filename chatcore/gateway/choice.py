@@ -16,17 +16,22 @@ SHORT: Final = 160  # characters up to which a question can be a simple one
 LONG: Final = 1_200  # characters from which it is a complex one
 QUICK_MS: Final = 500  # a wanted latency up to which only a fast model will do
 
+# Whoever judges holds up the process, so none of these may look at a stretch of blanks from each of its places.
 _CODE: Final = re.compile(
-    r"```|^\s*(?:def|class|import|from|function|SELECT|public|#include)\b|[{};]\s*$|=>|Traceback", re.MULTILINE
+    r"```|^[ \t]*(?:def|class|import|from|function|SELECT|public|#include)\b|[{};][ \t\r]*$|=>|Traceback", re.MULTILINE
 )
+# Dates, telephone numbers, `$$` for a price and numbers in bold are no formulas.
 _MATHS: Final = re.compile(
-    r"\$\$|\\(?:frac|int|sum|begin)|[∫∑√≤≥∞]|\b\d+\s*[-+*/^]\s*\d+\s*[-+*/^=]|\b[a-z]\s*(?:\^|\*\*)\s*\d"
+    r"\$\$(?=[^$]{1,400}\$\$)[^$]*?[\\^_=+]|\\(?:frac|int|sum|begin)|[∫∑√≤≥∞]|"
+    r"\b\d+\s*(?:[+*^]\s*\d+\s*[-+*/^=]|[-/]\s*\d+\s*[+*^=]|\s[-/]\s+\d+\s+[-/]\s)|"
+    r"\b[a-z](?:\s*\^\s*|\*\*| \*\* )\d"
 )
 _REASON: Final = re.compile(
     r"(?i)\b(?:prove|proof|derive|deduce|step[- ]by[- ]step|trade-?offs?|optimi[sz]e|root cause|why does|solve|"
     r"theorem|puzzle|logic(?:al)?|reason through|think (?:hard|carefully)|how many ways|probability)\b"
 )
-_PARTS: Final = re.compile(r"(?m)^\s*(?:\d+[.)]|[-*])\s+\S")
+_PARTS: Final = re.compile(r"(?m)^[ \t]*(?:\d+[.)]|[-*])[ \t]+\S")
+_QUESTIONS: Final = re.compile(r"\?[?!]*")
 _NEAREST: Final[dict[Purpose, Sequence[Purpose]]] = {
     "fast": ("balanced", "powerful", "reasoning"),
     "balanced": ("fast", "powerful", "reasoning"),
@@ -101,7 +106,7 @@ def _complexity(task: Task) -> list[str]:
         signs.append("long")
     if _CODE.search(task.text) and task.text.count("\n") >= 3:
         signs.append("code")
-    if len(_PARTS.findall(task.text)) >= 3 or task.text.count("?") >= 3:
+    if len(_PARTS.findall(task.text)) >= 3 or len(_QUESTIONS.findall(task.text)) >= 3:
         signs.append("several parts")
     if task.images or task.sounds or task.files:
         signs.append("attachments")
