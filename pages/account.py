@@ -107,11 +107,11 @@ def page() -> None:
     if note:
         st.success(note, icon=":material/check:")
     name_form(principal)
+    allowance.draw(principal)
     prefs = core().preferences.get(principal)
     instructions_form(principal, prefs)
     titles_switch(principal, prefs)
     key_parts.draw(principal, for_tenant=False)
-    allowance.draw(principal)
     password_form(principal)
     browsers(principal)
 

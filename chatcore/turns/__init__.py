@@ -19,9 +19,10 @@ from chatcore.gateway.keyring import check as check_key
 from chatcore.turns import attached, queue, store
 from chatcore.turns.asking import Asking, Question
 from chatcore.turns.engine import TurnEngine
-from chatcore.turns.following import Following
 from chatcore.turns.replies import can_continue
+from chatcore.turns.succession import Succession
 from chatcore.turns.values import ActiveTurn, Asked, Begun, Choice, QueuedMessage, TurnEnd, TurnSettings
+from chatcore.turns.waiting import Waiting
 from chatcore.usage.limits import Limits, RuleExceeded
 
 __all__ = ["MAX_COMPARED", "ActiveTurn", "Asked", "QueuedMessage", "TurnSettings", "Turns", "can_continue"]
@@ -29,7 +30,7 @@ __all__ = ["MAX_COMPARED", "ActiveTurn", "Asked", "QueuedMessage", "TurnSettings
 MAX_COMPARED: Final = 4
 
 
-class Turns(Following):
+class Turns(Waiting):
     """The facade: asks, follows, stops. Everything takes the principal and touches only what is theirs."""
 
     def __init__(
@@ -38,7 +39,8 @@ class Turns(Following):
         super().__init__(db, TurnEngine(db, gateway, limits, preferences, settings, self._after_end))
         self._gateway = gateway
         self._limits = limits
-        self._asking = Asking(gateway, limits, preferences, self.engine.owner, settings)
+        self._asking = Asking(gateway, preferences, self.engine.owner, settings)
+        self._succession = Succession(self._asking, limits)
 
     @property
     def is_running(self) -> bool:
@@ -210,39 +212,12 @@ class Turns(Following):
 
         return self._db.read(work)
 
-    def queued(self, principal: Principal, conversation_id: str) -> list[QueuedMessage]:
-        """One's own questions that wait in a conversation, oldest first."""
-
-        def work(session: Session) -> list[QueuedMessage]:
-            return [queue.value(row) for row in queue.queued(session, principal, conversation_id)]
-
-        return self._db.read(work)
-
-    def edit_queued(self, principal: Principal, conversation_id: str, queued_id: str, text: str) -> None:
-        """Change a question that waits. Raises `NotFound` when it no longer does, `InvalidInput`."""
-        text = self._asking.question(text).text
-
-        def work(session: Session) -> bool:
-            return queue.edit_queued(session, principal, conversation_id, queued_id, text)
-
-        if not self._db.write(work):
-            raise NotFound("This question is no longer waiting.")
-
-    def withdraw(self, principal: Principal, conversation_id: str, queued_id: str) -> QueuedMessage | None:
-        """Take a question out of the queue; returns what it was, None when it no longer waits."""
-
-        def work(session: Session) -> QueuedMessage | None:
-            row = queue.take_queued(session, principal, conversation_id, queued_id)
-            return queue.value(row) if row else None
-
-        return self._db.write(work)
-
     def send_queued(self, principal: Principal, conversation_id: str) -> Asked | None:
         """Begin the oldest waiting question now, where nothing runs (after a restart). None when there is none."""
 
         def work(session: Session) -> Asked | list[Begun]:
             conversation = self._asking.locked(session, principal, conversation_id)
-            begun = self._asking.begin_queued(session, conversation, conversation.head_message_id)
+            begun = self._succession.begin_queued(session, conversation, conversation.head_message_id)
             return [begun] if begun else Asked(conversation_id)
 
         asked = self._start(principal, [], work)[0]
@@ -336,4 +311,4 @@ class Turns(Following):
         return [Asked(begun.conversation_id, begun.turn_id, begun.message_id) for begun in outcome]
 
     def _after_end(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
-        return self._asking.after(session, end)
+        return self._succession.after(session, end)

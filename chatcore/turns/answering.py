@@ -18,9 +18,9 @@ from chatcore.errors import BudgetExceeded, ChatcoreError, ProviderError
 from chatcore.gateway import Delta, Gateway, StoredReply
 from chatcore.gateway.cache import may_be_kept
 from chatcore.turns import admission, replies
-from chatcore.turns.attempts import Answered, Attempts, Work
+from chatcore.turns.attempts import Attempts
 from chatcore.turns.live import LiveTurn
-from chatcore.turns.values import Begun, TurnEnd
+from chatcore.turns.values import Answered, Begun, TurnEnd, Work
 from chatcore.usage import ledger
 from chatcore.usage.limits import Limits
 

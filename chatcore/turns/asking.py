@@ -9,23 +9,17 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
-from chatcore.accounts.sessions import as_principal
 from chatcore.config import Settings
 from chatcore.conversations import Conversation
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean
-from chatcore.conversations.values import conversation_value
-from chatcore.db.tables import Conversation as ConversationRow
-from chatcore.db.tables import QueuedMessage as QueuedRow
-from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
-from chatcore.errors import BudgetExceeded, ChatcoreError, Conflict, InvalidInput, NotFound
+from chatcore.errors import Conflict, InvalidInput
 from chatcore.gateway import Gateway, Model, Task
-from chatcore.turns import admission, attached, queue, replies, store
+from chatcore.turns import admission, attached, queue, store
 from chatcore.turns.owner import Owner
-from chatcore.turns.values import TEMPORARY_FOR, Begun, Choice, TurnEnd, TurnSettings
+from chatcore.turns.values import TEMPORARY_FOR, Begun, Choice, TurnSettings
 from chatcore.usage import budgets
-from chatcore.usage.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +37,8 @@ class Question:
 class Asking:
     """Begins turns. Nothing here commits: every method works inside the caller's transaction."""
 
-    def __init__(
-        self, gateway: Gateway, limits: Limits, preferences: Preferences, owner: Owner, settings: Settings
-    ) -> None:
+    def __init__(self, gateway: Gateway, preferences: Preferences, owner: Owner, settings: Settings) -> None:
         self._gateway = gateway
-        self._limits = limits
         self._preferences = preferences
         self._owner = owner
         self._own = settings.own
@@ -228,24 +219,6 @@ class Asking:
         # What follows a reply goes on from it, also when it is tried a second time.
         return self.answer(session, principal, conversation, parent_id, choice, continuing=parent.role == "assistant")
 
-    def restarted(self, session: Session, end: TurnEnd) -> Begun:
-        """A new reply beside one that broke off in mid-reply, by the next model. For whoever asked that one."""
-        begun = end.begun
-        assert end.restart is not None
-        principal = _person(session, begun.call.user_id)
-        row = session.get_one(ConversationRow, begun.conversation_id)
-        session.refresh(row)
-        asked = conversations.messages(session, begun.conversation_id, [begun.context_head])[begun.context_head]
-        settings = TurnSettings.from_dict(row.settings)
-        choice = self.choose(
-            session, principal, end.restart, begun.call.agent_id, settings, text=asked.content, parts=asked.parts,
-            again=True,
-        )  # fmt: skip
-        made = self.answer(
-            session, principal, conversation_value(row), begun.context_head, choice, continuing=begun.continuing
-        )
-        return replace(made, tried=begun.tried | {end.model}, asked=begun.asked)
-
     @staticmethod
     def locked(session: Session, principal: Principal, conversation_id: str) -> Conversation:
         """The conversation, with nothing running in it until this transaction ends. Raises `NotFound`, `Conflict`."""
@@ -254,93 +227,9 @@ class Asking:
             raise Conflict(BUSY)
         return conversation
 
-    def after(self, session: Session, end: TurnEnd) -> tuple[Begun, str] | None:
-        """What follows a turn that ends now, begun in the same transaction: another model's reply beside one that broke
-        off, else the question that waited behind it, below its reply."""
-        if end.restart is not None:
-            try:
-                with session.begin_nested():
-                    return self.restarted(session, end), end.begun.call.tenant_id
-            except ChatcoreError as error:
-                log.warning("no other model could begin a new reply", extra={"error": error.code})
-        conversation_id = end.begun.conversation_id
-        if not queue.is_waited_for(session, conversation_id) or store.running(session, conversation_id):
-            return None
-        row = session.get_one(ConversationRow, conversation_id)
-        session.refresh(row)
-        if row.expires_at is not None and row.expires_at <= utcnow():
-            return None
-        parent_id = self._continued(session, end)
-        begun = self.begin_queued(session, conversation_value(row), parent_id)
-        return (begun, row.tenant_id) if begun else None
-
-    @staticmethod
-    def _continued(session: Session, end: TurnEnd) -> str:
-        """Where a question goes on that waited for this end: below its reply, or below the picked, else the first, of
-        those that were compared."""
-        begun = end.begun
-        asked = conversations.messages(session, begun.conversation_id, [begun.context_head]).get(begun.context_head)
-        compared: Sequence[str] = asked.meta.get("compare", ()) if asked else ()
-        if asked is None or begun.message_id not in compared:
-            return begun.message_id
-        return str(asked.meta.get("picked") or compared[0])
-
-    def begin_queued(self, session: Session, conversation: Conversation, parent_id: str | None) -> Begun | None:
-        """Begin the oldest waiting question below `parent_id`, as whoever asked it. One that cannot be sent any more
-        is answered with why, and the next is taken; who may no longer reply here is not heard."""
-        while row := queue.take_oldest(session, conversation.id):
-            principal = _person(session, row.user_id)
-            try:
-                conversations.get(session, principal, conversation.id, "reply")
-            except NotFound:
-                continue
-            try:
-                with session.begin_nested():  # what may not be spent is found out after the question is written
-                    return self._begin_row(session, principal, conversation, row, parent_id)
-            except ChatcoreError as error:
-                if isinstance(error, BudgetExceeded):
-                    self._limits.count(session, principal, "budget", row.model)
-                parent_id = self._refuse(session, principal, conversation, row, parent_id, error)
-        return None
-
-    def _begin_row(
-        self, session: Session, principal: Principal, conversation: Conversation, row: QueuedRow, parent_id: str | None
-    ) -> Begun:
-        question = Question(row.content, tuple(row.attachments))
-        parts = attached.parts(session, principal, question.attachments)
-        settings = TurnSettings.from_dict(row.settings)
-        choice = self.choose(session, principal, row.model, row.agent_id, settings, text=row.content, parts=parts)
-        return self.begin(session, principal, conversation, question, choice, parent_id=parent_id)
-
-    @staticmethod
-    def _refuse(
-        session: Session,
-        principal: Principal,
-        conversation: Conversation,
-        row: QueuedRow,
-        parent_id: str | None,
-        error: ChatcoreError,
-    ) -> str:
-        """Keep a question that cannot be sent, with a failed reply that says why; returns the reply's id. No call, so
-        no ledger row, and no attachments: they may be what is wrong."""
-        question: dict[str, Any] = {"role": "user", "content": row.content, "status": "complete", "parts": []}
-        question_id = conversations.add_message(session, principal, conversation.id, parent_id=parent_id, **question)
-        reply = {"role": "assistant", "content": "", "status": "failed", "model": row.model, "parent_id": question_id}
-        reply_id = conversations.add_message(
-            session, principal, conversation.id, parts=[replies.error_part(error, "")], **reply
-        )
-        conversations.advance(session, conversation.id, reply_id, 2)
-        return reply_id
-
 
 def _with_instructions(system_prompt: str, instructions: str) -> str:
     """The agent's prompt, and what the person wants every model to know, marked as theirs."""
     if not instructions:
         return system_prompt
     return f"{system_prompt}\n\nThe person you talk to asks you to keep this in mind:\n{instructions}".strip()
-
-
-def _person(session: Session, user_id: str) -> Principal:
-    """Who asked, as the database knows them now."""
-    user = session.get_one(UserRow, user_id)
-    return as_principal(user)

@@ -8,17 +8,17 @@ beside it, and whoever speaks first is heard. Once words were said they stay: th
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
 from chatcore.errors import BudgetExceeded
-from chatcore.gateway import Attempt, AttemptResult, CompletionRequest, Delta, Gateway, Model, Route, Step
+from chatcore.gateway import Attempt, CompletionRequest, Delta, Gateway, Step
 from chatcore.turns import admission
-from chatcore.turns.values import Spent, Tried, settlement
+from chatcore.turns.values import Answered, Spent, Tried, Work, settlement
 from chatcore.usage import ledger
 
 log = logging.getLogger(__name__)
@@ -26,40 +26,6 @@ log = logging.getLogger(__name__)
 CONTINUE_PROMPT: Final = (
     "Continue exactly where your last message stopped. Do not repeat what you already wrote and do not comment on this."
 )
-Messages = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Work:
-    """A request whose first call has its ledger row. `call`: that row's values; `first` and `ledger_id`: that call.
-
-    `messages`: what is sent to a model. `holder`: who holds what is reserved of budgets, None where nothing is.
-    """
-
-    request: CompletionRequest
-    messages: Callable[[Model], Awaitable[Messages]]
-    route: Route
-    first: Step
-    ledger_id: str
-    call: ledger.NewCall
-    holder: str | None = None
-    mid_reply: Literal["continue", "restart"] = "continue"
-
-
-@dataclass(frozen=True)
-class Answered:
-    """How it ended: the last call, whose row is still to be settled, and all calls before it.
-
-    `restart`: another model is to begin a new reply, as words of this one stand already.
-    """
-
-    result: AttemptResult
-    step: Step
-    ledger_id: str
-    before: tuple[Tried, ...]
-    spent: Spent
-    trimmed: int
-    restart: Step | None = None
 
 
 class _Running:

@@ -29,8 +29,8 @@ from chatcore.gateway.keyring import OwnKey
 from chatcore.gateway.routing import Line
 from chatcore.ids import new_id
 from chatcore.turns import admission
-from chatcore.turns.attempts import Attempts, Work
-from chatcore.turns.values import TurnEnd, settlement
+from chatcore.turns.attempts import Attempts
+from chatcore.turns.values import TurnEnd, Work, settlement
 from chatcore.usage import budgets, ledger
 from chatcore.usage.limits import Limits
 

@@ -16,9 +16,9 @@ from chatcore.db import Database
 from chatcore.errors import ChatcoreError, ProviderError
 from chatcore.gateway import AttemptResult, Delta, Model, StoredReply, Usage
 from chatcore.turns import attached
-from chatcore.turns.attempts import CONTINUE_PROMPT, Answered
+from chatcore.turns.attempts import CONTINUE_PROMPT
 from chatcore.turns.live import LiveTurn
-from chatcore.turns.values import Begun, Spent, TurnEnd, TurnStatus
+from chatcore.turns.values import Answered, Begun, Spent, TurnEnd, TurnStatus
 
 _MAX_CONTEXT_MESSAGES: Final = 10_000
 
@@ -86,10 +86,12 @@ class Reply:
         self._started = time.monotonic()
         self._thinking_since: float | None = None
         self._thought_ms: int | None = None
+        self._first_word: float | None = None
 
     def take(self, batch: list[Delta]) -> None:
         """Words have come."""
         now = time.monotonic()
+        self._first_word = self._first_word or now
         for delta in batch:
             if delta.kind == "reasoning" and self._thinking_since is None:
                 self._thinking_since = now
@@ -115,7 +117,7 @@ class Reply:
             restart = None  # each model begins once, or two that break off would take turns for ever
         return TurnEnd(
             begun, status, self._live.text(), self._parts(result, model.provider, others), result, meta,
-            answered.ledger_id, answered.spent, model.name, model.provider, restart,
+            answered.ledger_id, answered.spent, model.name, model.provider, *self._times(answered), restart,
         )  # fmt: skip
 
     def end_cached(self, stored: StoredReply, seconds: float) -> TurnEnd:
@@ -149,8 +151,16 @@ class Reply:
         model, spent = begun.request.model, Spent(cost_nano_usd=result.cost_nano_usd)
         parts, meta = self._parts(result, model.provider), self._meta(result.outcome, spent, model.name)
         return TurnEnd(
-            begun, status, self._live.text(), parts, result, meta, begun.ledger_id, spent, model.name, model.provider
-        )
+            begun, status, self._live.text(), parts, result, meta, begun.ledger_id, spent, model.name, model.provider,
+            result.ttft_ms, result.latency_ms,
+        )  # fmt: skip
+
+    def _times(self, answered: Answered) -> tuple[int | None, int]:
+        """Milliseconds to the first word and to the end: of the one call, or of all from the first one's beginning."""
+        if not answered.before:
+            return answered.result.ttft_ms, answered.result.latency_ms
+        first = None if self._first_word is None else round((self._first_word - self._started) * 1000)
+        return first, round((time.monotonic() - self._started) * 1000)
 
     def _meta(self, outcome: str, spent: Spent, model: str) -> dict[str, Any]:
         begun = self._begun

@@ -215,7 +215,7 @@ def finish(session: Session, end: TurnEnd) -> bool:
         prompt_tokens=spent.prompt_tokens if spent.known else None,
         completion_tokens=spent.completion_tokens if spent.known else None,
         total_tokens=spent.prompt_tokens + spent.completion_tokens if spent.known else None,
-        cost_nano_usd=spent.cost_nano_usd, ttft_ms=result.ttft_ms, latency_ms=result.latency_ms, meta=end.meta,
+        cost_nano_usd=spent.cost_nano_usd, ttft_ms=end.ttft_ms, latency_ms=end.latency_ms, meta=end.meta,
     )  # fmt: skip
     return True
 

@@ -1,5 +1,6 @@
 """What the turns package takes and hands out."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -136,6 +137,39 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Work:
+    """A request whose first call has its ledger row. `call`: that row's values; `first` and `ledger_id`: that call.
+
+    `messages`: what is sent to a model. `holder`: who holds what is reserved of budgets, None where nothing is.
+    """
+
+    request: CompletionRequest
+    messages: Callable[[Model], Awaitable[list[dict[str, Any]]]]
+    route: Route
+    first: Step
+    ledger_id: str
+    call: ledger.NewCall
+    holder: str | None = None
+    mid_reply: Literal["continue", "restart"] = "continue"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How it ended: the last call, whose row is still to be settled, and all calls before it.
+
+    `restart`: another model is to begin a new reply, as words of this one stand already.
+    """
+
+    result: AttemptResult
+    step: Step
+    ledger_id: str
+    before: tuple[Tried, ...]
+    spent: Spent
+    trimmed: int
+    restart: Step | None = None
+
+
+@dataclass(frozen=True)
 class Begun:
     """A turn that was written and is to be run. `request.messages` is filled in by the engine.
 
@@ -166,8 +200,9 @@ class Begun:
 class TurnEnd:
     """All that the end of a turn writes, in one transaction.
 
-    `result`: of the last call, whose row is `ledger_id`; None where nothing was called. `spent`: of all its calls.
-    `model`, `provider`: of the one that answered. `restart`: the model that is to begin a new reply beside this one.
+    `result`: of the last call, whose row is `ledger_id`, None where there is none. `spent`: of all its calls.
+    `model`, `provider`: of the one that answered. `ttft_ms`, `latency_ms`: as the reader waited, all calls together.
+    `restart`: the model that is to begin a new reply beside this one.
     `defect`: our own code failed, and calls may have been left open.
     """
 
@@ -181,6 +216,8 @@ class TurnEnd:
     spent: Spent
     model: str
     provider: str
+    ttft_ms: int | None
+    latency_ms: int
     restart: str | None = None
     defect: bool = False
     saved_nano_usd: int = 0
