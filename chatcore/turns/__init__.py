@@ -13,7 +13,7 @@ from chatcore.config import Settings
 from chatcore.conversations import store as conversations
 from chatcore.db import Database
 from chatcore.db.tables import utcnow
-from chatcore.errors import BudgetExceeded, Conflict, Draining, Forbidden, InvalidInput, NotFound
+from chatcore.errors import BudgetExceeded, Conflict, Draining, Forbidden, InvalidInput
 from chatcore.gateway import Gateway, KeyInfo
 from chatcore.gateway.keyring import check as check_key
 from chatcore.turns import attached, queue, store

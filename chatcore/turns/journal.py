@@ -108,7 +108,8 @@ class Journal:
         now = time.monotonic()
         beat = now - self._last_beat >= _HEARTBEAT_EVERY
         marks = {entry.live.turn_id: len(entry.live.deltas) for entry in entries}
-        ended = [entry for entry in entries if entry.end is not None]
+        # Sorted: their budgets' counters are locked in one order by all processes, or PostgreSQL breaks a deadlock.
+        ended = sorted((entry for entry in entries if entry.end is not None), key=_payer)
         chunks = [
             (entry.live.turn_id, entry.live.next_seq + number, delta)
             for entry in entries
@@ -150,3 +151,7 @@ class Journal:
             entry.stored.set()
         if not self._entries:
             self.idle.set()
+
+
+def _payer(entry: Entry) -> tuple[str, str]:
+    return entry.begun.call.tenant_id, entry.begun.call.user_id

@@ -55,8 +55,9 @@ def _settle_chores(session: Session) -> None:
     left = update(UsageMetric).where(
         UsageMetric.turn_id.is_(None), STILL_RUNNING, UsageMetric.created_at < utcnow() - _CHORE_LOST
     )
-    settled = left.values(outcome="interrupted", cost_nano_usd=None, settled_at=utcnow())
-    session.execute(settled.execution_options(synchronize_session=False))
+    settled = left.values(outcome="interrupted", cost_nano_usd=None, settled_at=utcnow()).returning(UsageMetric.id)
+    for row_id in session.scalars(settled.execution_options(synchronize_session=False)).all():
+        budgets.release(session, row_id)
 
 
 def _interrupt(session: Session, turn: TurnRow) -> int:

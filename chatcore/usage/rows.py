@@ -24,7 +24,8 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 CSV_COLUMNS: Final = (
     *("id", "created_at", "tenant_id", "user_id", "username", "conversation_id", "message_id", "turn_id", "attempt"),
     *("purpose", "provider", "model", "provider_model", "agent_id", "outcome", "error_type", "prompt_tokens"),
-    *("cached_tokens", "completion_tokens", "reasoning_tokens", "usage_source", "price_source", "cost_nano_usd"),
+    *("cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens", "usage_source", "price_source"),
+    *("key_source", "cost_nano_usd"),
     *("saved_nano_usd", "ttft_ms", "latency_ms", "cache_hit", "tier", "trace_id", "is_demo", "settled_at"),
 )
 

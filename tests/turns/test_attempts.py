@@ -21,11 +21,11 @@ GOOD = "ok;n=20;tag=good"
 MODELS = [
     "500", "503", "401", "404", "429;after=1", "429;after=60", "hang", "slow;first=2.5;n=5", "cut;n=40;at=12",
     "stall;n=20;at=10", "overflow", "refused", "flaky;fails=1", "flaky;fails=2", "tools", "ok;n=20", GOOD,
-    "ok;n=40;rate=20",
+    "ok;n=40;rate=20", "hang;tag=a", "hang;tag=b",
 ]  # fmt: skip
 BEHIND = ("500", "401", "hang", "slow;first=2.5;n=5", "cut;n=40;at=12", "429;after=60", "stall;n=20;at=10")
 ROUTER = {
-    "fallbacks": [{name: [GOOD]} for name in BEHIND] + [{"503": ["500"]}],
+    "fallbacks": [{name: [GOOD]} for name in BEHIND] + [{"503": ["500"]}, {"hang;tag=a": ["hang;tag=b"]}],
     "context_window_fallbacks": [{"overflow": [GOOD]}],
     "content_policy_fallbacks": [{"refused": [GOOD]}],
 }
@@ -156,17 +156,12 @@ def _calls(chat: Chat) -> int:
 
 
 def test_stop_ends_both_of_two_that_run_side_by_side(chat: Chat, provider: HostileProvider) -> None:
-    core = chat.core
     marker = secrets.token_hex(8)
-    core.flags.set(_operator(chat), fallback="slow;first=2.5;n=5")
-    try:
-        asked = chat.ask("slow;first=2.5;n=5", f"hello {marker}")
-        until(lambda: len(chat.ledger_rows(asked.turn_id)) == 2)
-        core.turns.stop(chat.who, str(asked.turn_id))
-        chat.words(asked)
-    finally:
-        core.flags.set(_operator(chat), fallback=None)
-    assert {row.outcome for row in chat.ledger_rows(asked.turn_id)} <= {"stopped", "ok"}
+    asked = chat.ask("hang;tag=a", f"hello {marker}")
+    provider.wait_until(lambda log: sum(marker in str(call.messages) for call in log) == 2)
+    chat.core.turns.stop(chat.who, str(asked.turn_id))
+    chat.words(asked)
+    assert outline(chat.ledger_rows(asked.turn_id)) == [(1, "hang;tag=a", "stopped"), (2, "hang;tag=b", "stopped")]
     assert chat.turn(asked.turn_id).status == "stopped"
     provider.wait_until(lambda log: all(call.ended for call in log if marker in str(call.messages)))
 
