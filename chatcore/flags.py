@@ -82,6 +82,7 @@ class FlagStore:
         self._db = db
         self._initial = Flags(cache=own.cache, rate_limits=own.rate_limits)
         self._now = self._initial
+        self._reading = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.refresh()
@@ -93,7 +94,8 @@ class FlagStore:
 
     def refresh(self) -> None:
         """Read them now. Raises `DatabaseError`."""
-        self._now = self._db.read(self._read)
+        with self._reading:  # or a read that began before a change would be taken for newer than the one after it
+            self._now = self._db.read(self._read)
 
     def start(self) -> None:
         """Read them again each second, in the background."""
