@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from chatcore import errors
-from chatcore.errors import ChatcoreError, ProviderError, RateLimited, TooManyAttempts
+from chatcore.errors import BreakerOpen, ChatcoreError, LimitExceeded, ProviderError, RateLimited, TooManyAttempts
 
 
 def classes(base: type[ChatcoreError] = ChatcoreError) -> Iterator[type[ChatcoreError]]:
@@ -28,6 +29,9 @@ def drawn() -> dict[str, str | None]:
     return tree
 
 
+WAITING = (RateLimited, LimitExceeded, BreakerOpen)
+
+
 def test_the_drawing_is_the_tree() -> None:
     real = {one.__name__: one.__bases__[0].__name__ for one in classes() if one is not ChatcoreError}
     assert drawn() == {"ChatcoreError": None, **real}
@@ -45,7 +49,7 @@ def test_only_what_the_provider_may_do_better_next_time_is_retryable() -> None:
     assert known == {
         "provider_error": True, "rate_limited": True, "context_too_long": False, "bad_key": False,
         "refused_content": False, "model_unavailable": False, "provider_down": True, "timeout": True,
-        "truncated": True,
+        "truncated": True, "breaker_open": True,
     }  # fmt: skip
 
 
@@ -55,6 +59,11 @@ def test_the_ones_that_say_how_long_to_wait() -> None:
     assert (RateLimited("x", 1.5).retry_after, RateLimited("x").retry_after) == (1.5, None)
 
 
-@pytest.mark.parametrize("error", [one for one in classes() if one not in (TooManyAttempts, RateLimited)])
+@pytest.mark.parametrize("error", [one for one in classes() if one not in (TooManyAttempts, *WAITING)])
 def test_a_sentence_goes_in_and_comes_out(error: type[ChatcoreError]) -> None:
     assert str(error("It is so.")) == "It is so."
+
+
+@pytest.mark.parametrize("error", WAITING)
+def test_a_wait_goes_in_beside_the_sentence(error: Any) -> None:
+    assert (str(error("It is so.", 7)), error("It is so.", 7).retry_after) == ("It is so.", 7)
