@@ -1,7 +1,7 @@
 """A whole Core over the hostile provider, and the few verbs that tests of turns are written in."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,23 @@ PROMPT_PRICE, COMPLETION_PRICE = 0.0000015, 0.000006  # USD a token
 
 
 def write_config(
-    path: Path, url: str, behaviours: list[str], router: dict[str, Any] | None = None, **own: Any
+    path: Path,
+    url: str,
+    behaviours: list[str],
+    router: dict[str, Any] | None = None,
+    first_word: float = 2,
+    **own: Any,
 ) -> None:
     """A config file with one model for each behaviour of the hostile provider, called like it, and an unpriced one.
 
-    `router`: the section `router_settings`; by default nothing is tried a second time.
+    `router`: the section `router_settings`; by default nothing is tried a second time. `first_word`: seconds to it.
     """
     prices = {"input_cost_per_token": PROMPT_PRICE, "output_cost_per_token": COMPLETION_PRICE}
     entries = [
         {
             "model_name": behaviour,
             "litellm_params": {"model": f"openai/{behaviour}", "api_base": url, "api_key": KEY},
-            "model_info": {"first_word_timeout": 2, "between_words_timeout": 1, **prices},
+            "model_info": {"first_word_timeout": first_word, "between_words_timeout": 1, **prices},
         }
         for behaviour in behaviours
     ]
@@ -54,15 +59,16 @@ def running_core(
     behaviours: list[str],
     database_url: URL | None = None,
     router: dict[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
     **own: Any,
 ) -> Iterator[Core]:
-    """A started Core whose state is below `folder`."""
+    """A started Core whose state is below `folder`. `environ`: more variables."""
     write_config(folder / "config.yaml", provider.url, behaviours, router, **own)
-    environ = {"CHATCORE_DATA_DIR": str(folder / "data"), "CHATCORE_CONFIG": str(folder / "config.yaml")}
-    environ["CHATCORE_DRAIN_SECONDS"] = "1"
+    variables = {"CHATCORE_DATA_DIR": str(folder / "data"), "CHATCORE_DRAIN_SECONDS": "1", **(environ or {})}
+    variables["CHATCORE_CONFIG"] = str(folder / "config.yaml")
     if database_url is not None:
-        environ["CHATCORE_DATABASE_URL"] = database_url.render_as_string(hide_password=False)
-    core = open_core(load_settings(environ, root=folder))
+        variables["CHATCORE_DATABASE_URL"] = database_url.render_as_string(hide_password=False)
+    core = open_core(load_settings(variables, root=folder))
     core.start()
     deadline = time.monotonic() + 60
     while not core.gateway.warm and time.monotonic() < deadline:

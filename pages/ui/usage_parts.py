@@ -51,8 +51,18 @@ def notes(sums: Totals) -> None:
         for count, colour, text in texts
         if count
     ]
+    if sums.cached:
+        badges.append(f":green-badge[{saved(sums)}]")
     if badges:
         st.markdown(" ".join(badges))
+
+
+def saved(sums: Totals) -> str:
+    """What the cache saved: `300 calls from the cache, \\$0.038 saved (30%)`, the dollar escaped for markdown."""
+    words = f"{sums.cached:,} {'call' if sums.cached == 1 else 'calls'} from the cache"
+    if not sums.saved_nano_usd:
+        return words
+    return f"{words}, \\{figures.usd(sums.saved_nano_usd)} saved ({figures.percent(sums.share_saved)})"
 
 
 def models(by_model: pd.DataFrame) -> None:

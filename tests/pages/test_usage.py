@@ -166,6 +166,21 @@ def test_an_unknown_cost_is_not_drawn_as_zero(stage: Stage) -> None:
     assert metric(stage.open(), "Cost") == "$0.0042"
 
 
+def test_what_the_cache_saved_is_shown(stage: Stage) -> None:
+    stage.call(cost_nano_usd=7_000_000)
+    assert "cache" not in texts(stage.open())
+    stage.call(outcome="cached", cost_nano_usd=0, cache_hit=True, saved_nano_usd=3_000_000)
+    st.cache_data.clear()
+    assert "1 call from the cache, \\$0.0030 saved (30%)" in texts(stage.open())
+
+
+def test_replies_without_a_price_saved_nobody_knows_how_much(stage: Stage) -> None:
+    stage.call(cost_nano_usd=None)
+    for _ in range(2):
+        stage.call(outcome="cached", cost_nano_usd=None, cache_hit=True)
+    assert "2 calls from the cache]" in texts(stage.open())
+
+
 def test_the_change_is_against_the_range_before(stage: Stage) -> None:
     stage.call(cost_nano_usd=3_000_000_000)
     stage.call(cost_nano_usd=2_000_000_000, created_at=utcnow() - timedelta(days=7, seconds=1))

@@ -74,6 +74,8 @@ calls = st.builds(
     reasoning_tokens=tokens,
     usage_source=st.sampled_from(["provider", "estimated", "none"]),
     cost_nano_usd=st.none() | st.integers(0, 10**15),
+    saved_nano_usd=st.integers(0, 10**12),
+    cache_hit=st.booleans(),
     is_demo=st.booleans(),
 )
 filters = st.builds(
@@ -112,10 +114,12 @@ def summed(rows: list[dict[str, Any]]) -> Totals:
         completion_tokens=sum(row["completion_tokens"] for row in rows),
         reasoning_tokens=sum(row["reasoning_tokens"] for row in rows),
         cost_nano_usd=sum(known) if known else None,
+        saved_nano_usd=sum(row.get("saved_nano_usd", 0) for row in rows),
         unpriced=sum(row["cost_nano_usd"] is None and row["outcome"] != "running" for row in rows),
         estimated=sum(row["usage_source"] == "estimated" for row in rows),
         running=sum(row["outcome"] == "running" for row in rows),
         failed=sum(row["outcome"] in FAILED for row in rows),
+        cached=sum(row.get("cache_hit", False) for row in rows),
         demo=sum(row.get("is_demo", False) for row in rows),
     )
 
