@@ -4,19 +4,21 @@ A `Route` is made for each request and decides, after each failure, what is trie
 
 - What may pass (no connection, 5xx, silence, a rate limit, an answer that makes no sense) is tried again, on another
   deployment of the model where there is one, else on the same after a short pause that grows, at most `tries` times
-  in all. A rate limit's Retry-After is obeyed where all pauses of the request stay within `retry_after_limit`.
+  in all. A rate limit's Retry-After is obeyed, whoever was asked meanwhile, where all pauses of the request stay within
+  `retry_after_limit`; deployments that need none come first.
 - A refused key, and a model that the provider does not know, end that deployment for this request at once.
 - A conversation that is too long goes on with `context_window_fallbacks`, else with fallbacks of a larger window; a
   refusal by the content policy with `content_policy_fallbacks` alone.
 - Then come the fallbacks, each with tries of its own.
 - Once words were said, the same deployment is not asked again.
 
-Deployments whose breaker is open are passed over.
+Deployments whose breaker is open are passed over. One that is due for its trial is claimed by whom it is given to.
 """
 
 import random
+import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -82,34 +84,42 @@ class Route:
         instead: Instead | None = None,
         retry_after_limit: float = 5.0,
         chance: random.Random | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`lines`: the model that was asked for, then its fallbacks. `breakers`: None for one call, come what may."""
         self.lines = tuple(lines)
         self._ahead = list(lines)
         self._breakers = breakers
         self._instead = instead or Instead()
+        self._more = (*(self._instead.too_long or ()), *(self._instead.refused or ()))
         self._limit = retry_after_limit
         self._waited = 0.0
         self._tried: Counter[str] = Counter()  # calls made, by the names of models
         self._failed: Counter[str] = Counter()
         self._out: set[str] = set()
+        self._not_before: dict[str, float] = {}  # by `now`: what a Retry-After asked for
         self._chance = chance or random.Random()
+        self._now = now
+        self._first: Step | None = None
 
     @property
     def steps(self) -> list[Step]:
         """Everything this request may call: for the dearest of them money is reserved."""
-        more = [*(self._instead.too_long or ()), *(self._instead.refused or ())]
-        return [step for line in [*self.lines, *more] for step in line.steps]
+        return [step for line in [*self.lines, *self._more] for step in line.steps]
 
     def first(self) -> Step | None:
-        """The first call, None where every breaker is open: `refusal` then says so."""
-        return self._next()
+        """The first call, None where every breaker is open: `refusal` then says so. Asked again, it is the same."""
+        if self._first is None:
+            self._first = self._next()
+        return self._first
 
     def after(self, step: Step, error: ProviderError, *, said: bool) -> Step | None:
         """The call that follows one that failed; None when there is nothing left to try. `said`: words came."""
         self._failed[step.breaker] += 1
         if said or error.code in _NO_USE:
             self._out.add(step.breaker)
+        if retry_after := getattr(error, "retry_after", None):
+            self._not_before[step.breaker] = self._now() + retry_after
         if error.code == _TOO_LONG:
             self._turn_to(self._instead.too_long or self._larger(step))
         elif error.code == _REFUSED:
@@ -117,8 +127,8 @@ class Route:
         elif not error.retryable and error.code not in _NO_USE:
             self._turn_to(())
         elif error.code == ProviderError.code:  # it did not accept the request: another model may
-            self._turn_to(self._ahead[1:])
-        found = self._next(step, getattr(error, "retry_after", None))
+            self._ahead = self._others(step)
+        found = self._next(step)
         if found is not None:
             self._waited += found.pause
         return found
@@ -126,9 +136,12 @@ class Route:
     def beside(self, running: Collection[str]) -> Step | None:
         """A call to make beside one that is silent, on another deployment; None when there is none."""
         for line in self._ahead:
-            if self._tried[line.name] < line.tries and (found := self._best(line, passed_over=running)):
-                self._tried[line.name] += 1
-                return found
+            while self._tried[line.name] < line.tries and (found := self._best(line, passed_over=running)):
+                if self._wait(found) > 0:
+                    break
+                if self._takes(found):
+                    self._tried[line.name] += 1
+                    return found
         return None
 
     def refusal(self) -> BreakerOpen:
@@ -147,42 +160,57 @@ class Route:
         self._ahead = list(lines)
         self._instead = Instead()  # once: what fails in there too has nowhere to go
 
-    def _larger(self, step: Step) -> Sequence[Line]:
-        return [line for line in self._ahead[1:] if line.window > (step.model.context_window or 0)]
+    def _others(self, step: Step) -> list[Line]:
+        return [line for line in self._ahead if line.name != step.model.name]
 
-    def _next(self, failed: Step | None = None, retry_after: float | None = None) -> Step | None:
+    def _larger(self, step: Step) -> Sequence[Line]:
+        return [line for line in self._others(step) if line.window > (step.model.context_window or 0)]
+
+    def _next(self, failed: Step | None = None) -> Step | None:
         while self._ahead:
             line = self._ahead[0]
-            if self._tried[line.name] < line.tries and (found := self._best(line)):
-                paused = self._paused(found, failed, retry_after)
-                if paused is not None:
-                    self._tried[line.name] += 1
-                    return paused
-            self._ahead.pop(0)
+            found = self._best(line) if self._tried[line.name] < line.tries else None
+            paused = self._paused(found, failed) if found else None
+            if paused is None:
+                self._ahead.pop(0)
+            elif self._takes(paused):
+                self._tried[line.name] += 1
+                return paused
         return None
 
-    def _best(self, line: Line, passed_over: Collection[str] = ()) -> Step | None:
-        """The deployment that failed least in this request, then by order, then by chance and weight."""
-        usable = [
+    def _takes(self, step: Step) -> bool:
+        """Whether the call may be made still: of many that see a breaker due, one is let through."""
+        return self._breakers is None or self._breakers.claim(step.breaker, step.pause)
+
+    def _usable(self, line: Line) -> list[Step]:
+        return [
             step
             for step in line.steps
-            if step.breaker not in self._out
-            and step.breaker not in passed_over
-            and (self._breakers is None or self._breakers.admits(step.breaker))
+            if step.breaker not in self._out and (self._breakers is None or self._breakers.admits(step.breaker))
         ]
+
+    def _best(self, line: Line, passed_over: Collection[str] = ()) -> Step | None:
+        """The deployment that need not be waited for and failed least, then by order, then by chance and weight."""
+        usable = [step for step in self._usable(line) if step.breaker not in passed_over]
         if not usable:
             return None
-        key = min((self._failed[step.breaker], step.model.order) for step in usable)
-        best = [step for step in usable if (self._failed[step.breaker], step.model.order) == key]
+        ranks = [(self._wait(step), self._failed[step.breaker], step.model.order) for step in usable]
+        least = min(ranks)
+        best = [step for step, rank in zip(usable, ranks, strict=True) if rank == least]
         return self._chance.choices(best, [step.model.weight for step in best])[0]
 
-    def _paused(self, found: Step, failed: Step | None, retry_after: float | None) -> Step | None:
+    def _wait(self, step: Step) -> float:
+        """Seconds that are left of what it asked to be left alone."""
+        asked = self._not_before.get(step.breaker)
+        return 0.0 if asked is None else max(asked - self._now(), 0.0)
+
+    def _paused(self, found: Step, failed: Step | None) -> Step | None:
         """The step with its pause; None where the pause that it needs is longer than anybody should wait."""
-        if failed is None or found.breaker != failed.breaker:
-            return found
-        pause = _BACKOFF * 2 ** (self._failed[found.breaker] - 1) * self._chance.uniform(0.5, 1.0)
-        if retry_after is not None:
-            pause = max(pause, retry_after)
+        pause = self._wait(found)
+        if failed is not None and found.breaker == failed.breaker:
+            backoff = _BACKOFF * 2 ** (self._failed[found.breaker] - 1) * self._chance.uniform(0.5, 1.0)
+            pause = max(pause, backoff)
         # With somewhere else to go nobody waits long for this one.
-        limit = min(self._limit, 1.0) if len(self._ahead) > 1 else self._limit
+        elsewhere = any(self._usable(line) for line in self._ahead[1:] if self._tried[line.name] < line.tries)
+        limit = min(self._limit, 1.0) if elsewhere else self._limit
         return replace(found, pause=pause) if self._waited + pause <= limit else None
