@@ -92,6 +92,11 @@ class FlagStore:
         """As last read: at most a second or two old while the process runs."""
         return self._now
 
+    @property
+    def configured(self) -> Flags:
+        """As the config file says, whatever was changed since."""
+        return self._initial
+
     def refresh(self) -> None:
         """Read them now. Raises `DatabaseError`."""
         with self._reading:  # or a read that began before a change would be taken for newer than the one after it

@@ -1,95 +1,68 @@
-"""The people of a tenant: who they are, what they may do, and the links that let them in."""
+"""What admins look after: people, budgets and keys of their tenant; for operators also limits, gateway and flags."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import streamlit as st
 
-from chatcore.accounts import ROLES, Person, Principal
-from chatcore.bootstrap import core
-from pages.ui import session
-from pages.ui.people_parts import act, hand_out, show_link, table
-from pages.ui.text import plain
+from chatcore.accounts import Principal
+from chatcore.errors import ChatcoreError
+from pages.ui import acts, budget_parts, flag_parts, gateway_parts, key_parts, limit_parts, people_parts, session
+
+Draw = Callable[[Principal], None]
+STYLE: Final = """<style>
+  [data-testid="stMainBlockContainer"] { max-width: 68rem; }
+  @media (min-width: 768px) { [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; } }
+  [class*="st-key-admin-row-"] { border-bottom: 1px solid color-mix(in srgb, currentColor 10%, transparent);
+    padding: 0.15rem 0 0.75rem; }
+  [class*="st-key-admin-row-"] > :first-child { min-width: min(100%, 12rem); flex: 1 1 0; }
+  .chatcore-bar { display: flex; height: 0.45rem; border-radius: 1rem; overflow: hidden; margin: 0.2rem 0 0.35rem;
+    background: color-mix(in srgb, currentColor 12%, transparent); color: inherit; }
+  .chatcore-bar > i { background: #3d8ab8; } .chatcore-bar > i + i { opacity: 0.45; }
+  .chatcore-bar.warns > i { background: #d97706; } .chatcore-bar.empty > i { background: #c9412f; }
+</style>"""
 
 
-def roles_of(principal: Principal) -> list[str]:
-    return [role for role in reversed(ROLES) if role != "operator" or principal.is_operator]
+def limits_and_budgets(principal: Principal) -> None:
+    budget_parts.draw(principal)
+    if principal.is_operator:
+        limit_parts.draw(principal)
+    limit_parts.draw_refusals(principal)
 
 
-def invite(principal: Principal) -> None:
-    st.subheader("Invite someone")
-    with st.form("invite", border=True):
-        count = st.session_state.get("admin_invites", 0)  # fields with new keys are empty
-        rule = "a to z, digits and . _ @ + -"
-        username = st.text_input("Username", max_chars=64, placeholder=rule, key=f"invite-username-{count}")
-        name = st.text_input("Name", max_chars=100, key=f"invite-name-{count}")
-        role = st.selectbox("Role", roles_of(principal))
-        sent = st.form_submit_button("Make invite link", type="primary")
-    if sent:
-        hand_out(lambda: core().accounts.invite(principal, username, name, role), name)
+def keys(principal: Principal) -> None:
+    key_parts.draw(principal, for_tenant=True)
 
 
-def change(principal: Principal, people: list[Person]) -> None:
-    others = {one.id: one for one in people if one.id != principal.user_id}
-    if not others:
-        return
-    st.subheader("Manage a person")
-    chosen = st.selectbox(
-        "Person",
-        list(others),
-        index=None,
-        format_func=lambda key: _label(others[key]),
-        key="person",
-        placeholder="Choose a person",
-    )
-    if chosen is None:
-        return
-    person = others[chosen]
-    offered = roles_of(principal)
-    if person.role not in offered:
-        st.caption("Only an operator can change an operator.")
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        role = st.selectbox("Role", offered, index=offered.index(person.role), key=f"role-{person.id}", width=180)
-        if st.button("Save role", disabled=role == person.role):
-            act(lambda: core().accounts.set_role(principal, person.id, role), f"{person.name} is now {role}.")
-        if person.status == "disabled":
-            if st.button("Enable"):
-                enable = core().accounts.set_disabled
-                act(lambda: enable(principal, person.id, False), f"{person.name} can sign in again.")
-            return
-        wanted = st.button("Make a new link" if person.status == "invited" else "Reset password")
-        disable(principal, person)
-    if wanted:
-        hand_out(lambda: core().accounts.reset_link(principal, person.id), person.name)
-
-
-def disable(principal: Principal, person: Person) -> None:
-    """Asks first: it ends what the person is doing now."""
-    with st.popover("Disable", key=f"disable-{person.id}"):
-        st.markdown(f"{plain(person.name)} is signed out everywhere at once, and their API keys are refused.")
-        if st.button("Yes, disable", type="primary"):
-            done = f"{person.name} is shut out."
-            act(lambda: core().accounts.set_disabled(principal, person.id, True), done)
-
-
-def _label(person: Person) -> str:
-    return f"{person.name} ({person.username})"
+PARTS: Final[Mapping[str, Draw]] = {
+    "People": people_parts.draw,
+    "Limits & budgets": limits_and_budgets,
+    "Keys": keys,
+}
+OPERATORS: Final[Mapping[str, Draw]] = {"Gateway": gateway_parts.draw, "Flags": flag_parts.draw}
 
 
 def page() -> None:
     principal = session.require_principal()
-    st.title("People")
+    st.title("Admin")
     if not principal.is_admin:
         st.info("This page is for admins. Ask one if you need something changed.", icon=":material/lock:")
         return
-    note = st.session_state.pop("admin_note", None)
-    if note:
-        st.success(plain(note), icon=":material/check:")
-    handed = st.session_state.pop("admin_link", None)
-    if handed:
-        show_link(*handed)
-    people = core().accounts.people(principal)
-    table(people)
-    change(principal, people)
-    invite(principal)
+    st.html(STYLE)
+    acts.say()
+    parts = {**PARTS, **(OPERATORS if principal.is_operator else {})}
+    for name, tab in zip(parts, st.tabs(list(parts), key="tab", bind="query-params"), strict=True):
+        if tab.open:
+            with tab:
+                part(parts[name], principal)
+
+
+def part(draw: Draw, principal: Principal) -> None:
+    """One part; what goes wrong in it is said in its place."""
+    try:
+        draw(principal)
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
 
 
 page()

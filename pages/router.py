@@ -21,7 +21,7 @@ PAGES = (
     ("shared", "Shared"),
     ("usage", "Usage"),
     ("account", "Account"),
-    ("admin", "People"),
+    ("admin", "Admin"),
 )
 
 

@@ -1,6 +1,6 @@
 """What only whoever has a shell on the server does: the command line's part of this package."""
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, keys, people, setup
@@ -11,7 +11,7 @@ from chatcore.accounts.principal import Principal
 from chatcore.accounts.setup import NewTenantHook, TenantInfo
 from chatcore.accounts.validation import clean_password, normal_username
 from chatcore.db import Database
-from chatcore.db.tables import Tenant, User
+from chatcore.db.tables import User
 from chatcore.errors import NotFound
 
 
@@ -100,13 +100,7 @@ class Console:
 
     def tenants(self) -> list[TenantInfo]:
         """All tenants, the oldest first."""
-        counted = (
-            select(Tenant.id, Tenant.name, func.count(User.id))
-            .outerjoin(User, (User.tenant_id == Tenant.id) & User.is_demo.is_(False))
-            .group_by(Tenant.id, Tenant.name)
-            .order_by(Tenant.id)
-        )
-        return self._db.read(lambda session: [TenantInfo(*row) for row in session.execute(counted)])
+        return self._db.read(setup.tenants)
 
     def add_tenant(self, name: str) -> str:
         """The new tenant's id. Raises `InvalidInput`, `Conflict` for a taken name."""

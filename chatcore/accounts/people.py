@@ -105,6 +105,16 @@ def set_team(session: Session, who: Principal, user_id: str, team: str | None) -
     audit.record(session, who, "user.team", user_id, before=person.team, after=wanted)
 
 
+def set_tier(session: Session, who: Principal, user_id: str, tier: str) -> None:
+    """Put a person into another tier of limits. Raises `NotFound`, `Forbidden`, `InvalidInput`."""
+    wanted = clean_tier(tier)
+    person = _target(session, who, user_id, None)
+    if person.tier == wanted:
+        return
+    session.execute(update(User).where(User.id == user_id).values(tier=wanted))
+    audit.record(session, who, "user.tier", user_id, before=person.tier, after=wanted)
+
+
 def set_disabled(session: Session, who: Principal, user_id: str, disabled: bool) -> None:
     """Shut a person out, everywhere and at once, or let them in again. Raises `NotFound`, `Forbidden`, `Conflict`."""
     person = _target(session, who, user_id, "You cannot disable your own account; ask another admin.")

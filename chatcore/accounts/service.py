@@ -18,12 +18,12 @@ from chatcore.accounts.passwords import decoy_hash, hash_password, matches
 from chatcore.accounts.people import Person
 from chatcore.accounts.principal import Principal
 from chatcore.accounts.sessions import SessionInfo, as_principal
-from chatcore.accounts.setup import NewTenantHook
+from chatcore.accounts.setup import NewTenantHook, TenantInfo
 from chatcore.accounts.validation import clean_name, clean_password, clean_username, normal_username
 from chatcore.config import Settings
 from chatcore.db import Database
 from chatcore.db.tables import User, utcnow
-from chatcore.errors import ConfigError, InvalidInput, NotFound, Unauthorized
+from chatcore.errors import ConfigError, Forbidden, InvalidInput, NotFound, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +197,16 @@ class Accounts:
         """The people of the principal's tenant. Raises `Forbidden` for a member."""
         return self._db.read(lambda session: people.listed(session, principal))
 
+    def everyone(self, principal: Principal) -> list[Person]:
+        """The people of all tenants, by tenant and username. Raises `Forbidden` for anyone but an operator."""
+        return self._db.read(lambda session: people.everyone(session, principal))
+
+    def tenants(self, principal: Principal) -> list[TenantInfo]:
+        """All tenants, the oldest first. Raises `Forbidden` for anyone but an operator."""
+        if not principal.is_operator:
+            raise Forbidden("Only an operator sees all tenants.")
+        return self._db.read(setup.tenants)
+
     def invite(self, principal: Principal, username: str, name: str, role: str = "member") -> Link:
         """Make an account without a password and the link with which its person joins.
 
@@ -216,6 +226,10 @@ class Accounts:
     def set_role(self, principal: Principal, user_id: str, role: str) -> None:
         """Raises `NotFound`, `Forbidden`, `InvalidInput`, `Conflict` for oneself and for the last admin or operator."""
         self._db.write(lambda session: people.set_role(session, principal, user_id, role))
+
+    def set_tier(self, principal: Principal, user_id: str, tier: str) -> None:
+        """Put a person into another tier of limits. Raises `NotFound`, `Forbidden`, `InvalidInput`."""
+        self._db.write(lambda session: people.set_tier(session, principal, user_id, tier))
 
     def set_team(self, principal: Principal, user_id: str, team: str | None) -> None:
         """Put a person into a team of the tenant, with None into none. Raises `NotFound`, `Forbidden`, `InvalidInput`.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import exists, insert, select
+from sqlalchemy import exists, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -74,6 +74,17 @@ def tenant_named(session: Session, name: str | None) -> str:
     if found is None:
         raise NotFound("There is no such tenant; `tenants list` shows them.")
     return found
+
+
+def tenants(session: Session) -> list[TenantInfo]:
+    """All tenants, the oldest first."""
+    counted = (
+        select(Tenant.id, Tenant.name, func.count(User.id))
+        .outerjoin(User, (User.tenant_id == Tenant.id) & User.is_demo.is_(False))
+        .group_by(Tenant.id, Tenant.name)
+        .order_by(Tenant.id)
+    )
+    return [TenantInfo(*row) for row in session.execute(counted)]
 
 
 def add_tenant(session: Session, name: str, hook: NewTenantHook | None) -> str:

@@ -1,11 +1,14 @@
-"""Parts of the page of people: the table, a link that is shown once, and acts that draw the page anew."""
+"""The people of a tenant: who they are, what they may do, and the links that let them in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import streamlit as st
 
-from chatcore.accounts import Link, Person
+from chatcore.accounts import ROLES, Link, Person, Principal
+from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
+from chatcore.flags import DEFAULT_LIMITS
 from pages.ui import session
 from pages.ui.text import ago, plain
 
@@ -20,18 +23,137 @@ export default function ({ parentElement }) {
 )
 
 
+_NO_TEAM: Final = ""
+
+
+def draw(principal: Principal) -> None:
+    """Everybody, one of them to change, and a form for one more."""
+    note = st.session_state.pop("admin_note", None)
+    if note:
+        st.success(plain(note), icon=":material/check:")
+    handed = st.session_state.pop("admin_link", None)
+    if handed:
+        show_link(*handed)
+    people = core().accounts.people(principal)
+    table(people)
+    change(principal, people)
+    invite(principal)
+
+
+def roles_of(principal: Principal) -> list[str]:
+    """The roles that they may give."""
+    return [role for role in reversed(ROLES) if role != "operator" or principal.is_operator]
+
+
+def tiers(people: Sequence[Person]) -> list[str]:
+    """The tiers there are: those that limits are set for, and those that somebody is in."""
+    rules = [*DEFAULT_LIMITS, *core().flags.now.limits]
+    names = [rule.name for rule in rules if rule.scope == "tier"] + sorted({one.tier for one in people})
+    return list(dict.fromkeys(names))
+
+
 def table(people: list[Person]) -> None:
     """Who is there, and who was when."""
     rows = [
         {
             "Name": one.name,
             "Access": one.role if one.status == "active" else one.status,
+            "Tier": one.tier,
+            "Team": one.team or "",
             "Last seen": ago(one.last_seen_at),
             "Username": one.username,
         }
         for one in people
     ]
     st.dataframe(rows, hide_index=True, key="people")
+
+
+def invite(principal: Principal) -> None:
+    st.subheader("Invite someone")
+    with st.form("invite", border=True):
+        count = st.session_state.get("admin_invites", 0)  # fields with new keys are empty
+        rule = "a to z, digits and . _ @ + -"
+        username = st.text_input("Username", max_chars=64, placeholder=rule, key=f"invite-username-{count}")
+        name = st.text_input("Name", max_chars=100, key=f"invite-name-{count}")
+        role = st.selectbox("Role", roles_of(principal))
+        sent = st.form_submit_button("Make invite link", type="primary")
+    if sent:
+        hand_out(lambda: core().accounts.invite(principal, username, name, role), name)
+
+
+def change(principal: Principal, people: list[Person]) -> None:
+    st.subheader("Manage a person")
+    known = {one.id: one for one in people}
+    chosen = st.selectbox(
+        "Person", list(known), index=None, format_func=lambda key: label(known[key]), key="person",
+        placeholder="Choose a person",
+    )  # fmt: skip
+    if chosen is None:
+        return
+    person, offered = known[chosen], roles_of(principal)
+    if person.role not in offered:
+        st.caption("Only an operator can change an operator.")
+        return
+    _places(principal, person, offered, people)
+    if person.id != principal.user_id:
+        _entry(principal, person)
+
+
+def _places(principal: Principal, person: Person, roles: list[str], people: Sequence[Person]) -> None:
+    """Role, tier and team, saved together. One's own role is for another admin to change."""
+    teams = [_NO_TEAM, *sorted({one.team for one in people if one.team})]
+    offered = tiers(people)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        own = person.id == principal.user_id
+        role = st.selectbox(
+            "Role", roles, index=roles.index(person.role), key=f"role-{person.id}", width=160, disabled=own
+        )
+        tier = st.selectbox("Tier", offered, index=offered.index(person.tier), key=f"tier-{person.id}", width=160)
+        team = st.selectbox(
+            "Team", teams, index=teams.index(person.team or _NO_TEAM), key=f"team-{person.id}", width=220,
+            format_func=lambda one: one or "No team", accept_new_options=True, help="Type a name for a new team.",
+        )  # fmt: skip
+        same = (role, tier, team) == (person.role, person.tier, person.team or _NO_TEAM)
+        if not st.button("Save", key="person-save", disabled=same):
+            return
+
+    def save() -> None:
+        accounts = core().accounts
+        if role != person.role:
+            accounts.set_role(principal, person.id, role)
+        accounts.set_tier(principal, person.id, tier)
+        accounts.set_team(principal, person.id, team)
+
+    act(save, f"{person.name} is changed.")
+
+
+def _entry(principal: Principal, person: Person) -> None:
+    """What lets a person in, or shuts them out."""
+    wanted = False
+    with st.container(horizontal=True):
+        if person.status == "disabled":
+            if st.button("Enable"):
+                enable = core().accounts.set_disabled
+                act(lambda: enable(principal, person.id, False), f"{person.name} can sign in again.")
+        else:
+            wanted = st.button("Make a new link" if person.status == "invited" else "Reset password")
+            disable(principal, person)
+    if wanted:
+        hand_out(lambda: core().accounts.reset_link(principal, person.id), person.name)
+
+
+def disable(principal: Principal, person: Person) -> None:
+    """Asks first: it ends what the person is doing now."""
+    with st.popover("Disable", key=f"disable-{person.id}"):
+        st.markdown(f"{plain(person.name)} is signed out everywhere at once, and their API keys are refused.")
+        if st.button("Yes, disable", type="primary"):
+            done = f"{person.name} is shut out."
+            act(lambda: core().accounts.set_disabled(principal, person.id, True), done)
+
+
+def label(person: Person) -> str:
+    """`Ada Lovelace (ada)`."""
+    return f"{person.name} ({person.username})"
 
 
 def show_link(link: Link, name: str) -> None:

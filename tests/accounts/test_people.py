@@ -327,3 +327,49 @@ def test_a_team_is_for_admins_of_ones_own_tenant(any_house: House) -> None:
         with pytest.raises(InvalidInput):
             any_house.accounts.set_team(admin, ada.user_id, name)
     assert {person.team for person in any_house.console.everyone()} == {None}
+
+
+def test_a_tier_is_set_and_audited(any_house: House) -> None:
+    root, admin, ada = any_house.person("root", "operator"), any_house.person("admin", "admin"), any_house.person("ada")
+    any_house.accounts.set_tier(admin, ada.user_id, "pro")
+    any_house.accounts.set_tier(root, ada.user_id, "pro")
+    any_house.accounts.set_tier(root, root.user_id, "x-1")
+    assert (any_house.console.find("ada").tier, any_house.console.find("root").tier) == ("pro", "x-1")
+    entries = select(AuditEntry.user_id, AuditEntry.target, AuditEntry.details).where(AuditEntry.action == "user.tier")
+    found = any_house.db.read(lambda session: session.execute(entries.order_by(AuditEntry.id)).all())
+    assert [(row.user_id, row.target, row.details) for row in found] == [
+        (admin.user_id, ada.user_id, {"before": "free", "after": "pro"}),
+        (root.user_id, root.user_id, {"before": "free", "after": "x-1"}),
+    ], "a tier that stays is no change"
+
+
+def test_a_tier_is_for_admins_of_ones_own_tenant(any_house: House) -> None:
+    root = any_house.person("root", "operator")
+    any_house.console.add_tenant("Other")
+    admin, ada = any_house.person("admin", "admin"), any_house.person("ada")
+    stranger = any_house.person("stranger", tenant="Other")
+    for who, user_id, refusal in (
+        (ada, ada.user_id, Forbidden),
+        (admin, root.user_id, Forbidden),
+        (admin, stranger.user_id, NotFound),
+        (root, stranger.user_id, NotFound),
+    ):
+        with pytest.raises(refusal):
+            any_house.accounts.set_tier(who, user_id, "pro")
+    for tier in ("", "Gold Plus", "x" * 33):
+        with pytest.raises(InvalidInput):
+            any_house.accounts.set_tier(admin, ada.user_id, tier)
+    assert {one.tier for one in any_house.console.everyone()} == {"free"}
+
+
+def test_only_an_operator_sees_all_tenants_and_their_people(house: House) -> None:
+    root = house.person("root", "operator")
+    house.console.add_tenant("Other")
+    admin, ada = house.person("admin", "admin"), house.person("ada")
+    house.person("stranger", tenant="Other")
+    assert {one.username for one in house.accounts.everyone(root)} == {"root", "admin", "ada", "stranger"}
+    assert [(one.name, one.people) for one in house.accounts.tenants(root)] == [("Default", 3), ("Other", 1)]
+    for who in (admin, ada):
+        for act in (house.accounts.everyone, house.accounts.tenants):
+            with pytest.raises(Forbidden):
+                act(who)

@@ -31,7 +31,7 @@ def test_the_printed_link_makes_the_first_account(tmp_path: Path, open_tab: Open
         stranger.input.wait_for()
         expect(stranger.page.get_by_text("Hello, Grace")).to_be_visible()
         assert "setup" not in stranger.page.url
-        expect(stranger.sidebar.get_by_text("People")).to_be_visible()
+        expect(stranger.sidebar.get_by_text("Admin", exact=True)).to_be_visible()
         again = open_tab(at=own).go(path)
         again.alert.wait_for()
         assert again.page.get_by_label("Your name").count() == 0

@@ -1,7 +1,6 @@
-"""The page of people: for admins, of their own tenant. The router: what is drawn for whom."""
+"""The admin page: who sees which part of it, and its people. The router: what is drawn for whom."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,40 +9,24 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from chatcore import bootstrap
-from chatcore.accounts import Accounts, Console, passwords
-from chatcore.config import Settings
-from chatcore.conversations import Conversations
-from chatcore.db import Database
+from chatcore.errors import DatabaseError
 from pages.ui import session
 
 PAGES = Path(__file__).parents[2] / "pages"
-PASSWORD = "correct horse"
 
 
-@pytest.fixture
-def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(passwords, "_ROUNDS", 4)
-    accounts, console = Accounts(database, settings), Console(database)
-    accounts.ensure_ready()
-    console.add_tenant("Other")
-    for username, role, tenant in (
-        ("root", "operator", None), ("admin", "admin", None), ("bob", "member", None), ("stranger", "admin", "Other"),
-    ):  # fmt: skip
-        console.add_user(username, PASSWORD, name=username.title(), role=role, tenant=tenant, tier="free")
-    house = SimpleNamespace(
-        settings=settings, db=database, accounts=accounts, console=console, conversations=Conversations(database)
-    )
-    bootstrap.use(house)  # type: ignore[arg-type]
-    yield house
-    bootstrap.use(None)
-
-
-def page(house: Any, monkeypatch: pytest.MonkeyPatch, username: str, file: str = "admin.py") -> AppTest:
+def page(
+    house: Any, monkeypatch: pytest.MonkeyPatch, username: str, *, url: str | None = None, state: str | None = None
+) -> AppTest:
+    """The admin page as this person sees it. `url`, `state`: the part that the address, or the tab's state, names."""
     who = house.accounts.system_principal(username)
     monkeypatch.setattr(session, "current_principal", lambda: who)
-    at = AppTest.from_file(str(PAGES / file), default_timeout=10)
+    at = AppTest.from_file(str(PAGES / "admin.py"), default_timeout=30)
     at.context = {"url": "https://chat.example/admin"}
+    if url:
+        at.query_params["tab"] = url
+    if state:
+        at.session_state["tab"] = state
     at.run()
     assert not at.exception
     return at
@@ -55,11 +38,24 @@ def press(at: AppTest, label: str) -> AppTest:
     return at
 
 
+def typed(at: AppTest, key: str, text: str) -> AppTest:
+    """Type what is not on offer into a box that takes it: `AppTest` knows the offered ones only."""
+    at.selectbox(key=key).options.append(text)
+    at.selectbox(key=key).set_value(text).run()
+    at.selectbox(key=key).options.append(text)
+    return at
+
+
+def labels(at: AppTest) -> list[str]:
+    return [tab.label for tab in at.tabs]
+
+
 def test_a_member_sees_a_sentence_and_nobody(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     at = page(house, monkeypatch, "bob")
     assert at.info[0].value.startswith("This page is for admins.")
     assert not at.dataframe
     assert not at.button
+    assert not at.tabs
 
 
 def test_an_admin_sees_their_own_tenant(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,8 +63,73 @@ def test_an_admin_sees_their_own_tenant(house: Any, monkeypatch: pytest.MonkeyPa
     assert page(house, monkeypatch, "stranger").dataframe[0].value["Username"].tolist() == ["stranger"]
 
 
-def test_alone_there_is_nobody_to_change(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [one.label for one in page(house, monkeypatch, "stranger").selectbox] == ["Role"]
+@pytest.mark.parametrize("tab", ["Gateway", "Flags", "Nonsense"])
+def test_an_admin_has_no_operators_part_also_not_by_address_or_state(
+    house: Any, monkeypatch: pytest.MonkeyPatch, tab: str
+) -> None:
+    assert labels(page(house, monkeypatch, "admin")) == ["People", "Limits & budgets", "Keys"]
+    for given in ({"url": tab}, {"state": tab}):
+        at = page(house, monkeypatch, "admin", **given)
+        assert at.dataframe[0].value["Username"].tolist() == ["admin", "bob", "root"], "the first part is open"
+        assert not at.toggle
+        assert "Deployments" not in [one.value for one in at.subheader]
+
+
+def test_an_operator_has_all_parts_and_only_the_open_one_is_drawn(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = page(house, monkeypatch, "root")
+    assert labels(at) == ["People", "Limits & budgets", "Keys", "Gateway", "Flags"]
+    assert [one.value for one in at.subheader] == ["Manage a person", "Invite someone"]
+    at = page(house, monkeypatch, "root", url="Keys")
+    assert [one.value for one in at.subheader] == ["The team's provider keys"]
+
+
+def test_what_goes_wrong_in_a_part_is_one_sentence_in_it(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.budgets = SimpleNamespace(list=_fails)
+    at = page(house, monkeypatch, "admin", url="Limits & budgets")
+    assert [one.value for one in at.error] == ["The database does not answer."]
+    assert len(at.tabs) == 3
+
+
+def _fails(*_: object) -> None:
+    raise DatabaseError("The database does not answer.")
+
+
+def test_an_admin_changes_their_own_place_but_not_their_role(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = house.console.find("admin")
+    at = page(house, monkeypatch, "admin")
+    at.selectbox(key="person").set_value(me.id).run()
+    assert at.selectbox(key=f"role-{me.id}").disabled
+    assert [button.label for button in at.button] == ["Save", "Make invite link"]
+    typed(at, f"team-{me.id}", "Red")
+    press(at, "Save")
+    assert house.console.find("admin").team == "Red"
+
+
+def test_tier_and_team_are_set_shown_and_taken_away(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = house.console.find("bob")
+    at = page(house, monkeypatch, "admin")
+    at.selectbox(key="person").set_value(bob.id).run()
+    assert at.selectbox(key=f"tier-{bob.id}").options == ["free", "pro"]
+    assert at.button(key="person-save").disabled
+    at.selectbox(key=f"tier-{bob.id}").set_value("pro")
+    typed(at, f"team-{bob.id}", " Blue *team* ")
+    press(at, "Save")
+    assert at.success[0].value == "Bob is changed\\."
+    row = next(row for row in at.dataframe[0].value.to_dict("records") if row["Username"] == "bob")
+    assert (row["Access"], row["Tier"], row["Team"]) == ("member", "pro", "Blue *team*")
+    at.selectbox(key=f"team-{bob.id}").set_value("").run()
+    press(at, "Save")
+    found = house.console.find("bob")
+    assert (found.tier, found.team) == ("pro", None)
+
+
+def test_a_team_that_cannot_be_is_refused_with_a_sentence(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = house.console.find("bob")
+    at = page(house, monkeypatch, "admin")
+    at.selectbox(key="person").set_value(bob.id).run()
+    typed(at, f"team-{bob.id}", "x" * 101)
+    press(at, "Save")
+    assert [one.value for one in at.error] == ["A team's name has 1 to 100 characters."]
 
 
 def test_an_invite_link_is_shown_once_and_its_person_stands_in_the_table(
@@ -109,8 +170,8 @@ def test_role_and_status_are_changed(house: Any, monkeypatch: pytest.MonkeyPatch
     at = page(house, monkeypatch, "root")
     at.selectbox(key="person").set_value(bob.id).run()
     at.selectbox(key=f"role-{bob.id}").set_value("admin").run()
-    press(at, "Save role")
-    assert at.success[0].value == "Bob is now admin\\."
+    press(at, "Save")
+    assert at.success[0].value == "Bob is changed\\."
     assert house.console.find("bob").role == "admin"
     press(at, "Yes, disable")
     assert house.console.find("bob").status == "disabled"
