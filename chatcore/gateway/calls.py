@@ -47,6 +47,10 @@ def _made_up() -> httpx.MockTransport:
     return httpx.MockTransport(lambda _: httpx.Response(200, text=body, headers={"content-type": "text/event-stream"}))
 
 
+def _refuse(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("warm-up", request=request)
+
+
 class Runner:
     """Sets litellm up once and runs calls."""
 
@@ -68,17 +72,20 @@ class Runner:
         self._running = 0
 
     async def warm_up(self) -> None:
-        """Go the whole way of a call once, against an answer made up in this process.
+        """Go the whole way of a call, of a refusal and of a refused connection once, all made up in this process.
 
-        litellm imports and compiles a good deal at its first call, which would else be somebody's first word.
+        litellm imports and compiles a good deal at its first call and at its first failure, which would else be in the
+        way of somebody's first word.
         """
-        session, litellm.aclient_session = litellm.aclient_session, httpx.AsyncClient(transport=_made_up())
-        try:
-            await self.run(_WARM_UP, lambda _kind, _text: None, lambda _notice: None)
-        finally:
-            await litellm.aclient_session.aclose()
-            litellm.aclient_session = session
-            litellm.in_memory_llm_clients_cache.flush_cache()
+        session = litellm.aclient_session
+        for transport in (_made_up(), httpx.MockTransport(lambda _: httpx.Response(503)), httpx.MockTransport(_refuse)):
+            litellm.aclient_session = httpx.AsyncClient(transport=transport)
+            try:
+                await self.run(_WARM_UP, lambda _kind, _text: None, lambda _notice: None)
+            finally:
+                await litellm.aclient_session.aclose()
+                litellm.aclient_session = session
+                litellm.in_memory_llm_clients_cache.flush_cache()
         gc.collect()
         gc.freeze()
 

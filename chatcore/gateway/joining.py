@@ -45,6 +45,7 @@ class JoinedStream(httpx.AsyncByteStream):
         self._drained = asyncio.Event()
         self._hurry = asyncio.Event()  # the stream is at its end: nothing waits for the next interval
         self._ended = False
+        self._speaking = False  # more than an opening frame has come
         self._failure: Exception | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -57,7 +58,9 @@ class JoinedStream(httpx.AsyncByteStream):
             await self._pause(next_at - loop.time())
             if frames := self._take():
                 yield frames
-                next_at = loop.time() + self._interval()
+                # The opening frame of a reply holds a role and no word: the first word must not wait for an interval.
+                self._speaking = self._speaking or _speaks(frames)
+                next_at = loop.time() + self._interval() if self._speaking else 0.0
             if self._ended and not self._pending:
                 break
         if self._failure is not None:
@@ -161,6 +164,15 @@ def _joinable(frame: bytes) -> tuple[dict[str, Any] | None, str]:
     if kind not in _JOINABLE or not isinstance(delta[kind], str):
         return None, ""
     return chunk, kind
+
+
+def _speaks(frames: bytes) -> bool:
+    """Whether whole frames hold a word, or anything else that is not an empty delta or a comment."""
+    for frame in frames.replace(b"\r\n", b"\n").split(b"\n\n"):
+        chunk, kind = _joinable(frame)
+        if chunk["choices"][0]["delta"][kind] if chunk else frame.startswith(b"data:"):
+            return True
+    return False
 
 
 def _last_frame_end(data: bytes) -> int:

@@ -65,10 +65,11 @@ class Planner:
         flags, catalog = self._flags.now, self._catalog
         models = [self._as_seen(model, caller) for model in catalog.models() if self._allowed(model, caller, flags)]
         known = {model.name: model for model in models}
-        shown = []
-        for alias in catalog.aliases():
-            if any(name in known and known[name].available for name in alias.alias_of):
-                shown.append(replace(alias, missing=()))
+        shown = [
+            replace(alias, missing=())
+            for alias in catalog.aliases()
+            if any(name in known and known[name].available for name in alias.alias_of)
+        ]
         return [*shown, *models]
 
     def default(self, caller: Caller) -> Model | None:

@@ -89,8 +89,7 @@ class Answering:
         self._attempts = Attempts(self._db, self._gateway, work, reply.take, stop)
         answered = await self._attempts.run()
         self._live.close_text()
-        stopped = answered.result.outcome == "stopped"
-        end = reply.end(answered, "interrupted" if stopped and interrupted() else None)
+        end = reply.end(answered, "interrupted" if answered.stopped and interrupted() else None)
         await self._keep(answered, end)
         await self._charge(end)
         return end

@@ -266,7 +266,7 @@ class Attempts:
         result = call.attempt.result
         return Answered(
             result, call.step, call.ledger_id, tuple(self._before), self._spent + Spent.of(result),
-            call.attempt.trimmed, restart,
+            call.attempt.trimmed, self._stop.is_set() and result.outcome != "ok", restart,
         )  # fmt: skip
 
     async def _is_stopped_in(self, seconds: float) -> bool:

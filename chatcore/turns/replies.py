@@ -103,8 +103,7 @@ class Reply:
         """The turn's end. `status` overrides what follows from the outcome."""
         begun, result = self._begun, answered.result
         if status is None:
-            status = {"ok": "complete", "stopped": "stopped"}.get(result.outcome, "failed")  # type: ignore[assignment]
-        assert status is not None
+            status = "complete" if result.outcome == "ok" else "stopped" if answered.stopped else "failed"
         model = answered.step.model
         meta = self._meta(result.outcome, answered.spent, model.name)
         if answered.trimmed:
@@ -115,9 +114,10 @@ class Reply:
         restart = answered.restart.model.name if answered.restart else None
         if restart in begun.tried or restart == model.name:
             restart = None  # each model begins once, or two that break off would take turns for ever
+        parts = self._parts(result, model.provider, None if answered.stopped else others)
         return TurnEnd(
-            begun, status, self._live.text(), self._parts(result, model.provider, others), result, meta,
-            answered.ledger_id, answered.spent, model.name, model.provider, *self._times(answered), restart,
+            begun, status, self._live.text(), parts, result, meta, answered.ledger_id, answered.spent, model.name,
+            model.provider, *self._times(answered), restart,
         )  # fmt: skip
 
     def end_cached(self, stored: StoredReply, seconds: float) -> TurnEnd:
@@ -172,8 +172,11 @@ class Reply:
             meta["why"] = begun.why
         return meta
 
-    def _parts(self, result: AttemptResult, provider: str, others: int = 0) -> list[dict[str, Any]]:
-        """Reasoning, tool calls, text with its charts and tables, error. Empty where all is text: `content` has it."""
+    def _parts(self, result: AttemptResult, provider: str, others: int | None = 0) -> list[dict[str, Any]]:
+        """Reasoning, tool calls, text with its charts and tables, error. Empty where all is text: `content` has it.
+
+        `others`: how many other models failed before; None where the error is nobody's business.
+        """
         parts: list[dict[str, Any]] = []
         if reasoning := self._live.text("reasoning"):
             if self._thought_ms is None and self._thinking_since is not None:
@@ -182,7 +185,7 @@ class Reply:
         calls = [json.loads(delta.text) for delta in self._live.deltas if delta.kind == "tool_call"]
         parts.extend({"type": "tool_call", "state": "pending", **call} for call in calls)
         parts.extend(part_blocks.split(self._live.text()))
-        if result.error is not None:
+        if result.error is not None and others is not None:
             parts.append(error_part(result.error, provider, others))
         return [] if all(part["type"] == "text" for part in parts) else parts
 

@@ -157,7 +157,8 @@ class Work:
 class Answered:
     """How it ended: the last call, whose row is still to be settled, and all calls before it.
 
-    `restart`: another model is to begin a new reply, as words of this one stand already.
+    `restart`: another model is to begin a new reply, as words of this one stand already. `stopped`: somebody stopped
+    it, be it between two calls.
     """
 
     result: AttemptResult
@@ -166,6 +167,7 @@ class Answered:
     before: tuple[Tried, ...]
     spent: Spent
     trimmed: int
+    stopped: bool = False
     restart: Step | None = None
 
 

@@ -147,6 +147,15 @@ class Pieces(httpx.AsyncByteStream):
         self.closed = True
 
 
+class Endless(Pieces):
+    """An answer's body that goes on without another piece."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in super().__aiter__():
+            yield piece
+        await asyncio.Event().wait()
+
+
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
     return [data[start:end] for start, end in pairwise(edges) if end > start]
@@ -184,6 +193,21 @@ def test_a_stream_that_ends_anywhere_loses_nothing(stream: list[bytes], tail: by
 
 def run(test: Callable[[], Any]) -> None:
     asyncio.run(asyncio.wait_for(test(), 10))
+
+
+@pytest.mark.parametrize("opening", [frame(chunk({"role": "assistant", "content": ""})), b": ping\n\n"])
+def test_an_opening_without_a_word_does_not_hold_up_the_first_one(opening: bytes) -> None:
+    async def test() -> None:
+        inner = Endless([opening, None, word("one ")])
+        stream = JoinedStream(inner, lambda: 3600.0)
+        found = aiter(stream)
+        async with asyncio.timeout(5):
+            assert await anext(found) == opening
+            inner.go_on.set()
+            assert await anext(found) == word("one ")
+        await stream.aclose()
+
+    run(test)
 
 
 def test_the_first_words_come_at_once_and_the_next_together() -> None:

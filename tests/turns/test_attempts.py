@@ -148,6 +148,7 @@ def test_stop_in_the_pause_before_a_second_try_ends_the_turn(chat: Chat) -> None
     chat.core.turns.stop(chat.who, str(asked.turn_id))
     chat.words(asked)
     assert time.monotonic() - started < 0.9
+    assert (chat.reply(asked).status, chat.reply(asked).parts) == ("stopped", ())
     assert all(row.outcome != "running" for row in chat.ledger_rows(asked.turn_id))
 
 
