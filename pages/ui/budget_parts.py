@@ -78,14 +78,20 @@ def _row(principal: Principal, state: BudgetState, name: str) -> None:
             st.markdown(f"**{plain(name)}**, {period} {badge} {more}")
             st.html(bar(state))
             st.caption(plain(_stands(state)))
-        with st.popover("Change", key=f"budget-change-{state.id}-{state.amount_nano_usd}-{state.hard}"):
-            _change(principal, state, name)
-        with st.popover("Remove", key=f"budget-remove-{state.id}"):
-            st.markdown(f"{plain(name)} may then spend without this limit, and what was counted for it is forgotten.")
-            st.button(
-                "Yes, remove", key=f"budget-remove-yes-{state.id}", type="primary", on_click=_remove,
-                args=(principal, state.id),
-            )  # fmt: skip
+        with st.container(horizontal=True, width="content"):  # both beside the words, or both below them
+            _acts(principal, state, name)
+
+
+def _acts(principal: Principal, state: BudgetState, name: str) -> None:
+    # Once it is changed the popover is another one, which is closed.
+    with st.popover("Change", key=f"budget-change-{state.id}-{state.amount_nano_usd}-{state.hard}"):
+        _change(principal, state)
+    with st.popover("Remove", key=f"budget-remove-{state.id}"):
+        st.markdown(f"{plain(name)} may then spend without this limit, and what was counted for it is forgotten.")
+        st.button(
+            "Yes, remove", key=f"budget-remove-yes-{state.id}", type="primary", on_click=_remove,
+            args=(principal, state.id),
+        )  # fmt: skip
 
 
 def _stands(state: BudgetState) -> str:
@@ -94,7 +100,7 @@ def _stands(state: BudgetState) -> str:
     return f"{spent}{held} · starts anew on {state.ends_at:%-d %B}"
 
 
-def _change(principal: Principal, state: BudgetState, name: str) -> None:
+def _change(principal: Principal, state: BudgetState) -> None:
     keys = f"budget-amount-{state.id}", f"budget-hard-{state.id}"
     with st.form(f"budget-{state.id}", border=False):
         amount = state.amount_nano_usd / _NANO
