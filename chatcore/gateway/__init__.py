@@ -3,6 +3,7 @@
 import threading
 from typing import Final
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, require_acting_admin
@@ -51,6 +52,7 @@ __all__ = [
     "Usage",
 ]
 
+_TENANT: Final = select(Tenant.name).where(Tenant.id == bindparam("id"))
 _A_SECRET: Final = 8  # characters; what is shorter is a placeholder such as "none"
 
 
@@ -120,11 +122,9 @@ class Gateway:
 
     def caller(self, session: Session, principal: Principal) -> Caller:
         """For whom a model is to be called, with the keys that are theirs. Inside the caller's transaction."""
-        tenant = session.get(Tenant, principal.tenant_id)
+        tenant = session.scalar(_TENANT, {"id": principal.tenant_id}) or ""
         keys = self.keyring.of(session, principal.tenant_id, principal.user_id)
-        return Caller(
-            principal.tenant_id, principal.user_id, principal.role, principal.tier, tenant.name if tenant else "", keys
-        )
+        return Caller(principal.tenant_id, principal.user_id, principal.role, principal.tier, tenant, keys)
 
     def choices(self, principal: Principal) -> list[Model]:
         """The aliases and models that a person may choose from, as they are for them. Raises `DatabaseError`."""

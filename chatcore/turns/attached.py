@@ -35,11 +35,13 @@ def parts(session: Session, principal: Principal, ids: Sequence[str]) -> list[di
 
     Raises `NotFound` for one that is absent or somebody else's, `InvalidInput` for more than ten.
     """
-    return [_part(one) for one in store.allowed(session, principal, _once(ids))]
+    return [_part(one) for one in store.allowed(session, principal, _once(ids))] if ids else []
 
 
 def link(session: Session, principal: Principal, conversation_id: str, message_id: str, ids: Sequence[str]) -> None:
     """Whoever may read the message may read these from now on. Raises as `parts` does."""
+    if not ids:
+        return
     store.link(session, principal, conversation_id, message_id, store.allowed(session, principal, _once(ids)))
 
 
