@@ -54,7 +54,7 @@ class Settings:
     database_url: URL
     data_dir: Path
     secret_key: str = field(repr=False)
-    file: ConfigFile = field(default_factory=ConfigFile)
+    file: ConfigFile = field(default_factory=ConfigFile, repr=False)  # with the keys that stand in it
     config_path: Path | None = None
     redis_url: str | None = field(default=None, repr=False)
     admin_username: str | None = None

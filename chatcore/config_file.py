@@ -1,5 +1,6 @@
 """The config file: the LiteLLM proxy's format, with our own settings under `chatcore:`."""
 
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import yaml
@@ -39,6 +40,10 @@ class ModelParams(BaseModel):
     num_retries: int | None = Field(None, ge=0, le=10)
     order: int = 0
     weight: float = Field(1.0, gt=0)
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """A secret may stand under any name."""
+        yield "model", self.model
 
 
 class Access(BaseModel):
@@ -177,6 +182,10 @@ class ConfigFile(BaseModel):
     litellm_settings: dict[str, Any] = Field(default_factory=dict)
     general_settings: dict[str, Any] = Field(default_factory=dict)
     chatcore: ChatcoreSection = Field(default_factory=ChatcoreSection)
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """The proxy's other sections hold secrets too."""
+        yield "model_list", self.model_list
 
     @field_validator("model_list", "router_settings", "litellm_settings", "general_settings", "chatcore", mode="before")
     @classmethod
