@@ -6,10 +6,12 @@ again each second.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
 from typing import Any, Final, Literal, get_args
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit
@@ -82,6 +84,7 @@ class FlagStore:
         self._db = db
         self._initial = Flags(cache=own.cache, rate_limits=own.rate_limits)
         self._now = self._initial
+        self._stored: Any = {}  # what `_now` was made of
         self._reading = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -100,7 +103,9 @@ class FlagStore:
     def refresh(self) -> None:
         """Read them now. Raises `DatabaseError`."""
         with self._reading:  # or a read that began before a change would be taken for newer than the one after it
-            self._now = self._db.read(self._read)
+            stored = self._db.read(_row)
+            if stored != self._stored:
+                self._stored, self._now = stored, parse(stored, self._initial)
 
     def start(self) -> None:
         """Read them again each second, in the background."""
@@ -121,7 +126,8 @@ class FlagStore:
         """
         if not principal.is_operator:
             raise Forbidden("Only an operator can change what holds for the whole instance.")
-        self._write(principal, {name: _checked(name, value) for name, value in changes.items()})
+        checked = {name: _checked(name, value) for name, value in changes.items()}
+        self._write(principal, lambda _: checked, checked)
 
     def set_prices(self, principal: Principal, model: str, prices: Mapping[str, str] | None) -> None:
         """Set what a model costs one's own tenant from now on; None takes it back. For admins.
@@ -131,12 +137,15 @@ class FlagStore:
         """
         if not principal.is_admin:
             raise Forbidden("Only an admin can change prices.")
-        tenants = {tenant: dict(models) for tenant, models in self._now.prices.items()}
-        own = tenants.setdefault(principal.tenant_id, {})
-        own.pop(model, None)
-        if prices:
-            own[model] = dict(prices)
-        self._write(principal, {"prices": _checked("prices", tenants)})
+        tenant_id = principal.tenant_id
+        own = _checked("prices", {tenant_id: {model: prices or {}}})[tenant_id]
+
+        def changed(now: Flags) -> Mapping[str, Any]:
+            models = {name: one for name, one in {**now.prices.get(tenant_id, {}), **own}.items() if one}
+            tenants = {tenant: found for tenant, found in {**now.prices, tenant_id: models}.items() if found}
+            return {"prices": tenants or None}
+
+        self._write(principal, changed, {"prices": own})  # what others pay is not for this tenant's log
 
     def _watch(self) -> None:
         while not self._stopped.wait(_EVERY):
@@ -145,30 +154,44 @@ class FlagStore:
             except ChatcoreError:
                 log.warning("the flags could not be read; the last ones stand")
 
-    def _write(self, principal: Principal, changes: Mapping[str, Any]) -> None:
+    def _write(
+        self, principal: Principal, changes: Callable[[Flags], Mapping[str, Any]], noted: Mapping[str, Any]
+    ) -> None:
+        """`changes`: from the flags as they are in the transaction. `noted`: what the audit log keeps of them."""
+
         def work(session: Session) -> None:
             row = session.get(Setting, _KEY, with_for_update=True)
             if row is None:
                 session.add(row := Setting(key=_KEY, value={}))
-            row.value = {name: value for name, value in {**row.value, **changes}.items() if value is not None}
+            stored = row.value if isinstance(row.value, dict) else {}
+            changed = changes(parse(stored, self._initial))
+            row.value = {name: value for name, value in {**stored, **changed}.items() if value is not None}
             row.updated_at = utcnow()
-            audit.record(session, principal, "flags.change", **{name: _short(value) for name, value in changes.items()})
+            audit.record(session, principal, "flags.change", **{name: _short(value) for name, value in noted.items()})
 
-        self._db.write(work)
+        try:
+            self._db.write(work)
+        except IntegrityError:  # another process made the first change in the same moment
+            self._db.write(work)
         self.refresh()
 
-    def _read(self, session: Session) -> Flags:
-        row = session.get(Setting, _KEY)
-        return self._initial if row is None else parse(row.value, self._initial)
+
+def _row(session: Session) -> Any:
+    row = session.get(Setting, _KEY)
+    return {} if row is None else row.value
 
 
-def parse(stored: Mapping[str, Any], initial: Flags) -> Flags:
+def parse(stored: Any, initial: Flags) -> Flags:
     """The flags from what is stored, over what holds without. What makes no sense is left out and logged."""
+    if not isinstance(stored, dict):
+        log.warning("the stored flags make no sense and are left out")
+        return initial
     found: dict[str, Any] = {}
     for name, value in stored.items():
         try:
-            found[name] = _loaded(name, _checked(name, value))
-        except (ChatcoreError, ValueError, TypeError, KeyError):
+            if (checked := _checked(name, value)) is not None:
+                found[name] = _loaded(name, checked)
+        except InvalidInput:
             log.warning("a stored flag makes no sense and is left out", extra={"flag": name})
     return replace(initial, **found)
 
@@ -190,18 +213,53 @@ def _checked(name: str, value: Any) -> Any:
         raise InvalidInput(f"There is no flag called {name}.")
     if value is None:
         return None
+    try:
+        return _stored(name, value)
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise InvalidInput(f"{name} cannot have this value.") from error
+
+
+def _stored(name: str, value: Any) -> Any:
     match name:
         case "limits":
-            return [_rule(rule) for rule in value]
+            return [_rule(rule) for rule in _several(value)]
         case "disabled_providers":
-            return sorted({str(one) for one in value})
+            return sorted({_text(one) for one in _several(value)})
         case "access":
-            return {str(model): Access.model_validate(one).model_dump() for model, one in value.items()}
-        case "prices" | "primary" | "fallback":
-            return value
+            return {_text(model): Access.model_validate(one).model_dump() for model, one in value.items()}
+        case "prices":
+            return {
+                _text(tenant): {
+                    _text(model): {_text(kind): _price(price) for kind, price in prices.items()}
+                    for model, prices in models.items()
+                }
+                for tenant, models in value.items()
+            }
+        case "primary" | "fallback":
+            return _text(value)
     if not isinstance(value, bool):
         raise InvalidInput(f"{name} is on or off.")
     return value
+
+
+def _several(value: Any) -> Any:
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise TypeError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def _price(value: Any) -> str:
+    """USD a token; nothing so small that writing it out would fill a page."""
+    price = Decimal(_text(value))
+    if not (price.is_finite() and 0 <= price <= 1000 and int(price.as_tuple().exponent) >= -30):
+        raise InvalidInput("A price is a number of USD a token, 0 or more.")
+    return str(value)
 
 
 def _rule(rule: Any) -> dict[str, Any]:
@@ -210,11 +268,11 @@ def _rule(rule: Any) -> dict[str, Any]:
     for key, allowed in choices.items():
         if found.get(key) not in allowed:
             raise InvalidInput(f"A limit's {key} is one of {', '.join(allowed)}.")
-    if not str(found.get("name") or ""):
+    if not isinstance(found.get("name"), str) or not found["name"]:
         raise InvalidInput("A limit says for whom it is.")
-    if not isinstance(found.get("amount"), int) or not 0 <= found["amount"] <= _MOST:
+    if type(found.get("amount")) is not int or not 0 <= found["amount"] <= _MOST:
         raise InvalidInput("A limit is a whole number, 0 or more.")
-    return found
+    return vars(LimitRule(**found))
 
 
 def _short(value: Any) -> Any:
