@@ -9,6 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+from chatcore.errors import ConfigError
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -26,7 +29,12 @@ class Shared:
     """Redis behind one verb, `call`. Safe to use from any thread; blocks for a quarter of a second at most."""
 
     def __init__(self, url: str | None) -> None:
-        """`url`: `redis://…`, None where none is configured. Connects at the first call."""
+        """`url`: `redis://…`, None where none is configured. Connects at the first call.
+
+        Raises `ConfigError` for what is no address of a Redis.
+        """
+        if url is not None and not _is_address(url):
+            raise ConfigError("CHATCORE_REDIS_URL is not an address such as redis://127.0.0.1:6379/0.")
         self._url = url
         self._redis: Redis | None = None
         self._lock = threading.Lock()
@@ -81,3 +89,11 @@ class Shared:
         """Close the connections."""
         if self._redis is not None:
             self._redis.close()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("redis", "rediss", "unix") and (parts.port or 1) > 0
+    except ValueError:  # a port that is no number
+        return False
