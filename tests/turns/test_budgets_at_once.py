@@ -33,6 +33,7 @@ GOOD: Final = f"ok;n={WORDS}"
 SLOW: Final = "ok;n=100;rate=20"
 # With fallbacks behind them: dead before the first word, and broken in mid-reply.
 BROKEN: Final = ("503", "429;after=0", "cut;n=40;at=12", "end;n=10", "garbage;n=20", "flaky;fails=30")
+TWICE: Final = f"nofinish;n={WORDS}"
 SILENT: Final = ("hang", "stall;n=20;at=10")
 PER_PROMPT, PER_WORD = round(PROMPT_PRICE * 1e9), round(COMPLETION_PRICE * 1e9)  # nano-USD a token
 ONE: Final = WORDS * PER_WORD + 6 * PER_PROMPT  # what a turn of GOOD costs, as the provider counts
@@ -49,11 +50,11 @@ def core(
     request: pytest.FixtureRequest, provider: HostileProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Core]:
     """Two retries, and GOOD behind everything that is broken. A silent call gets another beside it after a second."""
-    router = {"num_retries": 2, "fallbacks": [{model: [GOOD]} for model in (*BROKEN, *SILENT)]}
+    router = {"num_retries": 2, "fallbacks": [{model: [GOOD]} for model in (TWICE, *BROKEN, *SILENT)]}
     with ExitStack() as stack:
         url = stack.enter_context(fresh_postgres()) if request.param == "postgres" else None
         folder = tmp_path_factory.mktemp("budgets")
-        models = [GOOD, SLOW, *BROKEN, *SILENT]
+        models = [GOOD, SLOW, TWICE, *BROKEN, *SILENT]
         yield stack.enter_context(
             running_core(folder, provider, models, url, router=router, first_word=20, slow_after=1.0, cache=False)
         )
@@ -191,6 +192,15 @@ def test_with_retries_and_fallbacks_and_mid_reply(team: Team) -> None:
     assert {reply.status for reply in replies(team)} <= {"complete", "failed"}
 
 
+def test_a_further_call_of_a_turn_is_held_for_as_well(team: Team) -> None:
+    """Each pays for a whole reply without an end, then for another one that goes on below it."""
+    team.budget(50 * ONE)
+    asked, refused = team.ask([(TWICE, TurnSettings(max_tokens=WORDS))] * 100)
+    assert team.faults() == []
+    assert refused
+    assert team.count(UsageMetric) > len(asked), "some had money for both"
+
+
 def test_with_stops_and_calls_side_by_side(team: Team) -> None:
     team.budget(50 * ONE)
     settings = TurnSettings(max_tokens=100)
@@ -222,6 +232,23 @@ def test_compared_models_are_paid_for_all_or_none(team: Team) -> None:
         chat.core.turns.compare(chat.who, None, "both?", models=[GOOD, SLOW], settings=TurnSettings(max_tokens=WORDS))
     assert team.count(Message) == 0
     assert team.refused() == 1
+    assert team.faults() == []
+
+
+@pytest.mark.parametrize("amount", [2 * ONE, 50 * ONE])
+def test_a_summary_is_paid_for_like_a_turn(team: Team, amount: int) -> None:
+    """With little left it is refused, as its reply has room for no less than 256 tokens."""
+    team.budget(amount)
+    chat = team.chats[0]
+    asked = chat.ask(GOOD, settings=TurnSettings(max_tokens=WORDS))
+    chat.words(asked)
+    is_enough = amount > 2 * ONE
+    with ExitStack() as expecting:
+        if not is_enough:
+            expecting.enter_context(pytest.raises(BudgetExceeded))
+        chat.core.turns.summarise(chat.who, asked.conversation_id, model=GOOD)
+    assert team.refused() == (0 if is_enough else 1)
+    assert team.count(UsageMetric) == (2 if is_enough else 1)
     assert team.faults() == []
 
 
