@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final, Literal, get_args
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,7 @@ from chatcore.accounts.principal import Principal
 from chatcore.config import Settings
 from chatcore.config_file import Access
 from chatcore.db import Database
-from chatcore.db.tables import Setting, utcnow
+from chatcore.db.tables import Setting, User, utcnow
 from chatcore.errors import ChatcoreError, Forbidden, InvalidInput
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class FlagStore:
         """`changes`: from the flags as they are in the transaction. `noted`: what the audit log keeps of them."""
 
         def work(session: Session) -> None:
+            _refuse_demoted(session, principal)
             row = session.get(Setting, _KEY, with_for_update=True)
             if row is None:
                 session.add(row := Setting(key=_KEY, value={}))
@@ -179,6 +181,13 @@ class FlagStore:
 def _row(session: Session) -> Any:
     row = session.get(Setting, _KEY)
     return {} if row is None else row.value
+
+
+def _refuse_demoted(session: Session, principal: Principal) -> None:
+    """What counts is who the person is now, not when the page was drawn."""
+    now = session.execute(select(User.role, User.disabled_at).where(User.id == principal.user_id)).one_or_none()
+    if now is not None and (now.disabled_at is not None or now.role != principal.role):
+        raise Forbidden("Your role has changed. Reload the page.")
 
 
 def parse(stored: Any, initial: Flags) -> Flags:

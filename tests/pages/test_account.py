@@ -14,8 +14,12 @@ from chatcore.accounts import Accounts, Console, passwords
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.db import Database
+from chatcore.flags import FlagStore
 from chatcore.gateway import Catalog
 from chatcore.gateway.keyring import Keyring
+from chatcore.shared import Shared
+from chatcore.usage.budgets import Budgets
+from chatcore.usage.limits import Limits
 from pages.ui import session
 
 PAGE = Path(__file__).parents[2] / "pages" / "account.py"
@@ -33,6 +37,8 @@ def house(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatc
     house = SimpleNamespace(settings=settings, db=database, accounts=accounts, console=console, gone_to=[])
     house.preferences = Preferences(database)
     house.keyring, house.gateway = Keyring(database, settings), SimpleNamespace(catalog=Catalog(settings))
+    house.flags = FlagStore(database, settings)
+    house.budgets, house.limits = Budgets(database), Limits(database, house.flags, Shared(None))
     house.look_from = lambda found: monkeypatch.setattr(session, "session_id", lambda: found)
     monkeypatch.setattr(session, "go_to", house.gone_to.append)
     bootstrap.use(house)  # type: ignore[arg-type]
@@ -149,3 +155,15 @@ def test_titles_can_be_switched_off_where_a_model_makes_them(house: Any) -> None
     assert at.success[0].value == "Your new chats keep their first words as title."
     assert house.preferences.get(house.accounts.principal(here)).better_titles is False
     assert page(house, here).toggle[0].value is False
+
+
+def test_what_is_left_of_budgets_and_limits_is_shown(house: Any) -> None:
+    found = enter(house, "ada")
+    ada = house.accounts.principal(found)
+    assert "What is left" in [one.value for one in page(house, found).subheader]  # of the tier's requests
+    house.flags.set(ada, limits=[])
+    assert "What is left" not in [one.value for one in page(house, found).subheader]
+    house.budgets.set(house.accounts.principal(found), "tenant", "", "month", 2_000_000_000)
+    at = page(house, found)
+    assert "What is left" in [one.value for one in at.subheader]
+    assert any("$0 of" in one.proto.text for one in at.get("progress")), [one.proto.text for one in at.get("progress")]

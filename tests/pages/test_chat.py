@@ -15,9 +15,10 @@ from chatcore.bootstrap import Core
 from chatcore.conversations import store
 from chatcore.db.tables import Conversation
 from chatcore.errors import DatabaseError
-from chatcore.gateway import Delta
+from chatcore.gateway import Delta, Task
 from chatcore.turns import TurnSettings, queue
-from chatcore.turns.asking import Choice, Question
+from chatcore.turns.asking import Question
+from chatcore.turns.values import Choice
 from pages.ui import messages, session
 from tests.chat import Chat, running_core, until
 from tests.hostile import HostileProvider

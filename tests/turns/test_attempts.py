@@ -4,7 +4,6 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from chatcore.bootstrap import Core
 from chatcore.conversations import Message
 from chatcore.db.tables import UsageMetric, utcnow
 from tests.chat import Chat, running_core, until
+from tests.conftest import add_person
 from tests.hostile import HostileProvider
 
 GOOD = "ok;n=20;tag=good"
@@ -213,7 +213,7 @@ def test_an_open_breaker_without_a_fallback_answers_at_once_and_has_no_row(chat:
 
 
 def _operator(chat: Chat) -> Principal:
-    return replace(chat.who, role="operator")
+    return add_person(chat.core.db, f"operator-{secrets.token_hex(4)}", role="operator")
 
 
 CUT, CUT_TOO = "cut;n=40;at=12", "cut;n=40;at=5"
