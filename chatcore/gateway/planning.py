@@ -1,6 +1,6 @@
 """From a name that somebody chose to the model that answers, and to the route of the request."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -57,13 +57,18 @@ class Planner:
         self._own = settings.own
         self._router = settings.file.router_settings
         self._catalog = catalog
+        self._called: dict[str, list[str]] = {}  # aliases by the one model that each stands for
+        for alias in catalog.aliases():
+            if len(set(alias.alias_of)) == 1 and alias.name != AUTO:
+                self._called.setdefault(alias.alias_of[0], []).append(alias.name)
         self._breakers = breakers
         self._flags = flags
 
     def choices(self, caller: Caller) -> list[Model]:
         """Aliases and models that this caller may use, as they are for them: a key of their own makes one available."""
         flags, catalog = self._flags.now, self._catalog
-        models = [self._as_seen(model, caller) for model in catalog.models() if self._allowed(model, caller, flags)]
+        found = [self._seen(model.name, caller, flags) for model in catalog.models()]
+        models = [model for model in found if model is not None]
         known = {model.name: model for model in models}
         shown = [
             replace(alias, missing=())
@@ -101,14 +106,14 @@ class Planner:
         flags, task = self._flags.now, task or Task()
         primary = self._line(name, caller, flags, "primary")
         if not flags.gateway:
-            return Route([Line(primary.steps[:1], 1)], None)
+            return Route([Line(tuple(sorted(primary.steps, key=lambda step: step.model.order)[:1]), 1)], None)
         limit = self._own.retry_after_limit
         if not flags.failover:
             return Route([primary], self._breakers, retry_after_limit=limit)
         router = self._router
         instead = Instead(
-            self._lines(_named(router.context_window_fallbacks, name), name, caller, flags, task) or None,
-            self._lines(_named(router.content_policy_fallbacks, name), name, caller, flags, task) or None,
+            self._lines(self._behind(router.context_window_fallbacks, name), name, caller, flags, task) or None,
+            self._lines(self._behind(router.content_policy_fallbacks, name), name, caller, flags, task) or None,
         )
         lines = [primary, *self._lines(self._fallbacks(name, flags), name, caller, flags, task)]
         return Route(lines, self._breakers, instead=instead, retry_after_limit=limit)
@@ -118,8 +123,8 @@ class Planner:
         router = self._router
         found = (
             self._fallbacks(name, self._flags.now),
-            _named(router.context_window_fallbacks, name),
-            _named(router.content_policy_fallbacks, name),
+            self._behind(router.context_window_fallbacks, name),
+            self._behind(router.content_policy_fallbacks, name),
         )
         return Behind(*(tuple(one for one in dict.fromkeys(names) if one != name) for names in found))
 
@@ -130,7 +135,12 @@ class Planner:
 
     def _fallbacks(self, name: str, flags: Flags) -> list[str]:
         own = [flags.fallback] if flags.fallback else []
-        return [*_named(self._router.fallbacks, name), *self._router.default_fallbacks, *own]
+        return [*self._behind(self._router.fallbacks, name), *self._router.default_fallbacks, *own]
+
+    def _behind(self, entries: Sequence[Mapping[str, Sequence[str]]], name: str) -> list[str]:
+        """The fallbacks that a list of the proxy's form has for a model or its aliases, those for every model last."""
+        keys = (name, *self._called.get(name, ()), "*")
+        return [one for key in keys for entry in entries for one in entry.get(key, ())]
 
     def _lines(self, names: Sequence[str], asked: str, caller: Caller, flags: Flags, task: Task) -> tuple[Line, ...]:
         found: dict[str, Line] = {}
@@ -175,13 +185,19 @@ class Planner:
     def _as_seen(self, model: Model, caller: Caller) -> Model:
         return replace(model, missing=()) if model.needs_key and model.key_slot in caller.keys else model
 
+    def _seen(self, name: str, caller: Caller, flags: Flags) -> Model | None:
+        """A model by the first of its deployments that this caller can call, else by the first they may; else None."""
+        found = self._catalog.deployments(name)
+        seen = [self._as_seen(model, caller) for model in found if self._allowed(model, caller, flags)]
+        return next((model for model in seen if model.available), seen[0] if seen else None)
+
     def _usable(self, model: Model, caller: Caller) -> Model:
         flags = self._flags.now
-        if not self._permitted(model, caller, flags):
+        seen = self._seen(model.name, caller, flags)
+        if seen is None:
+            if any(self._permitted(one, caller, flags) for one in self._catalog.deployments(model.name)):
+                raise ModelUnavailable(f"{model.display_name} is switched off for now. Choose another model.")
             raise ModelUnavailable(_NOT_YOURS)
-        if model.provider in flags.disabled_providers:
-            raise ModelUnavailable(f"{model.display_name} is switched off for now. Choose another model.")
-        seen = self._as_seen(model, caller)
         if not seen.available:
             raise ModelUnavailable(seen.why_not)
         return seen
@@ -210,13 +226,3 @@ class Planner:
 
 def _takes(model: Model, task: Task) -> bool:
     return (model.vision or not task.images) and (model.audio or not task.sounds)
-
-
-def _named(entries: Sequence[Mapping[str, Sequence[str]]], name: str) -> list[str]:
-    """The fallbacks that a list of the proxy's form has for a model, those for every model last."""
-
-    def of(key: str) -> Iterator[str]:
-        for entry in entries:
-            yield from entry.get(key, ())
-
-    return [*of(name), *of("*")]
