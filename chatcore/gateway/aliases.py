@@ -49,7 +49,7 @@ def title(name: str, model: str) -> str:
 def check(file: ConfigFile, models: set[str]) -> None:
     """Raises `ConfigError` for an alias or a default model that is not there; warns of a fallback that is not."""
     router, own = file.router_settings, file.chatcore
-    known = models | {*own.aliases, *router.model_group_alias, AUTO}
+    known = models | targets(file, models).keys()
     for setting, name, among in [
         ("chatcore.default_model", own.default_model, known),
         *((f"chatcore.aliases.{one}", name, models) for one, name in own.aliases.items()),
