@@ -16,14 +16,13 @@ from sqlalchemy import URL, event, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal
-from chatcore.accounts.principal import Role
+from chatcore.accounts.principal import ROLES, Role
 from chatcore.config import Settings, load_settings
 from chatcore.config_file import Access
 from chatcore.db import Database, upgrade
-from chatcore.db.tables import AuditEntry, Setting
+from chatcore.db.tables import AuditEntry, Setting, Tenant, User
 from chatcore.errors import Forbidden, InvalidInput
 from chatcore.flags import DEFAULT_LIMITS, Flags, FlagStore, LimitRule, parse
-from tests.conftest import add_person
 
 SWITCHES = ["streaming", "gateway", "cache", "failover", "rate_limits"]
 RULE = LimitRule("tier", "free", "tokens", "hour", 5000)
@@ -31,10 +30,36 @@ PRICES = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002
 
 
 def person(role: Role, tenant: str = "tenant_1") -> Principal:
-    return Principal(f"user_{role}", tenant, role, role.title(), role)
+    username = f"{role}-{tenant}"
+    return Principal(f"user_{username}", tenant, username, role.title(), role)
 
 
 OPERATOR = person("operator")
+
+
+def settle(database: Database) -> Database:
+    """Everybody whom the tests name, of two tenants, written into a database."""
+
+    def work(session: Session) -> None:
+        for tenant in ("tenant_1", "tenant_2"):
+            session.add(Tenant(id=tenant, name=tenant))
+            session.flush()
+            for who in (person(role, tenant) for role in ROLES):
+                row = User(id=who.user_id, tenant_id=tenant, username=who.username, name=who.name, role=who.role)
+                session.add(row)
+
+    database.write(work)
+    return database
+
+
+@pytest.fixture
+def database(database: Database) -> Database:
+    return settle(database)
+
+
+@pytest.fixture
+def any_database(any_database: Database) -> Database:
+    return settle(any_database)
 
 
 @pytest.fixture
@@ -48,7 +73,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     folder = tmp_path_factory.mktemp("data")
     database = Database(URL.create("sqlite", database=str(folder / "chatcore.db")))
     upgrade(database)
-    yield database
+    yield settle(database)
     database.close()
 
 
@@ -401,7 +426,7 @@ def test_prices_set_in_two_processes_at_once_both_hold(any_database: Database, s
 
 
 def test_every_change_is_in_the_audit_log(any_database: Database, settings: Settings) -> None:
-    ada = add_person(any_database, "ada", role="operator")
+    ada = person("operator", "tenant_2")
     store = FlagStore(any_database, settings)
     store.set(ada, cache=False, primary="m")
     store.set(ada, cache=None, limits=[RULE])
