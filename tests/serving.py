@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +73,12 @@ class Site:
         models: dict[str, str] | None = None,
         *,
         seeing: Collection[str] = (),
+        router: Mapping[str, Any] | None = None,
         **own: Any,
     ) -> None:
         """`models`: model name → behaviour of the hostile provider, `seeing`: those of them that take pictures.
 
-        `own`: the config file's section `chatcore`.
+        `router`: the config file's section `router_settings`, `own`: its section `chatcore`.
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,8 +90,9 @@ class Site:
             }
             for name, behaviour in (models or {}).items()
         ]
+        own = {"rate_limits": False, "ollama": False, **own}
         (folder / "config.yaml").write_text(
-            yaml.safe_dump({"model_list": entries, "chatcore": {"rate_limits": False, "ollama": False, **own}})
+            yaml.safe_dump({"model_list": entries, "router_settings": dict(router or {}), "chatcore": own})
         )
         unwanted = ("CHATCORE_", "STREAMLIT_")
         self.environment = {
