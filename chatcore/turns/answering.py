@@ -90,19 +90,21 @@ class Answering:
         answered = await self._attempts.run()
         self._live.close_text()
         end = reply.end(answered, "interrupted" if answered.stopped and interrupted() else None)
+        if self._attempts.out_of_money:
+            await self._db.awrite(lambda session: self._limits.count(session, self._who(), "budget", begun.call.model))
+            end = replace(end, parts=replies.not_paid(end.parts))
         await self._keep(answered, end)
         await self._charge(end)
         return end
 
     async def _refused(self, error: ChatcoreError, kind: str) -> TurnEnd:
         """Nothing is called, so the ledger has no row; what refused it is counted."""
-        call, ledger_id = self._begun.call, self._begun.ledger_id
-        who = Principal(call.user_id, call.tenant_id, "", "", "member", call.tier)
+        model, ledger_id = self._begun.call.model, self._begun.ledger_id
 
         def work(session: Session) -> None:
             if ledger_id is not None:
                 ledger.discard(session, ledger_id)
-            self._limits.count(session, who, kind, call.model)
+            self._limits.count(session, self._who(), kind, model)
 
         await self._db.awrite(work)
         return self._reply.end_refused(error)
@@ -179,6 +181,10 @@ class Answering:
             self._limits.charge, tenant_id=call.tenant_id, user_id=call.user_id, tier=call.tier, model=call.model,
             tokens=spent.prompt_tokens + spent.completion_tokens,
         )  # fmt: skip
+
+    def _who(self) -> Principal:
+        call = self._begun.call
+        return Principal(call.user_id, call.tenant_id, "", "", "member", call.tier)
 
     def _facts(self) -> dict[str, Any]:
         call = self._begun.call

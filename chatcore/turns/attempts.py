@@ -75,6 +75,7 @@ class Attempts:
         self._spoken = False
         self._called_tools = False
         self.ledger_id = work.ledger_id  # the row of the call that was begun last
+        self.out_of_money = False  # a further call was not made, as the budget does not pay for it
 
     async def run(self) -> Answered:
         """Make calls until one answers, or nothing is left to try."""
@@ -165,6 +166,7 @@ class Attempts:
         try:
             ledger_id = await self._turn_page(failed, step)
         except BudgetExceeded:
+            self.out_of_money = True
             return False
         self._account(failed)
         await self._begin(step, ledger_id)

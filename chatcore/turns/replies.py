@@ -141,8 +141,9 @@ class Reply:
         return self._end(result, "stopped")
 
     def end_broken(self, error: ProviderError, ledger_id: str | None) -> TurnEnd:
-        """The end of a turn that our own code broke. `ledger_id`: the row of the call that was begun last."""
-        result = _nothing("error", error, self._begun)
+        """The end of a turn that our own code broke: what it cost is not known. `ledger_id`: the row of the call that was
+        begun last."""
+        result = replace(_nothing("error", error, self._begun), cost_nano_usd=None)
         end = self._end(result, "failed")
         return replace(end, ledger_id=ledger_id, defect=True)
 
@@ -190,6 +191,12 @@ class Reply:
         return [] if all(part["type"] == "text" for part in parts) else parts
 
 
+def not_paid(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of a failed reply for which another model was not asked, as no money is left for it."""
+    more = " Another model was not asked: what is left of the budget does not pay for it."
+    return [part | {"message": part["message"] + more} if part["type"] == "error" else part for part in parts]
+
+
 def error_part(error: ChatcoreError, provider: str, others: int = 0) -> dict[str, Any]:
     """An error as a part of a message: what a person reads, and whether Retry makes sense. `others`: how many other
     models failed before."""
@@ -203,9 +210,9 @@ def error_part(error: ChatcoreError, provider: str, others: int = 0) -> dict[str
 
 
 def _nothing(outcome: Any, error: ProviderError | None, begun: Begun) -> AttemptResult:
+    """Where nobody was called nothing is owed, whatever a word would have cost."""
     prices = begun.request.model.prices
-    cost = 0 if prices.source != "none" else None
-    return AttemptResult(outcome, error, None, Usage(), prices.source, cost, None, 0, prices.unit or {})
+    return AttemptResult(outcome, error, None, Usage(), prices.source, 0, None, 0, prices.unit or {})
 
 
 def can_continue(message: Message) -> bool:
