@@ -84,7 +84,7 @@ class Answering:
         request = replace(begun.request, keep_last=3 if begun.continuing else 1)
         work = Work(
             request, self._branch.messages, begun.route, begun.step, begun.ledger_id, begun.call,
-            holder=None if begun.reserved is None else begun.turn_id, mid_reply=self._own.mid_reply,
+            holder=None if begun.reserved is None else begun.turn_id, mid_reply="continue" if begun.compared else self._own.mid_reply,
         )  # fmt: skip
         self._attempts = Attempts(self._db, self._gateway, work, reply.take, stop)
         answered = await self._attempts.run()

@@ -184,7 +184,9 @@ class Asking:
         models = [choice.model for choice in choices]
         question_id = self.add(session, principal, conversation, question, models, conversation.head_message_id)
         begun = [
-            self.answer(session, principal, conversation, question_id, choice, added=number == 0)
+            replace(
+                self.answer(session, principal, conversation, question_id, choice, added=number == 0), compared=True
+            )
             for number, choice in enumerate(choices)
         ]
         replies = [one.message_id for one in begun]

@@ -141,8 +141,7 @@ class Reply:
         return self._end(result, "stopped")
 
     def end_broken(self, error: ProviderError, ledger_id: str | None) -> TurnEnd:
-        """The end of a turn that our own code broke: what it cost is not known. `ledger_id`: the row of the call that was
-        begun last."""
+        """The end of a turn that our own code broke: its cost is unknown. `ledger_id`: of the call begun last."""
         result = replace(_nothing("error", error, self._begun), cost_nano_usd=None)
         end = self._end(result, "failed")
         return replace(end, ledger_id=ledger_id, defect=True)

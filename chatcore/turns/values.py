@@ -196,6 +196,7 @@ class Begun:
     why: str = ""
     cached: bool = False
     tried: frozenset[str] = frozenset()
+    compared: bool = False
 
 
 @dataclass(frozen=True)
