@@ -451,7 +451,7 @@ class UsageMetric(Base):
     cache_write_tokens: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     key_source: Mapped[str] = mapped_column(default="shared", server_default="shared")  # shared | tenant | person
     usage_source: Mapped[str] = mapped_column(default="none")  # provider | estimated | none
-    price_source: Mapped[str] = mapped_column(default="none")  # config | litellm | demo | none
+    price_source: Mapped[str] = mapped_column(default="none")  # config | litellm | demo | tenant | none
     unit_prices: Mapped[dict[str, Any]] = mapped_column(default=dict)
     cost_nano_usd: Mapped[int | None] = mapped_column(BigInteger)
     saved_nano_usd: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -15,9 +15,10 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
-from chatcore.turns import store
+from chatcore.turns import queue, store
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.values import Begun, TurnEnd
+from chatcore.usage import budget_locks
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +109,7 @@ class Journal:
         now = time.monotonic()
         beat = now - self._last_beat >= _HEARTBEAT_EVERY
         marks = {entry.live.turn_id: len(entry.live.deltas) for entry in entries}
-        # Sorted: their budgets' counters are locked in one order by all processes, or PostgreSQL breaks a deadlock.
-        ended = sorted((entry for entry in entries if entry.end is not None), key=_payer)
+        ended = [entry for entry in entries if entry.end is not None]
         chunks = [
             (entry.live.turn_id, entry.live.next_seq + number, delta)
             for entry in entries
@@ -120,6 +120,7 @@ class Journal:
 
         def work(session: Session) -> list[str]:
             afterwards.clear()
+            _lock_budgets(session, ended)
             for entry in entries:
                 if entry.doubtful:
                     store.forget_chunks(session, entry.live.turn_id, entry.live.next_seq)
@@ -153,5 +154,10 @@ class Journal:
             self.idle.set()
 
 
-def _payer(entry: Entry) -> tuple[str, str]:
-    return entry.begun.call.tenant_id, entry.begun.call.user_id
+def _lock_budgets(session: Session, ended: list[Entry]) -> None:
+    """Where ends count for several people, or a colleague's question follows: see `budget_locks`."""
+    payers = {(entry.begun.call.tenant_id, entry.begun.call.user_id) for entry in ended}
+    if budget_locks.are_needed(session, payers):
+        payers |= queue.askers(session, [entry.begun.conversation_id for entry in ended])
+        if len(payers) > 1:
+            budget_locks.lock_for_ends(session, payers, [entry.begun.turn_id for entry in ended])

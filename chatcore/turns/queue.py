@@ -1,5 +1,6 @@
 """The SQL of questions that wait behind a running turn. Functions work inside the caller's transaction."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 MAX_QUEUED: Final = 20
 _WAITING: Final = select(QueuedRow.id).where(QueuedRow.conversation_id == bindparam("conversation")).limit(1)
+_ASKERS: Final = (
+    select(QueuedRow.tenant_id, QueuedRow.user_id)
+    .where(QueuedRow.conversation_id.in_(bindparam("conversations", expanding=True)))
+    .distinct()
+)
 _QUEUED: Final = (
     select(QueuedRow)
     .where(
@@ -50,6 +56,11 @@ def enqueue(
 def is_waited_for(session: Session, conversation_id: str) -> bool:
     """Whether any question waits in a conversation."""
     return session.scalar(_WAITING, {"conversation": conversation_id}) is not None
+
+
+def askers(session: Session, conversation_ids: Collection[str]) -> set[tuple[str, str]]:
+    """Whose questions wait in conversations: the ids of tenant and person."""
+    return {(row.tenant_id, row.user_id) for row in session.execute(_ASKERS, {"conversations": conversation_ids})}
 
 
 def queued(session: Session, principal: Principal, conversation_id: str) -> list[QueuedRow]:

@@ -5,17 +5,17 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.conversations import store as conversation_store
 from chatcore.db import changed_rows
-from chatcore.db.tables import STILL_RUNNING, Agent, UsageMetric, utcnow
+from chatcore.db.tables import STILL_RUNNING, Agent, UsageMetric, UtcDateTime, utcnow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
 from chatcore.turns.owner import Owner
-from chatcore.usage import budgets, ledger
+from chatcore.usage import budget_locks, budgets, ledger
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ STALE_AFTER: Final = timedelta(seconds=30)
 _STALE_NEARBY: Final = timedelta(seconds=10)  # a container of the same name that was started again
 _LOST_AFTER: Final = timedelta(seconds=10)  # a turn of this process that nothing runs: its beginning was in doubt
 _CHORE_LOST: Final = timedelta(minutes=15)  # longer than any call to a model takes
+_CHORES: Final = select(UsageMetric.id, UsageMetric.tenant_id, UsageMetric.user_id).where(
+    UsageMetric.turn_id.is_(None), STILL_RUNNING, UsageMetric.created_at < bindparam("before", type_=UtcDateTime())
+)
 _CHARACTERS_A_TOKEN: Final = 4  # the usual rule of thumb for English; these rows are marked `estimated`
 
 
@@ -31,30 +34,33 @@ def recover(session: Session, this: Owner, running_here: Collection[str] = ()) -
 
     `running_here`: the turns this process runs. Returns how many were interrupted.
     """
-    rows = session.scalars(select(TurnRow).where(TurnRow.status == "running")).all()
-    recovered = 0
-    for row in rows:
-        owner = Owner(row.owner_host, row.owner_pid, row.owner_started)
-        age = utcnow() - row.heartbeat_at
-        if owner == this:
-            lost = row.id not in running_here and age > _LOST_AFTER
-        elif owner.is_near:
-            lost = owner.is_dead()
-        else:
-            lost = age > (_STALE_NEARBY if owner.host == this.host else STALE_AFTER)
-        if lost:
-            recovered += _interrupt(session, row)
+    running = session.scalars(select(TurnRow).where(TurnRow.status == "running")).all()
+    lost = [row for row in running if _is_lost(row, this, running_here)]
+    chores = session.execute(_CHORES, {"before": utcnow() - _CHORE_LOST}).all()
+    payers = {(row.tenant_id, row.user_id) for row in lost} | {(row.tenant_id, row.user_id) for row in chores}
+    budget_locks.lock_for_ends(session, payers, [*(row.id for row in lost), *(row.id for row in chores)])
+    recovered = sum(_interrupt(session, row) for row in lost)
     if recovered:
         log.warning("interrupted turns recovered", extra={"turns": recovered})
-    _settle_chores(session)
+    _settle_chores(session, [row.id for row in chores])
     return recovered
 
 
-def _settle_chores(session: Session) -> None:
+def _is_lost(row: TurnRow, this: Owner, running_here: Collection[str]) -> bool:
+    owner = Owner(row.owner_host, row.owner_pid, row.owner_started)
+    age = utcnow() - row.heartbeat_at
+    if owner == this:
+        return row.id not in running_here and age > _LOST_AFTER
+    if owner.is_near:
+        return owner.is_dead()
+    return age > (_STALE_NEARBY if owner.host == this.host else STALE_AFTER)
+
+
+def _settle_chores(session: Session, row_ids: Collection[str]) -> None:
     """Calls without a turn (titles, summaries) that a dead process left: what they used is unknown."""
-    left = update(UsageMetric).where(
-        UsageMetric.turn_id.is_(None), STILL_RUNNING, UsageMetric.created_at < utcnow() - _CHORE_LOST
-    )
+    if not row_ids:
+        return
+    left = update(UsageMetric).where(UsageMetric.id.in_(row_ids), STILL_RUNNING)
     settled = left.values(outcome="interrupted", cost_nano_usd=None, settled_at=utcnow()).returning(UsageMetric.id)
     for row_id in session.scalars(settled.execution_options(synchronize_session=False)).all():
         budgets.release(session, row_id)

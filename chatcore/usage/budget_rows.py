@@ -281,7 +281,7 @@ def wait_for_ledger(session: Session) -> None:
 
 def give_back(session: Session, given: Iterable[Held]) -> None:
     """Reserve so much less. The reservations themselves are gone, or were never written."""
-    ordered = sorted(given, key=lambda one: one.budget_id)
+    ordered = sorted(given, key=lambda one: (one.budget_id, one.starts_at))
     rows = [{"budget": one.budget_id, "starts": one.starts_at, "nano": 0, "taken": one.amount} for one in ordered]
     if rows:
         session.execute(_SPEND, rows)

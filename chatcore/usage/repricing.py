@@ -24,9 +24,9 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, insert, not_, selec
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
-from chatcore.db.tables import BudgetPeriod, CostCorrection, UsageMetric
+from chatcore.db.tables import CostCorrection, UsageMetric
 from chatcore.ids import new_id
-from chatcore.usage import budget_rows, budgets
+from chatcore.usage import budget_locks, budget_rows, budgets
 
 BATCH: Final = 1_000
 """Rows of one transaction."""
@@ -109,17 +109,6 @@ _CHANGE: Final = (
     )
 )
 _NOTE: Final = insert(CostCorrection.__table__)  # type: ignore[arg-type]
-_period: Final = BudgetPeriod.__table__.c
-_PERIODS: Final = (
-    select(_period.budget_id)
-    .where(
-        _period.tenant_id.in_(bindparam("tenants", expanding=True)),
-        _period.starts_at >= bindparam("first", type_=_period.starts_at.type),
-        _period.starts_at <= bindparam("last", type_=_period.starts_at.type),
-    )
-    .order_by(_period.budget_id, _period.starts_at)
-    .with_for_update()
-)
 
 
 def unpriced(session: Session, *where: ColumnElement[bool]) -> list[Unpriced]:
@@ -233,12 +222,10 @@ def _by_person_and_day(changes: Iterable[Change]) -> dict[_PersonAndDay, int]:
 
 
 def _lock_periods(session: Session, differences: Iterable[_PersonAndDay]) -> None:
-    """Lock all counters in the order in which everybody does: one person after the other would go in circles."""
     keys = list(differences)
     if keys:
         days = [day for _, _, day in keys]
-        first = budget_rows.start_of("month", min(days))
-        session.execute(_PERIODS, {"tenants": sorted({one[0] for one in keys}), "first": first, "last": max(days)})
+        budget_locks.lock(session, {(tenant_id, user_id) for tenant_id, user_id, _ in keys}, min(days), max(days))
 
 
 def _keep_new_budgets_waiting(session: Session) -> None:
