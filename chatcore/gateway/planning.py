@@ -97,6 +97,8 @@ class Planner:
             return Picked(self._usable(self._model(model.alias_of[0]), caller), name)
         behind = {alias.name: alias.alias_of[0] for alias in self._catalog.aliases() if alias.name in PURPOSES}
         chosen = pick(task, lambda purpose: purpose in behind and self._works(behind[purpose], caller, task))
+        if chosen is None:  # every breaker is open: the route knows fallbacks, or says when to try again
+            chosen = pick(task, lambda purpose: purpose in behind and bool(self._calls(behind[purpose], caller, task)))
         if chosen is None:
             raise ModelUnavailable("None of the models behind Auto can be used now. Choose another one.")
         return Picked(self._usable(self._model(behind[chosen.purpose]), caller), name, chosen.why)
@@ -204,8 +206,11 @@ class Planner:
 
     def _works(self, name: str, caller: Caller, task: Task) -> bool:
         """Whether a model can be called now, and takes what is attached."""
-        steps = self._line(name, caller, self._flags.now, "primary").steps
-        return any(_takes(step.model, task) and self._breakers.admits(step.breaker) for step in steps)
+        return any(self._breakers.admits(step.breaker) for step in self._calls(name, caller, task))
+
+    def _calls(self, name: str, caller: Caller, task: Task) -> list[Step]:
+        """The calls to a model that this caller may make, those that take what is attached."""
+        return [one for one in self._line(name, caller, self._flags.now, "primary").steps if _takes(one.model, task)]
 
     def _model(self, name: str) -> Model:
         return self._catalog.find(name) or self._catalog.get(name)

@@ -34,6 +34,7 @@ _NO_USE: Final = frozenset({"bad_key", "model_unavailable"})
 _TOO_LONG: Final = "context_too_long"
 _REFUSED: Final = "refused_content"
 _DEFAULT_WAIT: Final = 30.0
+_OWN_PAUSES: Final = 1.0  # seconds that our own pauses may take together, however little a Retry-After is waited for
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,14 @@ class Route:
 
     def after(self, step: Step, error: ProviderError, *, said: bool) -> Step | None:
         """The call that follows one that failed; None when there is nothing left to try. `said`: words came."""
+        self.failed(step, error, said=said)
+        found = self._next(step)
+        if found is not None:
+            self._waited += found.pause
+        return found
+
+    def failed(self, step: Step, error: ProviderError, *, said: bool = False) -> None:
+        """A call failed: what may still be tried follows from it, also where another runs and nothing is tried yet."""
         self._failed[step.breaker] += 1
         if said or error.code in _NO_USE:
             self._out.add(step.breaker)
@@ -128,10 +137,6 @@ class Route:
             self._turn_to(())
         elif error.code == ProviderError.code:  # it did not accept the request: another model may
             self._ahead = self._others(step)
-        found = self._next(step)
-        if found is not None:
-            self._waited += found.pause
-        return found
 
     def beside(self, running: Collection[str]) -> Step | None:
         """A call to make beside one that is silent, on another deployment; None when there is none."""
@@ -150,6 +155,8 @@ class Route:
         waits = [self._breakers.wait(one) for one in ids] if self._breakers else []
         wait = min(waits, default=_DEFAULT_WAIT)
         name = self.lines[0].steps[0].model.display_name if self.lines and self.lines[0].steps else "This model"
+        if self._breakers and ids and all(self._breakers.health(one).word == "open" for one in ids):
+            return BreakerOpen(f"{name} is switched off by an operator for now. Choose another model.", wait)
         return BreakerOpen(
             f"{name} has failed several times in a row and is not asked for now. "
             f"Try again in {max(1, round(wait))} seconds, or choose another model.",
@@ -212,5 +219,5 @@ class Route:
             pause = max(pause, backoff)
         # With somewhere else to go nobody waits long for this one.
         elsewhere = any(self._usable(line) for line in self._ahead[1:] if self._tried[line.name] < line.tries)
-        limit = min(self._limit, 1.0) if elsewhere else self._limit
+        limit = min(max(self._limit, _OWN_PAUSES), 1.0) if elsewhere else max(self._limit, _OWN_PAUSES)
         return replace(found, pause=pause) if self._waited + pause <= limit else None

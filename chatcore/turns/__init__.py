@@ -80,7 +80,7 @@ class Turns(Waiting):
             parent_id = conversation.head_message_id
             return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
 
-        return self._start(principal, [model], work)[0]
+        return self._start(principal, [model], work, text)[0]
 
     def edit(
         self,
@@ -113,7 +113,7 @@ class Turns(Waiting):
                 )
             ]  # fmt: skip
 
-        return self._start(principal, [model], work)[0]
+        return self._start(principal, [model], work, text)[0]
 
     def compare(
         self,
@@ -145,7 +145,7 @@ class Turns(Waiting):
                 conversation = asking.locked(session, principal, conversation_id)
             return asking.compare(session, principal, conversation, question, choices)
 
-        return self._start(principal, models, work)
+        return self._start(principal, models, work, text)
 
     def retry(
         self,
@@ -275,14 +275,15 @@ class Turns(Waiting):
         return self._start(principal, [model], work)[0]
 
     @contextmanager
-    def _counted(self, principal: Principal, models: Sequence[str]) -> Iterator[None]:
+    def _counted(self, principal: Principal, models: Sequence[str], text: str = "") -> Iterator[None]:
         """Count requests to these models against the limits; a refusal, by a limit or a budget inside, is noted.
 
-        Raises `LimitExceeded`.
+        `text`: of the question, by which `auto` chooses. Raises `LimitExceeded`.
         """
         try:
             if models:
-                self._limits.admit(principal, models[0], len(models))
+                first, *others = self._gateway.real_names(principal, models, text)
+                self._limits.admit(principal, first, len(models), others)
             yield
         except RuleExceeded as error:
             self._limits.refused(principal, error.rule.of, models[0])
@@ -292,7 +293,11 @@ class Turns(Waiting):
             raise
 
     def _start(
-        self, principal: Principal, models: Sequence[str], work: Callable[[Session], Asked | list[Begun]]
+        self,
+        principal: Principal,
+        models: Sequence[str],
+        work: Callable[[Session], Asked | list[Begun]],
+        text: str = "",
     ) -> list[Asked]:
         """Count the requests, do the work in one transaction and run what it began."""
         if self.engine.draining:
@@ -302,7 +307,7 @@ class Turns(Waiting):
             accounts.require_active(session, principal)
             return work(session)
 
-        with self._counted(principal, models):
+        with self._counted(principal, models, text):
             outcome = self._db.write(checked)
         if isinstance(outcome, Asked):
             return [outcome]

@@ -1,7 +1,8 @@
 """What a question may cost at most, reserved before anything is called.
 
 The most a call can cost is its price for as many prompt tokens as what is sent has bytes (a token is at least one
-byte; pictures and sound by a generous rule) and for `max_tokens` of reply, by the dearest model of its route. Where
+byte; pictures and sound by a generous rule, which is no proof) and for `max_tokens` of reply, by the dearest model of
+its route, or by the first one alone where that is more than is left: each further call is held for on its own. Where
 nobody has set `max_tokens` and a hard budget applies, it is `chatcore.budget_reply_tokens` (4,096), or what is left of
 the budget pays for, and that limit is sent to the model: a reply that reaches it can be continued. A model without a
 known price is refused under a hard budget. Calls paid with a person's own key are no business of budgets.
@@ -18,8 +19,9 @@ from chatcore.gateway.prices import Tokens, cost_nano_usd
 from chatcore.usage import budgets, ledger
 
 _PER_MESSAGE: Final = 16  # tokens around a message, generously
-PICTURE: Final = 3_000  # tokens; providers document at most about 1,600
-_BYTES_A_SOUND_TOKEN: Final = 300  # of base64; providers document 10 to 32 tokens a second
+# Providers document up to 1,600 tokens for a picture, some models several times that (tiles at a price of their own).
+PICTURE: Final = 16_000
+_BYTES_A_SOUND_TOKEN: Final = 40  # of base64; 32 tokens a second at 8 kbit/s, the least that speech is packed to
 _LEAST_REPLY: Final = 256  # tokens; with less left of a budget nothing is begun
 _UNLIMITED_REPLY: Final = 16_384  # tokens of reply reckoned with where nothing limits it and no hard budget asks
 
@@ -55,16 +57,38 @@ def reserve(
     session: Session,
     call: ledger.NewCall,
     holder: str,
+    first: Step,
     steps: Sequence[Step],
     prompt_tokens: int,
     max_tokens: int | None,
     reply_tokens: int,
-) -> int:
-    """Hold what the dearest of `steps` can cost; returns the `max_tokens` that is to be sent.
+) -> int | None:
+    """Hold what the dearest of `steps` can cost; where a budget does not pay for that, or its price is not known, what
+    the `first` call can: further ones are held for when they are made. Returns the `max_tokens` that is to be sent.
 
     `reply_tokens`: the limit where `max_tokens` is None. Raises `BudgetExceeded`.
     """
-    tenant_id, user_id, models = call.tenant_id, call.user_id, paid(steps)
+    try:
+        return _reserved(session, call, holder, paid(steps), prompt_tokens, max_tokens, reply_tokens)
+    except BudgetExceeded:
+        own = first.key_source == "person"
+        return (
+            max_tokens
+            if own
+            else _reserved(session, call, holder, [first.model], prompt_tokens, max_tokens, reply_tokens)
+        )
+
+
+def _reserved(
+    session: Session,
+    call: ledger.NewCall,
+    holder: str,
+    models: Sequence[Model],
+    prompt_tokens: int,
+    max_tokens: int | None,
+    reply_tokens: int,
+) -> int:
+    tenant_id, user_id = call.tenant_id, call.user_id
     limits = [max_tokens] if max_tokens else [_capped(models, reply_tokens)]
     if max_tokens is None and (left := budgets.remaining(session, tenant_id, user_id)) is not None:
         limits += _affordable(models, prompt_tokens, left, limits[0])

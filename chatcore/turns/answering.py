@@ -84,18 +84,28 @@ class Answering:
         request = replace(begun.request, keep_last=3 if begun.continuing else 1)
         work = Work(
             request, self._branch.messages, begun.route, begun.step, begun.ledger_id, begun.call,
-            holder=None if begun.reserved is None else begun.turn_id, mid_reply="continue" if begun.compared else self._own.mid_reply,
+            holder=None if begun.reserved is None else begun.turn_id,
+            mid_reply="continue" if begun.compared else self._own.mid_reply,
         )  # fmt: skip
         self._attempts = Attempts(self._db, self._gateway, work, reply.take, stop)
         answered = await self._attempts.run()
         self._live.close_text()
         end = reply.end(answered, "interrupted" if answered.stopped and interrupted() else None)
         if self._attempts.out_of_money:
-            await self._db.awrite(lambda session: self._limits.count(session, self._who(), "budget", begun.call.model))
             end = replace(end, parts=replies.not_paid(end.parts))
-        await self._keep(answered, end)
-        await self._charge(end)
+        await self._note(answered, end, out_of_money=self._attempts.out_of_money)
         return end
+
+    async def _note(self, answered: Answered, end: TurnEnd, *, out_of_money: bool) -> None:
+        """For the cache, the limits and the count of refusals. What fails is logged: the reply stands."""
+        try:
+            if out_of_money:
+                model = self._begun.call.model
+                await self._db.awrite(lambda session: self._limits.count(session, self._who(), "budget", model))
+            await self._keep(answered, end)
+            await self._charge(end)
+        except Exception:
+            log.exception("a reply could not be cached, or its tokens not be counted against limits")
 
     async def _refused(self, error: ChatcoreError, kind: str) -> TurnEnd:
         """Nothing is called, so the ledger has no row; what refused it is counted."""
@@ -114,10 +124,12 @@ class Answering:
         begun, bound = self._begun, admission.bound(messages)
         if begun.reserved is None or bound <= begun.reserved:
             return None
+        assert begun.step is not None
         call, limit = begun.call, begun.request.max_tokens or self._own.budget_reply_tokens
+        again = partial(admission.reserve, holder=begun.turn_id, first=begun.step, steps=begun.route.steps)
 
         def work(session: Session) -> None:
-            admission.reserve(session, call, begun.turn_id, begun.route.steps, bound, limit, limit)
+            again(session, call, prompt_tokens=bound, max_tokens=limit, reply_tokens=limit)
 
         try:
             await self._db.awrite(work)

@@ -161,8 +161,9 @@ class Asking:
         prompt = store.reckon(session, begun.conversation_id, begun.context_head)
         prompt += admission.bound([{"content": begun.system_prompt}])
         limit = admission.reserve(
-            session, call, begun.turn_id, steps, prompt, begun.request.max_tokens, self._own.budget_reply_tokens
-        )
+            session, call, begun.turn_id, begun.step or steps[0], steps, prompt, begun.request.max_tokens,
+            self._own.budget_reply_tokens,
+        )  # fmt: skip
         return replace(begun, reserved=prompt, request=replace(begun.request, max_tokens=limit))
 
     def enqueue(

@@ -8,6 +8,7 @@ beside it, and whoever speaks first is heard. Once words were said they stay: th
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -15,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
-from chatcore.errors import BudgetExceeded
+from chatcore.errors import BudgetExceeded, ProviderError
 from chatcore.gateway import Attempt, CompletionRequest, Delta, Gateway, Step
 from chatcore.turns import admission
 from chatcore.turns.values import Answered, Spent, Tried, Work, settlement
@@ -35,6 +36,7 @@ class _Running:
         self.step = step
         self.attempt = attempt
         self.ledger_id = ledger_id
+        self.began = time.monotonic()
         self.spoke = False
         self._batches: AsyncIterator[list[Delta]] = aiter(attempt)
         self.coming = asyncio.ensure_future(anext(self._batches, None))
@@ -68,6 +70,7 @@ class Attempts:
         self._route = work.route
         self._running: list[_Running] = []
         self._losing: list[asyncio.Task[None]] = []
+        self._unsettled: list[tuple[str, ledger.Settlement]] = []
         self._before: list[Tried] = []
         self._spent = Spent()
         self._number = 1
@@ -75,6 +78,7 @@ class Attempts:
         self._spoken = False
         self._called_tools = False
         self.ledger_id = work.ledger_id  # the row of the call that was begun last
+        self.open_rows = {work.ledger_id}  # of calls that are not settled
         self.out_of_money = False  # a further call was not made, as the budget does not pay for it
 
     async def run(self) -> Answered:
@@ -104,13 +108,16 @@ class Attempts:
         # A whole reply is silent until its end, which says nothing about whoever writes it.
         patience = self._gateway.planner.patience(self._running[0].step.model) if self._work.request.stream else None
         while True:
-            waits = patience if len(self._running) == 1 and not self._spoken else None
+            call = self._running[0]
+            waits = None if patience is None or len(self._running) > 1 or self._spoken else patience
+            if waits is not None:
+                waits = max(0.0, call.began + waits - time.monotonic())
             done, _ = await asyncio.wait(
                 [call.coming for call in self._running], timeout=waits, return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
-                patience = None
-                await self._ask_another()
+                if not await self._ask_another(call):
+                    patience = None  # there is nobody else: this one is waited for
                 continue
             call = next(call for call in self._running if call.coming in done)
             batch = call.take()
@@ -122,7 +129,9 @@ class Attempts:
             if not self._running or call.attempt.result.outcome in ("ok", "stopped"):
                 self._let_go(call)
                 return call
-            await self._lost(call)
+            self._route.failed(call.step, _error_of(call))
+            self._tell(call)
+            await self._settle(call)
 
     async def _hear(self, call: _Running) -> None:
         """Take its words to its end."""
@@ -150,7 +159,7 @@ class Attempts:
         return self._route.after(call.step, result.error, said=call.spoke)
 
     def _tell(self, call: _Running, *, beaten: bool = False) -> None:
-        """Tell the breaker. `beaten`: another spoke while this one was silent."""
+        """Tell the breaker. `beaten`: another that began later spoke while this one was silent."""
         breakers, result = self._gateway.breakers, call.attempt.result
         if result.error is not None:
             breakers.failed(call.step.breaker, result.error.code, getattr(result.error, "retry_after", None))
@@ -168,21 +177,39 @@ class Attempts:
         except BudgetExceeded:
             self.out_of_money = True
             return False
+        except Exception:  # what was said and counted must not be lost with what might come
+            log.exception("a further call could not be begun")
+            return False
         self._account(failed)
         await self._begin(step, ledger_id)
         return True
 
-    async def _ask_another(self) -> None:
-        """One call is silent: begin another beside it, where there is one to ask and money for it."""
-        step = self._route.beside([call.step.breaker for call in self._running])
-        if step is None or self._stop.is_set():
-            return
+    async def _ask_another(self, silent: _Running) -> bool:
+        """One call is silent: begin another beside it. False where there is none to ask, or no money for it."""
+        step = None if self._stop.is_set() else self._route.beside([silent.step.breaker])
+        if step is None:
+            return False
         try:
             ledger_id = await self._turn_page(None, step)
         except BudgetExceeded:
-            return
+            return False
+        except Exception:
+            log.exception("another model could not be asked beside a silent one")
+            return False
+        if silent.coming.done() or self._stop.is_set():  # it spoke meanwhile: the other was never called
+            await self._undo(ledger_id)
+            return True
         log.info("a call is silent, asking another model beside it", extra=self._facts(step))
         await self._begin(step, ledger_id)
+        return True
+
+    async def _undo(self, ledger_id: str) -> None:
+        self._number -= 1
+        try:
+            await self._db.awrite(lambda session: ledger.discard(session, ledger_id))
+        except Exception:
+            log.exception("the row of a call that was not made is settled with the turn's end")
+            self._unsettled.append((ledger_id, ledger.Settlement(outcome="stopped", cost_nano_usd=0)))
 
     async def _turn_page(self, failed: _Running | None, step: Step) -> str:
         """One transaction: a failed call's row is settled, money held for the next, and that one's row opened."""
@@ -208,6 +235,7 @@ class Attempts:
         request = await self._request(step)
         self._gateway.breakers.started(step.breaker)
         self.ledger_id = ledger_id
+        self.open_rows.add(ledger_id)
         self._running.append(_Running(step, self._gateway.attempt(request), ledger_id))
         if self._stop.is_set():
             self._running[-1].attempt.cancel()
@@ -235,26 +263,29 @@ class Attempts:
         self._running = [heard]
         for call in others:
             call.attempt.cancel()
-            self._losing.append(asyncio.create_task(self._beaten(call)))
+            # Slow is who was overtaken, not who began just now, nor who was stopped.
+            beaten = call.began < heard.began and not self._stop.is_set()
+            self._losing.append(asyncio.create_task(self._beaten(call, beaten)))
 
-    async def _beaten(self, call: _Running) -> None:
+    async def _beaten(self, call: _Running, beaten: bool) -> None:
         await call.drained()
-        self._tell(call, beaten=True)
-        await self._settle(call)
-
-    async def _lost(self, call: _Running) -> None:
-        """A call failed while another still runs: it is settled, and that one awaited."""
-        self._tell(call)
+        self._tell(call, beaten=beaten)
         await self._settle(call)
 
     async def _settle(self, call: _Running) -> None:
-        result = settlement(call.attempt.result)
-        await self._db.awrite(lambda session: ledger.settle_call(session, call.ledger_id, result))
+        """Settle the row of a call that another outlives; where that fails, with the end of it all."""
+        settled = settlement(call.attempt.result)
+        try:
+            await self._db.awrite(lambda session: ledger.settle_call(session, call.ledger_id, settled))
+        except Exception:
+            log.exception("a call could not be settled yet")
+            self._unsettled.append((call.ledger_id, settled))
         self._account(call)
 
     def _account(self, call: _Running) -> None:
         result, model = call.attempt.result, call.step.model
         self._spent += Spent.of(result)
+        self.open_rows.discard(call.ledger_id)
         self._before.append(
             Tried(model.name, model.provider, result.outcome, result.error.code if result.error else None, call.spoke)
         )
@@ -268,7 +299,7 @@ class Attempts:
         result = call.attempt.result
         return Answered(
             result, call.step, call.ledger_id, tuple(self._before), self._spent + Spent.of(result),
-            call.attempt.trimmed, self._stop.is_set() and result.outcome != "ok", restart,
+            call.attempt.trimmed, self._stop.is_set() and result.outcome != "ok", restart, tuple(self._unsettled),
         )  # fmt: skip
 
     async def _is_stopped_in(self, seconds: float) -> bool:
@@ -287,3 +318,9 @@ class Attempts:
 
     def _facts(self, step: Step) -> dict[str, Any]:
         return {"model": step.model.name, "provider": step.model.provider, "attempt": self._number}
+
+
+def _error_of(call: _Running) -> ProviderError:
+    error = call.attempt.result.error
+    assert error is not None, "a call that ended otherwise is heard"
+    return error

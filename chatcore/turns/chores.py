@@ -5,6 +5,7 @@ Methods are coroutines of the engine's loop.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -148,7 +149,8 @@ class Chores:
         model = next((one for one in planner.choices(caller) if not one.alias_of and one.key_slot == slot), None)
         if model is None:
             raise InvalidInput("No model of the configuration takes such a key.")
-        route = Route([Line(planner.route(caller, model.name).lines[0].steps[:1], 1)], None)
+        steps = planner.route(caller, model.name).lines[0].steps
+        route = Route([Line(tuple(step for step in steps if step.model.key_slot == slot)[:1], 1)], None)
         _, result = await self.call(Task(principal, None, model, route, "api"), "", "Say: ok", 16)
         if isinstance(result.error, BadKey):
             raise InvalidInput("The provider refused this key, so it was not saved. Check that it is whole and active.")
@@ -175,11 +177,16 @@ class Chores:
             if admission.paid(task.route.steps) and budgets.applies(session, who.tenant_id, who.user_id):
                 prompt_tokens = admission.bound(messages)
                 limit = admission.reserve(
-                    session, opened, holder, task.route.steps, prompt_tokens, max_tokens, self._reply_tokens
+                    session, opened, holder, step, task.route.steps, prompt_tokens, max_tokens, self._reply_tokens
                 )
             return ledger.open_call(session, opened, holder), limit
 
-        ledger_id, limit = await self._db.awrite(begin)
+        interrupted = ledger.Settlement(outcome="interrupted")
+        try:
+            ledger_id, limit = await self._db.awrite(begin)
+        except asyncio.CancelledError:  # the process ends, and the row may have been written all the same
+            await asyncio.shield(self._settle([holder], holder, interrupted))
+            raise
 
         async def sent(_: Model) -> list[dict[str, Any]]:
             return messages
@@ -194,15 +201,17 @@ class Chores:
         try:
             answered = await attempts.run()
         except BaseException:  # the process ends, or our own code failed: what the provider counts is not known
-            interrupted = ledger.Settlement(outcome="interrupted")
-            await asyncio.shield(self._settle(attempts.ledger_id, holder, interrupted))
+            await asyncio.shield(self._settle([*attempts.open_rows], holder, interrupted))
             raise
-        await self._settle(answered.ledger_id, holder, settlement(answered.result))
+        for row_id, settled in answered.unsettled:
+            await self._settle([row_id], holder, settled)
+        await self._settle([answered.ledger_id], holder, settlement(answered.result))
         return "".join(said), answered.result
 
-    async def _settle(self, ledger_id: str, holder: str, settled: ledger.Settlement) -> None:
+    async def _settle(self, row_ids: Sequence[str], holder: str, settled: ledger.Settlement) -> None:
         def work(session: Session) -> None:
-            ledger.settle_call(session, ledger_id, settled)
+            for row_id in row_ids:
+                ledger.settle_call(session, row_id, settled)
             budgets.release(session, holder)
 
         await self._db.awrite(work)

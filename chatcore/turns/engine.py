@@ -152,10 +152,9 @@ class TurnEngine:
         entry = Entry(live, begun, tenant_id, on_stop=stop_asked.set)
         self._journal.add(entry)
         with logs.bound(trace_id=begun.request.trace_id, turn_id=begun.turn_id):
+            answering = Answering(self._db, self._gateway, self._limits, self._settings, begun, live)
             try:
-                end = await Answering(self._db, self._gateway, self._limits, self._settings, begun, live).run(
-                    stop_asked, lambda: self._interrupt
-                )
+                end = await answering.run(stop_asked, lambda: self._interrupt)
             finally:
                 self._stops.pop(begun.turn_id, None)
             await self._journal.end(entry, end)

@@ -117,7 +117,7 @@ class Reply:
         parts = self._parts(result, model.provider, None if answered.stopped else others)
         return TurnEnd(
             begun, status, self._live.text(), parts, result, meta, answered.ledger_id, answered.spent, model.name,
-            model.provider, *self._times(answered), restart,
+            model.provider, *self._times(answered), restart, unsettled=answered.unsettled,
         )  # fmt: skip
 
     def end_cached(self, stored: StoredReply, seconds: float) -> TurnEnd:

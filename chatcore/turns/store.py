@@ -203,6 +203,8 @@ def finish(session: Session, end: TurnEnd) -> bool:
         if end.ledger_id is not None:
             settled = settlement(result, interrupted, end.saved_nano_usd)
             ledger.settle_call(session, end.ledger_id, settled)
+        for ledger_id, settled in end.unsettled:
+            ledger.settle_call(session, ledger_id, settled)
         if end.defect:
             ledger.abandon(session, begun.turn_id)
         if begun.reserved is not None:

@@ -125,10 +125,12 @@ class Succession:
             session, principal, end.restart, begun.call.agent_id, settings, text=asked.content, parts=asked.parts,
             again=True,
         )  # fmt: skip
+        # What was chosen stays chosen: the next question is asked of it again.
+        choice = replace(choice, picked=replace(choice.picked, asked=begun.asked))
         made = self._asking.answer(
             session, principal, conversation_value(row), begun.context_head, choice, continuing=begun.continuing
         )
-        return replace(made, tried=begun.tried | {end.model}, asked=begun.asked)
+        return replace(made, tried=begun.tried | {end.model})
 
 
 def _person(session: Session, user_id: str) -> Principal:

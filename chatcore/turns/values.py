@@ -158,7 +158,7 @@ class Answered:
     """How it ended: the last call, whose row is still to be settled, and all calls before it.
 
     `restart`: another model is to begin a new reply, as words of this one stand already. `stopped`: somebody stopped
-    it, be it between two calls.
+    it, be it between two calls. `unsettled`: rows of earlier calls that could not be settled when they ended.
     """
 
     result: AttemptResult
@@ -169,6 +169,7 @@ class Answered:
     trimmed: int
     stopped: bool = False
     restart: Step | None = None
+    unsettled: tuple[tuple[str, ledger.Settlement], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ class TurnEnd:
     restart: str | None = None
     defect: bool = False
     saved_nano_usd: int = 0
+    unsettled: tuple[tuple[str, ledger.Settlement], ...] = ()
 
 
 def settlement(

@@ -33,8 +33,8 @@ class Window:
         return _SECONDS[self.rule.per]
 
     def needs(self, count: int) -> int:
-        """How much must be left for `count` requests: tokens are known only after the call."""
-        return count if self.rule.of == "requests" else 1
+        """How much must be left for `count` requests to as many models: tokens are known only after the call."""
+        return count if self.rule.of == "requests" and self.rule.scope != "model" else 1
 
 
 class OwnWindows(MemoryStorage):
@@ -71,7 +71,7 @@ class OwnWindows(MemoryStorage):
         """Count `count` requests in each window that counts requests."""
         for window in windows:
             if window.rule.of == "requests":
-                self.acquire_entry(window.key, window.rule.amount, window.seconds, count)
+                self.acquire_entry(window.key, window.rule.amount, window.seconds, window.needs(count))
 
     def charge(self, windows: Sequence[Window], tokens: int) -> None:
         """Count tokens in each window."""
@@ -83,7 +83,7 @@ class OwnWindows(MemoryStorage):
         if window.rule.of == "tokens":
             return 0 if self.get(window.key) < amount else max(1, math.ceil(self.expirations[window.key] - now))
         entries = self.events.get(window.key, ())
-        index = amount - count
+        index = amount - window.needs(count)
         return _until_gone(entries[index].atime, window, now) if index < len(entries) else 0
 
 
@@ -101,9 +101,9 @@ class RedisWindows(RedisStorage):
         One round trip, in which no other process comes between: what is refused has counted nowhere.
         """
         now = time.time()
-        facts = [fact for one in windows for fact in (one.rule.of, one.rule.amount, one.seconds)]
+        facts = [fact for one in windows for fact in (one.rule.of, one.rule.amount, one.seconds, one.needs(count))]
         keys = [self.prefixed_key(window.key) for window in windows]
-        found = self._all_or_none(keys, [now, count, int(take), *facts])
+        found = self._all_or_none(keys, [now, int(take), *facts])
         return [_wait_by_redis(window, answer, now) for window, answer in zip(windows, found, strict=True)]
 
     def charge(self, windows: Sequence[Window], tokens: int) -> None:
@@ -114,16 +114,17 @@ class RedisWindows(RedisStorage):
 
 # The library's own script for a request knows one window only, and takes before the next is looked at.
 _ALL_OR_NONE: Final = """
-local now, count, take, found = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', {}
+local now, take, found = tonumber(ARGV[1]), ARGV[2] == '1', {}
 for i, key in ipairs(KEYS) do
-    local of, amount, seconds = ARGV[3 * i + 1], tonumber(ARGV[3 * i + 2]), tonumber(ARGV[3 * i + 3])
+    local of, amount, seconds = ARGV[4 * i - 1], tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1])
+    local needs = tonumber(ARGV[4 * i + 2])
     found[i] = ''
     if of == 'tokens' then
         if tonumber(redis.call('get', key) or 0) >= amount then
             found[i] = tostring(redis.call('pttl', key))
         end
     else
-        local entry = redis.call('lindex', key, amount - count)
+        local entry = redis.call('lindex', key, amount - needs)
         if entry and tonumber(entry) >= now - seconds then
             found[i] = entry
         end
@@ -131,12 +132,12 @@ for i, key in ipairs(KEYS) do
     take = take and found[i] == ''
 end
 for i, key in ipairs(KEYS) do
-    if take and ARGV[3 * i + 1] == 'requests' then
-        for _ = 1, count do
+    if take and ARGV[4 * i - 1] == 'requests' then
+        for _ = 1, tonumber(ARGV[4 * i + 2]) do
             redis.call('lpush', key, ARGV[1])
         end
-        redis.call('ltrim', key, 0, ARGV[3 * i + 2] - 1)
-        redis.call('expire', key, ARGV[3 * i + 3])
+        redis.call('ltrim', key, 0, ARGV[4 * i] - 1)
+        redis.call('expire', key, ARGV[4 * i + 1])
     end
 end
 return found

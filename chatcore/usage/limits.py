@@ -7,6 +7,7 @@ library `limits`, in this process and, where Redis is configured and answers, in
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -73,14 +74,17 @@ class Limits:
         self._remote: RedisWindows | None = None
         self._lock = threading.Lock()
 
-    def admit(self, principal: Principal, model: str, count: int = 1) -> None:
-        """Count `count` requests to `model`, all of them or none.
+    def admit(self, principal: Principal, model: str, count: int = 1, beside: Sequence[str] = ()) -> None:
+        """Count `count` requests, all of them or none: one to `model` and to each of those `beside` it.
 
         Raises `RuleExceeded` (a `LimitExceeded`): after its `retry_after` seconds the same request is let through,
         unless others of the team were faster. For a request that no waiting helps, the sentence says so and
         `retry_after` is the length of the window.
         """
-        windows = self._windows(principal.tenant_id, principal.user_id, principal.tier, model)
+        whose = (principal.tenant_id, principal.user_id, principal.tier)
+        windows = self._windows(*whose, model)
+        for other in beside:
+            windows += [one for one in self._windows(*whose, other) if one.rule.scope == "model"]
         for window in windows:
             if window.needs(count) > window.rule.amount:
                 raise RuleExceeded(_hopeless(window.rule, count), window.seconds, window.rule)

@@ -152,7 +152,7 @@ def test_a_claim_that_leads_to_no_call_is_forgotten(breakers: Breakers, clock: C
     fail(breakers)
     clock.now += 30
     assert breakers.claim(A, pause=3)
-    clock.now += 12.9
+    clock.now += 5.9
     assert not breakers.claim(A)
     clock.now += 0.1
     assert breakers.claim(A)

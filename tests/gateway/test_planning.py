@@ -554,6 +554,8 @@ def test_auto_passes_over_what_this_caller_cannot_use_now(make: Make) -> None:
     assert auto(ada(), "Prove it") == "c"
     assert auto(ada([own("groq")]), "Prove it") == "d"
     house.set(disabled_providers=["openai"])
+    assert auto(ada(role="admin")) == "a", "where every breaker is open, the route says when to try again"
+    house.set(disabled_providers=["openai", "anthropic"])
     with pytest.raises(ModelUnavailable, match="None of the models behind Auto can be used now"):
         auto(ada(role="admin"))
 

@@ -13,6 +13,7 @@ from chatcore.accounts import Principal
 from chatcore.bootstrap import Core
 from chatcore.conversations import Message
 from chatcore.db.tables import UsageMetric, utcnow
+from chatcore.errors import DatabaseError
 from tests.chat import Chat, running_core, until
 from tests.conftest import add_person
 from tests.hostile import HostileProvider
@@ -22,10 +23,13 @@ MODELS = [
     "500", "503", "401", "404", "429;after=1", "429;after=60", "hang", "slow;first=2.5;n=5", "cut;n=40;at=12",
     "stall;n=20;at=10", "overflow", "refused", "flaky;fails=1", "flaky;fails=2", "tools", "ok;n=20", GOOD,
     "ok;n=40;rate=20", "hang;tag=a", "hang;tag=b",
+    "hang;tag=c", "500;tag=c", "401;first=1", "500;tag=d",
 ]  # fmt: skip
 BEHIND = ("500", "401", "hang", "slow;first=2.5;n=5", "cut;n=40;at=12", "429;after=60", "stall;n=20;at=10")
 ROUTER = {
-    "fallbacks": [{name: [GOOD]} for name in BEHIND] + [{"503": ["500"]}, {"hang;tag=a": ["hang;tag=b"]}],
+    "fallbacks": [{name: [GOOD]} for name in BEHIND]
+    + [{"503": ["500"]}, {"hang;tag=a": ["hang;tag=b"]}]
+    + [{"hang;tag=c": ["500;tag=c", GOOD]}, {"401;first=1": ["500;tag=d"]}],
     "context_window_fallbacks": [{"overflow": [GOOD]}],
     "content_policy_fallbacks": [{"refused": [GOOD]}],
 }
@@ -119,6 +123,47 @@ def test_beside_one_that_is_silent_another_is_asked_and_the_first_word_wins(chat
     assert rows[0].usage_source == "estimated"
 
 
+def test_where_the_one_beside_fails_the_next_is_asked(chat: Chat) -> None:
+    started = time.monotonic()
+    reply, rows = answered(chat, "hang;tag=c")
+    assert time.monotonic() - started < 5
+    assert reply.model == GOOD
+    assert [row.model for row in rows if row.model != "500;tag=c"] == ["hang;tag=c", GOOD]
+
+
+def test_what_fails_beside_another_is_not_tried_again_where_there_is_no_sense_in_it(chat: Chat) -> None:
+    _, rows = answered(chat, "401;first=1")
+    assert [row.model for row in rows].count("401;first=1") == 1
+    assert [row.model for row in rows].count("500;tag=d") == 2
+
+
+def test_stop_counts_for_no_breaker(chat: Chat, provider: HostileProvider) -> None:
+    marker = secrets.token_hex(8)
+    asked = chat.ask("hang;tag=a", f"hello {marker}")
+    provider.wait_until(lambda log: sum(marker in str(call.messages) for call in log) == 2)
+    chat.core.turns.stop(chat.who, str(asked.turn_id))
+    chat.words(asked)
+    for model in ("hang;tag=a", "hang;tag=b"):
+        assert chat.core.gateway.breakers.health(f"{model}#1@shared").failed == 0
+
+
+def test_a_database_that_fails_beside_a_reply_costs_it_nothing(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of the call that was beaten cannot be settled at once: it is with the end, and the reply stands."""
+    honest, failing = chat.core.db.awrite, iter([True])
+
+    async def awrite(work: Any) -> Any:
+        if "settle" in getattr(work, "__qualname__", "") and next(failing, False):
+            raise DatabaseError("away")
+        return await honest(work)
+
+    monkeypatch.setattr(chat.core.db, "awrite", awrite)
+    reply, rows = answered(chat, "hang")
+    assert next(failing, "used") == "used"
+    assert (reply.status, reply.model) == ("complete", GOOD)
+    assert outline(rows) == [(1, "hang", "stopped"), (2, GOOD, "ok")]
+    assert rows[1].usage_source == "provider"
+
+
 def test_what_is_said_in_mid_reply_stays_and_the_next_model_goes_on_below(
     chat: Chat, provider: HostileProvider
 ) -> None:
@@ -207,7 +252,7 @@ def test_an_open_breaker_without_a_fallback_answers_at_once_and_has_no_row(chat:
     assert rows == []
     [error] = reply.parts
     assert (reply.status, error["code"]) == ("failed", "breaker_open")
-    assert "seconds" in error["message"]
+    assert "switched off by an operator" in error["message"]
     hits = chat.core.limits.refusals(_operator(chat), utcnow() - timedelta(minutes=2))
     assert any(hit.kind == "breaker" for hit in hits)
 

@@ -394,7 +394,8 @@ def test_the_sentence_says_what_was_used_and_how_long_to_wait(
     scope, name = ("tenant", who.tenant_id) if tenant else ("model", MODEL) if model else ("tier", "free")
     set_rules(flags, rule(scope, name, amount, per, what))
     if what == "requests":
-        local.admit(who, MODEL, amount)
+        for _ in range(amount):
+            local.admit(who, MODEL)
     else:
         charge(local, who, amount)
     error = refusal(local, who)
