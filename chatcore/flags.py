@@ -77,6 +77,9 @@ class Flags:
     prices: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
 
+Changes = Callable[[Flags], Mapping[str, Any]]  # by the names of those that change
+
+
 class FlagStore:
     """Reads the flags for everybody and writes them for who may. `now` costs nothing."""
 
@@ -121,20 +124,31 @@ class FlagStore:
             self._thread.join(10)
 
     def set(self, principal: Principal, **changes: Any) -> None:
-        """Change flags by their names in `Flags`; None takes one back to what the config file says.
+        """Change flags by their names in `Flags`; None takes one back to what the config file says. For operators.
 
-        For operators only. Raises `Forbidden`, `InvalidInput`.
+        Raises `Forbidden`, `InvalidInput`.
         """
+        self.change(principal, lambda _: changes)
+
+    def change(self, principal: Principal, changes: Changes, noted: Mapping[str, Any] | None = None) -> None:
+        """As `set`, from the flags as they are in the transaction, where `changes` may be called twice: nobody undoes
+        what another has just done. `noted`: what the audit log keeps, else all that was changed."""
         if not principal.is_operator:
             raise Forbidden("Only an operator can change what holds for the whole instance.")
-        checked = {name: _checked(name, value) for name, value in changes.items()}
-        self._write(principal, lambda _: checked, checked)
+        self._write(principal, changes, noted)
+
+    def set_access(self, principal: Principal, model: str, access: Access | None) -> None:
+        """Say who may use a model, instead of the config file; None takes it back. Raises as `set`."""
+
+        def changed(now: Flags) -> Mapping[str, Any]:
+            return {"access": {name: one for name, one in {**now.access, model: access}.items() if one} or None}
+
+        self.change(principal, changed, {"access": {model: access and access.model_dump()}})
 
     def set_prices(self, principal: Principal, model: str, prices: Mapping[str, str] | None) -> None:
         """Set what a model costs one's own tenant from now on; None takes it back. For admins.
 
-        `prices`: litellm's field names (`input_cost_per_token`, …) to USD a token as decimal text.
-        Raises `Forbidden`, `InvalidInput`.
+        `prices`: litellm's field names to USD a token as decimal text. Raises `Forbidden`, `InvalidInput`.
         """
         if not principal.is_admin:
             raise Forbidden("Only an admin can change prices.")
@@ -155,21 +169,18 @@ class FlagStore:
             except ChatcoreError:
                 log.warning("the flags could not be read; the last ones stand")
 
-    def _write(
-        self, principal: Principal, changes: Callable[[Flags], Mapping[str, Any]], noted: Mapping[str, Any]
-    ) -> None:
-        """`changes`: from the flags as they are in the transaction. `noted`: what the audit log keeps of them."""
-
+    def _write(self, principal: Principal, changes: Changes, noted: Mapping[str, Any] | None) -> None:
         def work(session: Session) -> None:
             _refuse_demoted(session, principal)
             row = session.get(Setting, _KEY, with_for_update=True)
             if row is None:
                 session.add(row := Setting(key=_KEY, value={}))
             stored = row.value if isinstance(row.value, dict) else {}
-            changed = changes(parse(stored, self._initial))
+            changed = {name: _checked(name, one) for name, one in changes(parse(stored, self._initial)).items()}
             row.value = {name: value for name, value in {**stored, **changed}.items() if value is not None}
             row.updated_at = utcnow()
-            audit.record(session, principal, "flags.change", **{name: _short(value) for name, value in noted.items()})
+            told = {name: _short(value) for name, value in (noted or changed).items()}
+            audit.record(session, principal, "flags.change", **told)
 
         try:
             self._db.write(work)

@@ -1,4 +1,5 @@
-"""What admins look after: people, budgets and keys of their tenant; for operators also limits, gateway and flags."""
+"""What admins look after: people, budgets, prices and keys of their tenant; for operators also limits, access to
+models, gateway and flags."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -7,7 +8,17 @@ import streamlit as st
 
 from chatcore.accounts import Principal
 from chatcore.errors import ChatcoreError
-from pages.ui import acts, budget_parts, flag_parts, gateway_parts, key_parts, limit_parts, people_parts, session
+from pages.ui import (
+    acts,
+    budget_parts,
+    flag_parts,
+    gateway_parts,
+    key_parts,
+    limit_parts,
+    model_parts,
+    people_parts,
+    session,
+)
 
 Draw = Callable[[Principal], None]
 STYLE: Final = """<style>
@@ -37,6 +48,7 @@ def keys(principal: Principal) -> None:
 PARTS: Final[Mapping[str, Draw]] = {
     "People": people_parts.draw,
     "Limits & budgets": limits_and_budgets,
+    "Models": model_parts.draw,
     "Keys": keys,
 }
 OPERATORS: Final[Mapping[str, Draw]] = {"Gateway": gateway_parts.draw, "Flags": flag_parts.draw}

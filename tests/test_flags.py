@@ -422,6 +422,73 @@ def test_prices_set_in_two_processes_at_once_both_hold(any_database: Database, s
     assert one.now.prices == {"tenant_1": {"m": PRICES, "n": PRICES}, "tenant_2": {"m": PRICES, "n": PRICES}}
 
 
+# --- changes made of what there is ----------------------------------------------------------------------------------
+
+
+def and_one_more(rule: LimitRule) -> Callable[[Flags], dict[str, Any]]:
+    return lambda now: {"limits": [*now.limits, rule]}
+
+
+def test_a_change_is_made_of_what_is_stored_and_not_of_what_was_last_read(
+    any_database: Database, settings: Settings
+) -> None:
+    one, other = FlagStore(any_database, settings), FlagStore(any_database, settings)
+    theirs = LimitRule("model", "m", "requests", "minute", 1)
+    one.change(OPERATOR, and_one_more(RULE))
+    assert other.now.limits == DEFAULT_LIMITS, "it has not looked since"
+    other.change(OPERATOR, and_one_more(theirs))
+    one.refresh()
+    assert one.now.limits == other.now.limits == (*DEFAULT_LIMITS, RULE, theirs)
+
+
+def test_limits_added_at_the_same_time_all_hold(any_database: Database, settings: Settings) -> None:
+    ends = [Database(any_database.url) for _ in range(2)]
+    stores = [FlagStore(end, settings) for end in ends]
+    rules = [LimitRule("user", f"usr_{number}", "requests", "day", number) for number in range(10)]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(stores[rule.amount % 2].change, OPERATOR, and_one_more(rule)) for rule in rules]:
+            done.result(20)
+    assert set(FlagStore(any_database, settings).now.limits) == {*DEFAULT_LIMITS, *rules}
+    for end in ends:
+        end.close()
+
+
+def test_a_change_that_fails_in_its_making_changes_nothing(store: FlagStore, database: Database) -> None:
+    def fails(_: Flags) -> dict[str, Any]:
+        raise InvalidInput("No.")
+
+    for changes in (fails, lambda _: {"cache": False, "limits": 5}):
+        with pytest.raises(InvalidInput):
+            store.change(OPERATOR, changes)
+    assert stored(database) == {}
+    assert entries(database) == []
+
+
+@pytest.mark.parametrize("role", ["admin", "member"])
+def test_only_an_operator_changes_flags_and_access(untouched: Database, settings: Settings, role: Role) -> None:
+    store = FlagStore(untouched, settings)
+    with pytest.raises(Forbidden, match="Only an operator"):
+        store.change(person(role), and_one_more(RULE))
+    with pytest.raises(Forbidden, match="Only an operator"):
+        store.set_access(person(role), "m", Access())
+    assert stored(untouched) == {}
+
+
+def test_who_may_use_a_model_is_said_and_taken_back(any_database: Database, settings: Settings) -> None:
+    one, other = FlagStore(any_database, settings), FlagStore(any_database, settings)
+    pro, everybody = Access(tiers=["pro"]), Access()
+    one.set_access(OPERATOR, "m", pro)
+    other.set_access(OPERATOR, "n", everybody)
+    assert other.now.access == {"m": pro, "n": everybody}
+    one.set_access(OPERATOR, "m", None)
+    assert one.now.access == {"n": everybody}
+    one.set_access(OPERATOR, "n", None)
+    assert stored(any_database) == {}
+    assert [entry.details for entry in entries(any_database)][1:3] == [
+        {"access": str({"n": everybody.model_dump()})}, {"access": str({"m": None})},
+    ]  # fmt: skip
+
+
 # --- audit ----------------------------------------------------------------------------------------------------------
 
 

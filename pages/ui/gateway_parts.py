@@ -174,7 +174,10 @@ def _unpriced(principal: Principal) -> None:
         rows, hide_index=True, key="unpriced", alt="Models with calls whose cost is unknown",
         column_config={"Since": st.column_config.DatetimeColumn(format="D MMM YYYY")},
     )  # fmt: skip
-    st.caption("Write their prices into the config file, start the app again, and price the calls there were anew:")
+    st.caption(
+        "Set their prices under Models, or write them into the config file and start the app again. Then price the "
+        "calls there were anew:"
+    )
     st.code("python -m chatcore prices recompute", language=None)
 
 

@@ -13,7 +13,6 @@ from chatcore.gateway.keyring import KeyInfo, Source
 from pages.ui.text import ago, plain
 
 _KEYLESS: Final = frozenset({"unknown", "demo", "ollama", "ollama_chat"})
-_OFFERED_ALWAYS: Final = "openrouter"
 _NAMES: Final = {
     "openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Google Gemini", "xai": "xAI", "groq": "Groq",
     "openrouter": "OpenRouter", "mistral": "Mistral", "deepseek": "DeepSeek", "cohere": "Cohere", "azure": "Azure",
@@ -57,12 +56,15 @@ def _row(principal: Principal, one: KeyInfo, for_tenant: bool) -> None:
 
 
 def _form(principal: Principal, for_tenant: bool) -> None:
-    mark = _mark(for_tenant)
+    mark, providers = _mark(for_tenant), _providers()
+    if not providers:
+        st.caption("None of the models takes a key.")
+        return
     count = st.session_state.get(
         f"keys_tried_{mark}", 0
     )  # with a new name the field is empty, and the old one forgotten
     with st.form(f"provider-key-{mark}", border=False):
-        provider = st.selectbox("Provider", _providers(), format_func=_name, key=f"key-provider-{mark}")
+        provider = st.selectbox("Provider", providers, format_func=_name, key=f"key-provider-{mark}")
         typed = st.text_input("Key", type="password", autocomplete="off", key=f"key-secret-{mark}-{count}")
         if not st.form_submit_button("Save key", key=f"key-save-{mark}"):
             return
@@ -101,9 +103,16 @@ def _mark(for_tenant: bool) -> Source:
 
 
 def _providers() -> list[str]:
-    """The providers of the catalog's models that take a key, in its order, and OpenRouter."""
-    slots = [model.key_slot for model in core().gateway.catalog.models() if model.provider not in _KEYLESS]
-    return [slot for slot in dict.fromkeys([*slots, _OFFERED_ALWAYS]) if keyring.is_provider(slot)]
+    """The providers that a key would be used for: of each model's deployments those up to the first that can be called
+    without one."""
+    slots: list[str] = []
+    for model in core().gateway.catalog.models():
+        for one in core().gateway.catalog.deployments(model.name):
+            if one.provider not in _KEYLESS:
+                slots.append(one.key_slot)
+            if one.available:
+                break
+    return [slot for slot in dict.fromkeys(slots) if keyring.is_provider(slot)]
 
 
 def _name(slot: str) -> str:

@@ -147,28 +147,42 @@ def _tier_table(principal: Principal, stored: pd.DataFrame) -> None:
     )  # fmt: skip
     changed = not edited.reset_index(drop=True).equals(stored)
     with st.container(horizontal=True):
-        st.button("Save limits", type="primary", disabled=not changed, on_click=_save_tiers, args=(principal, edited))
+        st.button("Save limits", type="primary", disabled=not changed, on_click=_save_tiers,
+            args=(principal, stored, edited))  # fmt: skip
         defaults = core().flags.configured.limits
         if core().flags.now.limits != defaults:
             with st.popover("Back to the defaults"):
                 st.markdown("; ".join(f"{plain(rule.name)}: {_words(rule)}" for rule in defaults) + "; nothing else.")
-                st.button("Yes, take all changes back", type="primary", on_click=_store, args=(principal, lambda: None))
+                st.button("Yes, take all changes back", type="primary", on_click=_take_back, args=(principal,))
 
 
-def _save_tiers(principal: Principal, edited: pd.DataFrame) -> None:
-    def rules() -> list[LimitRule]:
-        return [*tier_rules(edited), *(rule for rule in core().flags.now.limits if rule.scope != "tier")]
-
-    _store(principal, rules)
+def _take_back(principal: Principal) -> None:
+    _store(lambda: core().flags.set(principal, limits=None), _TABLE)
 
 
-def _store(principal: Principal, rules: Callable[[], Sequence[LimitRule] | None], fields: str = _TABLE) -> None:
-    """Put these in the place of all there are; None takes every change back.
+def _save_tiers(principal: Principal, stored: pd.DataFrame, edited: pd.DataFrame) -> None:
+    """A callback. Only what differs is changed: somebody else may have saved another limit meanwhile."""
+    _store(lambda: _change(principal, tier_rules(stored), tier_rules(edited)), _TABLE)
 
-    `fields`: what is drawn anew then, and has no more in it of what was typed.
-    """
-    if act(lambda: core().flags.set(principal, limits=rules()), "The limits are saved."):
+
+def _store(work: Callable[[], None], fields: str) -> None:
+    """`fields`: what is drawn anew then, and has no more in it of what was typed."""
+    if act(work, "The limits are saved."):
         st.session_state[fields] = _count(fields) + 1
+
+
+def _change(principal: Principal, before: Sequence[LimitRule], after: Sequence[LimitRule]) -> None:
+    core().flags.change(principal, lambda now: {"limits": merged(now.limits, before, after)})
+
+
+def merged(now: Sequence[LimitRule], before: Sequence[LimitRule], after: Sequence[LimitRule]) -> list[LimitRule]:
+    """The rules there are now, with what somebody made of those that they saw."""
+    old, new = {_key(rule): rule for rule in before}, {_key(rule): rule for rule in after}
+    changed = {key for key in {**old, **new} if old.get(key) != new.get(key)}
+    return [
+        *(rule for rule in now if _key(rule) not in changed),
+        *(rule for key, rule in new.items() if key in changed),
+    ]
 
 
 def _count(fields: str) -> int:
@@ -211,22 +225,16 @@ def _add(principal: Principal, scope: LimitScope, name: str | None, kind: str, a
     """A callback. `amount`: the key of its field."""
     typed, (of, per) = st.session_state[amount], _COLUMNS[kind]
 
-    def rules() -> list[LimitRule]:
+    def work() -> None:
         if name is None or typed is None:
             raise InvalidInput("Choose whom the limit is for, and type an amount.")
-        rule = LimitRule(scope, name, of, per, typed)
-        return [*_others(rule), rule]
+        _change(principal, [], [LimitRule(scope, name, of, per, typed)])
 
-    _store(principal, rules, _FORM)
+    _store(work, _FORM)
 
 
 def _remove(principal: Principal, rule: LimitRule) -> None:
-    _store(principal, lambda: _others(rule), _FORM)
-
-
-def _others(rule: LimitRule) -> list[LimitRule]:
-    """All rules but those for the same thing as this one."""
-    return [one for one in core().flags.now.limits if _key(one) != _key(rule)]
+    _store(lambda: _change(principal, [rule], []), _FORM)
 
 
 def _key(rule: LimitRule) -> str:

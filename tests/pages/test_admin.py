@@ -67,7 +67,7 @@ def test_an_admin_sees_their_own_tenant(house: Any, monkeypatch: pytest.MonkeyPa
 def test_an_admin_has_no_operators_part_also_not_by_address_or_state(
     house: Any, monkeypatch: pytest.MonkeyPatch, tab: str
 ) -> None:
-    assert labels(page(house, monkeypatch, "admin")) == ["People", "Limits & budgets", "Keys"]
+    assert labels(page(house, monkeypatch, "admin")) == ["People", "Limits & budgets", "Models", "Keys"]
     for given in ({"url": tab}, {"state": tab}):
         at = page(house, monkeypatch, "admin", **given)
         assert at.dataframe[0].value["Username"].tolist() == ["admin", "bob", "root"], "the first part is open"
@@ -77,7 +77,7 @@ def test_an_admin_has_no_operators_part_also_not_by_address_or_state(
 
 def test_an_operator_has_all_parts_and_only_the_open_one_is_drawn(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     at = page(house, monkeypatch, "root")
-    assert labels(at) == ["People", "Limits & budgets", "Keys", "Gateway", "Flags"]
+    assert labels(at) == ["People", "Limits & budgets", "Models", "Keys", "Gateway", "Flags"]
     assert [one.value for one in at.subheader] == ["Manage a person", "Invite someone"]
     at = page(house, monkeypatch, "root", url="Keys")
     assert [one.value for one in at.subheader] == ["The team's provider keys"]
@@ -87,7 +87,7 @@ def test_what_goes_wrong_in_a_part_is_one_sentence_in_it(house: Any, monkeypatch
     house.budgets = SimpleNamespace(list=_fails)
     at = page(house, monkeypatch, "admin", url="Limits & budgets")
     assert [one.value for one in at.error] == ["The database does not answer."]
-    assert len(at.tabs) == 3
+    assert len(at.tabs) == 4
 
 
 def _fails(*_: object) -> None:

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from chatcore.accounts import Principal
 from chatcore.db.tables import BudgetPeriod, LimitHit, utcnow
 from chatcore.errors import DatabaseError, InvalidInput
-from chatcore.flags import DEFAULT_LIMITS, LimitOf, LimitPer, LimitRule
+from chatcore.flags import DEFAULT_LIMITS, FlagStore, LimitOf, LimitPer, LimitRule
 from chatcore.usage.budgets import BudgetState
 from chatcore.usage.limits import Refusals
 from pages.ui import budget_parts, limit_parts
@@ -313,6 +313,49 @@ def test_what_is_typed_into_the_table_stays_when_another_limit_is_added(
     press(at, "Save limits")
     assert rule("tier", "free", "requests", "minute", 5) in house.flags.now.limits
     assert len(house.flags.now.limits) == 4
+
+
+def test_what_another_operator_has_just_saved_stays(
+    house: Any, monkeypatch: pytest.MonkeyPatch, root: Principal
+) -> None:
+    mine, theirs = rule("model", "gpt", "requests", "day", 3), rule("tenant", "ten_1", "tokens", "day", 9)
+    another = rule("tier", "free", "tokens", "hour", 7)
+    house.flags.set(root, limits=[*DEFAULT_LIMITS, mine])
+    at = open_tab(house, monkeypatch)
+    typed = {"edited_rows": {1: {"requests a minute": 5}}, "added_rows": [], "deleted_rows": []}
+    at.session_state["limit-tiers-0"] = typed
+    at.run()
+    elsewhere = FlagStore(house.db, house.settings)  # another process: this one does not look again by itself here
+    elsewhere.change(root, lambda now: {"limits": [*now.limits, theirs, another]})
+    press(at, "Save limits")
+    own = rule("tier", "pro", "requests", "minute", 5)
+    assert set(house.flags.now.limits) == {*DEFAULT_LIMITS, mine, theirs, another, own}
+    elsewhere.change(root, lambda now: {"limits": [one for one in now.limits if one != another]})
+    at.button(key="limit-remove-yes-model-gpt-requests-day").click().run()
+    assert set(house.flags.now.limits) == {*DEFAULT_LIMITS, theirs, own}
+
+
+RULES = st.lists(
+    st.builds(
+        rule, st.sampled_from(["tier", "model"]), st.sampled_from("ab"), st.just("tokens"),
+        st.sampled_from(["hour", "day"]), st.integers(0, 3),
+    ),
+    max_size=5, unique_by=lambda one: (one.scope, one.name, one.per),
+)  # fmt: skip
+
+
+@given(RULES, RULES, RULES)
+def test_only_what_somebody_changed_is_changed(
+    now: list[LimitRule], before: list[LimitRule], after: list[LimitRule]
+) -> None:
+    def by_key(rules: list[LimitRule]) -> dict[tuple[str, str, str], int]:
+        return {(one.scope, one.name, one.per): one.amount for one in rules}
+
+    found = by_key(limit_parts.merged(now, before, after))
+    there, seen, wanted = by_key(now), by_key(before), by_key(after)
+    for key in {*there, *seen, *wanted}:
+        changed = seen.get(key) != wanted.get(key)
+        assert found.get(key) == (wanted if changed else there).get(key)
 
 
 def test_all_limits_are_taken_back(house: Any, monkeypatch: pytest.MonkeyPatch, root: Principal) -> None:

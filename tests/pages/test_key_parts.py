@@ -1,17 +1,19 @@
 """Provider keys on the account page and, for admins, the team's: over a whole Core and the hostile provider."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
 
 from chatcore import bootstrap
 from chatcore.accounts import Principal
 from chatcore.bootstrap import Core
+from chatcore.config import load_settings
 from pages.ui import session
 from pages.ui.text import plain
 from tests.chat import running_core
@@ -114,13 +116,52 @@ def everything(at: AppTest) -> str:
     return sent + repr(at)
 
 
-def test_it_offers_the_catalogs_providers_that_take_a_key_and_openrouter(ann: Principal, server: str) -> None:
+def test_it_offers_the_catalogs_providers_that_take_a_key(ann: Principal, server: str) -> None:
     at = account()
-    assert at.selectbox(key="key-provider-person").options == [f"OpenAI at {server}", "OpenRouter"]
+    assert at.selectbox(key="key-provider-person").options == [f"OpenAI at {server}"]
     proto = field(at).proto
     assert (proto.type, proto.autocomplete) == (proto.PASSWORD, "off")
     assert "Your own provider keys" in [one.value for one in at.subheader]
     assert any("before the shared key" in one.value and "no budget counts it" in one.value for one in at.caption)
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Core]]:
+    """A function that opens a Core with these models, for the pages to look at."""
+    opened: list[Core] = []
+
+    def configured(*models: tuple[str, dict[str, str]]) -> Core:
+        listed = [{"model_name": name, "litellm_params": params} for name, params in models]
+        own = {"ollama": False, "demo_models": not listed}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model_list": listed, "chatcore": own}))
+        environ = {"CHATCORE_DATA_DIR": str(tmp_path / "data"), "CHATCORE_CONFIG": str(tmp_path / "config.yaml")}
+        opened.append(core := bootstrap.open_core(load_settings(environ, root=tmp_path)))
+        monkeypatch.setattr(bootstrap, "_core", core)
+        return core
+
+    yield configured
+    for core in opened:
+        core.shared.close()
+        core.db.close()
+
+
+def test_it_offers_those_whose_key_would_be_used(
+    configured: Callable[..., Core], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = configured(
+        ("a", {"model": "xai/a"}), ("a", {"model": "openrouter/x/a"}),
+        ("b", {"model": "mistral/b"}), ("b", {"model": "deepseek/b", "api_key": OTHER}), ("b", {"model": "groq/b"}),
+    )  # fmt: skip
+    at = team(person(core, monkeypatch, role="admin"))
+    assert at.selectbox(key="key-provider-tenant").options == ["xAI", "OpenRouter", "Mistral", "DeepSeek"]
+
+
+def test_where_no_model_takes_a_key_none_is_asked_for(
+    configured: Callable[..., Core], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = team(person(configured(), monkeypatch, role="admin"))
+    assert "None of the models takes a key." in [one.value for one in at.caption]
+    assert not at.text_input
 
 
 def test_a_key_is_tried_saved_shown_by_its_last_four_and_removed(core: Core, ann: Principal, server: str) -> None:
