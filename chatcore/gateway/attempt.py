@@ -10,7 +10,7 @@ from chatcore.errors import ProviderError
 from chatcore.gateway import failures
 from chatcore.gateway.catalog import Model
 from chatcore.gateway.prices import Tokens, cost_nano_usd
-from chatcore.gateway.process import Delta, RemoteCall, WorkerProcess
+from chatcore.gateway.process import WORKER_LOST, Delta, RemoteCall, WorkerProcess
 from chatcore.gateway.protocol import AttemptOutcome, CallEnd, CallSpec, Usage
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ class CompletionRequest:
 class AttemptResult:
     """A finished attempt. Times are milliseconds from the call's start; an unknown cost is None.
 
-    `error` is set unless the outcome is `ok` or `stopped`.
+    `error` is set unless the outcome is `ok` or `stopped`. `ours`: our own worker was lost, which says nothing of the
+    provider.
     """
 
     outcome: AttemptOutcome
@@ -51,6 +52,7 @@ class AttemptResult:
     ttft_ms: int | None
     latency_ms: int
     unit_prices: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
 
 
 class Attempt:
@@ -95,7 +97,14 @@ class Attempt:
             )  # fmt: skip
             log.warning(
                 "attempt failed",
-                extra={"trace_id": self.request.trace_id, "model": model.name, "detail": end.failure.detail},
+                # What a provider says may quote the question: it stands under a name that only `log_text` lets through.
+                extra={
+                    "trace_id": self.request.trace_id,
+                    "model": model.name,
+                    "code": end.failure.code,
+                    "raised": end.failure.detail.partition(":")[0],
+                    "text": end.failure.detail,
+                },
             )
         usage, prices = end.usage, self._prices
         tokens = Tokens(usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning)
@@ -109,6 +118,7 @@ class Attempt:
             ttft_ms=end.ttft_ms,
             latency_ms=end.latency_ms,
             unit_prices=prices.at(usage.prompt),
+            ours=end.failure is not None and end.failure.code == WORKER_LOST,
         )
 
 

@@ -20,6 +20,8 @@ from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Failure, Usa
 
 log = logging.getLogger(__name__)
 
+WORKER_LOST: Final = "worker_lost"
+"""The code of a failure that is our own: the person reads of it as of a provider that cannot be reached."""
 _SHORT_LIFE: Final = 2.0  # seconds; a worker that lived no longer is started again only after a pause
 _CLOSE_WITHIN: Final = 5.0
 _STOP_WITHIN: Final = 0.35  # seconds a worker has to confirm a stop, of the half second that is promised
@@ -160,7 +162,7 @@ class WorkerProcess:
         if len(frame) > protocol.MAX_FRAME:
             call.settle_without_worker(Failure(code="context_too_long", detail="request over the frame limit"))
         elif self._writer is None or self._writer.is_closing():
-            call.settle_without_worker(Failure(code="provider_down", detail="no gateway worker"))
+            call.settle_without_worker(Failure(code=WORKER_LOST, detail="no gateway worker"))
         else:
             self._calls[call_id] = call
             self._writer.write(frame)
@@ -203,7 +205,7 @@ class WorkerProcess:
             self._writer.close()
             lost, self._calls = self._calls, {}
             for call in lost.values():
-                call.settle_without_worker(Failure(code="provider_down", detail="gateway worker ended"))
+                call.settle_without_worker(Failure(code=WORKER_LOST, detail="gateway worker ended"))
             if self._closing:
                 return
             log.error("gateway worker ended, starting another", extra={"calls_lost": len(lost)})

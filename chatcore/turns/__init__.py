@@ -236,14 +236,16 @@ class Turns(Waiting):
     def save_key(self, principal: Principal, slot: str, secret: str, *, for_tenant: bool = False) -> KeyInfo:
         """Try a provider's key with a call of one word, and keep it for oneself or the tenant when it works.
 
-        `slot`: a `Model.key_slot`. Raises `InvalidInput`, `Forbidden`, `ProviderError`, `Draining`.
+        The try counts against the limits, so that nobody finds out here which of many keys work. `slot`: a
+        `Model.key_slot`. Raises `InvalidInput`, `Forbidden`, `ProviderError`, `LimitExceeded`, `Draining`.
         """
         if self.engine.draining:
             raise Draining("Chatcore is restarting. The key was not saved; try again in a minute.")
         check_key(slot, secret)
         if for_tenant and not principal.is_admin:
             raise Forbidden("Only an admin can save a key for the whole team.")
-        self.engine.run_chore(self.engine.chores.try_key(principal, slot, secret)).result()
+        with self._counted(principal, [slot]):
+            self.engine.run_chore(self.engine.chores.try_key(principal, slot, secret)).result()
         return self._gateway.keyring.save(principal, slot, secret, for_tenant=for_tenant)
 
     def _choice(

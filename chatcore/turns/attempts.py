@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
-from chatcore.errors import BudgetExceeded, ProviderError
+from chatcore.errors import BudgetExceeded, DatabaseError, ProviderError
 from chatcore.gateway import Attempt, CompletionRequest, Delta, Gateway, Step
 from chatcore.turns import admission
 from chatcore.turns.values import Answered, Spent, Tried, Work, settlement
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 CONTINUE_PROMPT: Final = (
     "Continue exactly where your last message stopped. Do not repeat what you already wrote and do not comment on this."
 )
+
+_NEW_WORKER: Final = 1.0  # seconds until a lost worker has a successor that takes calls
+_PAGE_TRIES: Final = 8
+_PAGE_PAUSE: Final = 0.4  # seconds between two tries to write, while the database is away
 
 
 class _Running:
@@ -91,7 +95,7 @@ class Attempts:
                 if not call.attempt.has_ended:
                     await self._hear(call)
                 following = self._following(call)
-                if following is None or await self._is_stopped_in(following.pause):
+                if following is None or await self._is_stopped_in(self._pause(call, following)):
                     return await self._answered(call)
                 if self._spoken and self._work.mid_reply == "restart":
                     return await self._answered(call, restart=following)
@@ -158,10 +162,16 @@ class Attempts:
             return None  # half a tool call cannot be gone on with, and what was filtered is not to be got round
         return self._route.after(call.step, result.error, said=call.spoke)
 
+    @staticmethod
+    def _pause(failed: _Running, following: Step) -> float:
+        return max(following.pause, _NEW_WORKER) if failed.attempt.result.ours else following.pause
+
     def _tell(self, call: _Running, *, beaten: bool = False) -> None:
         """Tell the breaker. `beaten`: another that began later spoke while this one was silent."""
         breakers, result = self._gateway.breakers, call.attempt.result
-        if result.error is not None:
+        if result.ours:
+            breakers.released(call.step.breaker)
+        elif result.error is not None:
             breakers.failed(call.step.breaker, result.error.code, getattr(result.error, "retry_after", None))
         elif beaten:
             breakers.failed(call.step.breaker, "timeout")
@@ -189,22 +199,29 @@ class Attempts:
         step = None if self._stop.is_set() else self._route.beside([silent.step.breaker])
         if step is None:
             return False
+        page = asyncio.create_task(self._turn_page(None, step))
+        await asyncio.wait([page, silent.coming], return_when=asyncio.FIRST_COMPLETED)
+        if not page.done() or silent.coming.done() or self._stop.is_set():  # it spoke meanwhile: no other is called
+            self._losing.append(asyncio.create_task(self._undo(page)))
+            return True
         try:
-            ledger_id = await self._turn_page(None, step)
+            ledger_id = page.result()
         except BudgetExceeded:
             return False
         except Exception:
             log.exception("another model could not be asked beside a silent one")
             return False
-        if silent.coming.done() or self._stop.is_set():  # it spoke meanwhile: the other was never called
-            await self._undo(ledger_id)
-            return True
         log.info("a call is silent, asking another model beside it", extra=self._facts(step))
         await self._begin(step, ledger_id)
         return True
 
-    async def _undo(self, ledger_id: str) -> None:
-        self._number -= 1
+    async def _undo(self, page: "asyncio.Task[str]") -> None:
+        """Take back the row of a call that is not made after all."""
+        try:
+            ledger_id = await page
+        except Exception as error:
+            log.info("another model was not asked beside one that speaks now", exc_info=error)
+            return
         try:
             await self._db.awrite(lambda session: ledger.discard(session, ledger_id))
         except Exception:
@@ -226,10 +243,20 @@ class Attempts:
             return ledger.open_call(session, call)
 
         try:
-            return await self._db.awrite(work)
+            return await self._written(work)
         except BudgetExceeded:
             self._number -= 1
             raise
+
+    async def _written(self, work: Callable[[Session], str]) -> str:
+        """A database that is away for a moment ends no failover."""
+        for attempt in range(1, _PAGE_TRIES + 1):
+            try:
+                return await self._db.awrite(work)
+            except DatabaseError:
+                if attempt == _PAGE_TRIES or await self._is_stopped_in(_PAGE_PAUSE):
+                    raise
+        raise AssertionError("unreachable")
 
     async def _begin(self, step: Step, ledger_id: str) -> None:
         request = await self._request(step)

@@ -26,6 +26,7 @@ from chatcore.db.tables import utcnow
 from chatcore.errors import BadKey, BudgetExceeded, Conflict, InvalidInput, ModelUnavailable, ProviderError
 from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model, Route
 from chatcore.gateway import Task as Asked
+from chatcore.gateway.breaker_state import NOBODYS
 from chatcore.gateway.keyring import OwnKey
 from chatcore.gateway.routing import Line
 from chatcore.ids import new_id
@@ -150,7 +151,9 @@ class Chores:
         if model is None:
             raise InvalidInput("No model of the configuration takes such a key.")
         steps = planner.route(caller, model.name).lines[0].steps
-        route = Route([Line(tuple(step for step in steps if step.model.key_slot == slot)[:1], 1)], None)
+        # Nobody's breaker: the key may never be saved, and how it does says nothing of the others'.
+        step = next((replace(step, breaker=NOBODYS) for step in steps if step.model.key_slot == slot), None)
+        route = Route([Line((step,) if step else (), 1)], None)
         _, result = await self.call(Task(principal, None, model, route, "api"), "", "Say: ok", 16)
         if isinstance(result.error, BadKey):
             raise InvalidInput("The provider refused this key, so it was not saved. Check that it is whole and active.")

@@ -80,23 +80,43 @@ def _interrupt(session: Session, turn: TurnRow) -> int:
     if reasoning:
         parts = [{"type": "reasoning", "text": reasoning, "duration_ms": None}]
         parts += [{"type": "text", "text": text}] if text else []
-    open_rows = select(UsageMetric).where(UsageMetric.turn_id == turn.id, UsageMetric.outcome == "running")
-    settled = None
-    for number, row in enumerate(session.scalars(open_rows.order_by(UsageMetric.attempt.desc())).all()):
-        # Where two calls ran side by side, the words are taken to be the later one's.
-        said = (text, reasoning) if number == 0 else ("", "")
-        one = _settle(session, turn, row, *said)
-        settled = settled or one
+    _settle_rows(session, turn, text, reasoning)
     budgets.release(session, turn.id)
     conversation_store.finish_message(
         session, turn.conversation_id, turn.message_id, text,
-        parts=parts, status="interrupted",
-        prompt_tokens=settled.prompt_tokens if settled else None,
-        completion_tokens=settled.completion_tokens if settled else None,
-        total_tokens=settled.prompt_tokens + settled.completion_tokens if settled else None,
-        cost_nano_usd=settled.cost_nano_usd if settled else None,
+        parts=parts, status="interrupted", **_facts(session, turn.id),
     )  # fmt: skip
     return 1
+
+
+def _settle_rows(session: Session, turn: TurnRow, text: str, reasoning: str) -> None:
+    """Settle every call that was open. Where two ran side by side, the words are taken to be the later one's; what an
+    earlier call said is billed already."""
+    rows = select(UsageMetric).where(UsageMetric.turn_id == turn.id).order_by(UsageMetric.attempt.desc())
+    found = session.scalars(rows).all()
+    billed = sum(row.completion_tokens for row in found if row.outcome != "running")
+    text = text[billed * _CHARACTERS_A_TOKEN :]
+    for row in (row for row in found if row.outcome == "running"):
+        _settle(session, turn, row, text, reasoning)
+        text = reasoning = ""
+
+
+def _facts(session: Session, turn_id: str) -> dict[str, Any]:
+    """What a turn's calls used together, and which model was called last."""
+    columns = (
+        UsageMetric.model, UsageMetric.provider, UsageMetric.prompt_tokens, UsageMetric.completion_tokens,
+        UsageMetric.cost_nano_usd,
+    )  # fmt: skip
+    rows = session.execute(select(*columns).where(UsageMetric.turn_id == turn_id).order_by(UsageMetric.attempt)).all()
+    if not rows:
+        return {}
+    prompt, completion = sum(row.prompt_tokens for row in rows), sum(row.completion_tokens for row in rows)
+    costs = [row.cost_nano_usd for row in rows]
+    return {
+        "model": rows[-1].model, "provider": rows[-1].provider, "prompt_tokens": prompt,
+        "completion_tokens": completion, "total_tokens": prompt + completion,
+        "cost_nano_usd": None if None in costs else sum(costs),
+    }  # fmt: skip
 
 
 def _words(session: Session, turn_id: str) -> tuple[str, str]:

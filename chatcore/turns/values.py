@@ -9,6 +9,7 @@ from chatcore.gateway import AttemptResult, Caller, CompletionRequest, Model, Pi
 from chatcore.usage import ledger
 
 TEMPORARY_FOR: Final = timedelta(hours=1)  # how long a temporary chat is kept after its last question
+_MOST: Final = 100_000_000  # tokens, milliseconds: beyond is a slip of the pen
 TurnStatus = Literal["complete", "stopped", "interrupted", "failed"]
 
 
@@ -42,7 +43,7 @@ class TurnSettings:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST
 
 
 @dataclass(frozen=True)
