@@ -183,7 +183,7 @@ def _price(principal: Principal, model: Listed) -> None:
 def _field(model: Listed, field: str, label: str, shown: str, hint: str) -> str:
     """The key of a price's field: another one when another price holds, so that what is there is what is shown."""
     key = f"{field}-{model.name}-{shown}"
-    st.text_input(label, shown, key=key, placeholder=hint, max_chars=22, width=180)
+    st.text_input(label, shown, key=key, placeholder=hint, max_chars=22, width=150)
     return key
 
 
@@ -211,7 +211,7 @@ def _access(principal: Principal, model: Listed, tenants: Mapping[str, str]) -> 
     people = core().accounts.everyone(principal)
     with st.container(border=True, key="model_access"):
         _head("Who may use it", model.name in core().flags.now.access, "access", model, _take_access_back, principal)
-        st.caption("An empty field lets everybody. Where several are filled, a person must be in each of them.")
+        st.caption("An empty field lets everybody in. Where several are filled, a person must be in each of them.")
         with st.form("model-access", border=False):
             keys = {
                 "roles": _choice(model, "Roles", ROLES, found.roles, {}),
