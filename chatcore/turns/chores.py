@@ -24,7 +24,7 @@ from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
 from chatcore.errors import BadKey, BudgetExceeded, Conflict, InvalidInput, ModelUnavailable, ProviderError
-from chatcore.gateway import AttemptResult, CompletionRequest, Gateway, Model, Route
+from chatcore.gateway import AttemptResult, Caller, CompletionRequest, Gateway, Model, Route
 from chatcore.gateway import Task as Asked
 from chatcore.gateway.breaker_state import NOBODYS
 from chatcore.gateway.keyring import OwnKey
@@ -53,6 +53,7 @@ _FURTHER_PROMPT: Final = (
 _TITLE_WORDS: Final = 2_000  # characters of question and of reply that a title is made from
 _TITLE_TOKENS: Final = 300  # a model that thinks first needs room for it
 _CHUNK: Final = 60_000  # characters of a conversation that are summarised by one call
+_KEY_TRIES: Final = 3  # models of a provider that a key is tried with, where the first ones do not answer
 _WINDOW_SHARE: Final = 2  # characters for each token of a model's window: what is said to it leaves room for the rest
 
 
@@ -142,23 +143,32 @@ class Chores:
     async def try_key(self, principal: Principal, slot: str, secret: str) -> None:
         """Say one word to a model of this `Model.key_slot` with a key that is not saved yet.
 
-        Raises `InvalidInput` where no model takes such a key, `ProviderError` when it does not work.
+        Where one model does not answer the next of its provider is asked. Raises `InvalidInput` where no model takes
+        such a key, the provider refuses it, or nothing answers.
         """
         planner, trial = self._gateway.planner, OwnKey(new_id("pkey"), slot, secret, "person")
         caller = await self._db.aread(lambda session: self._gateway.caller(session, principal))
         caller = replace(caller, keys={slot: trial})
-        model = next((one for one in planner.choices(caller) if not one.alias_of and one.key_slot == slot), None)
-        if model is None:
+        models = [one for one in planner.choices(caller) if not one.alias_of and one.key_slot == slot]
+        if not models:
             raise InvalidInput("No model of the configuration takes such a key.")
-        steps = planner.route(caller, model.name).lines[0].steps
+        error: ProviderError | None = None
+        for model in models[:_KEY_TRIES]:
+            error = await self._tried(principal, caller, model, slot)
+            if error is None:
+                return
+        raise InvalidInput(f"{error} The key could not be tried, so it was not saved; try again later.")
+
+    async def _tried(self, principal: Principal, caller: Caller, model: Model, slot: str) -> ProviderError | None:
+        """Why one model did not answer to a key. Raises `InvalidInput` where the provider refused it."""
+        steps = self._gateway.planner.route(caller, model.name).lines[0].steps
         # Nobody's breaker: the key may never be saved, and how it does says nothing of the others'.
         step = next((replace(step, breaker=NOBODYS) for step in steps if step.model.key_slot == slot), None)
         route = Route([Line((step,) if step else (), 1)], None)
         _, result = await self.call(Task(principal, None, model, route, "api"), "", "Say: ok", 16)
         if isinstance(result.error, BadKey):
             raise InvalidInput("The provider refused this key, so it was not saved. Check that it is whole and active.")
-        if result.error is not None:
-            raise result.error
+        return result.error
 
     async def call(self, task: Task, prompt: str, text: str, max_tokens: int | None) -> tuple[str, AttemptResult]:
         """A request with a ledger row for each call. Returns what was said. Raises `BudgetExceeded`, `BreakerOpen`."""

@@ -20,6 +20,7 @@ from chatcore.turns.attempts import CONTINUE_PROMPT
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.values import Answered, Begun, Spent, TurnEnd, TurnStatus
 
+_BROKE_OFF: Final = ("truncated", "timeout")
 _MAX_CONTEXT_MESSAGES: Final = 10_000
 
 
@@ -217,5 +218,5 @@ def _nothing(outcome: Any, error: ProviderError | None, begun: Begun) -> Attempt
 def can_continue(message: Message) -> bool:
     """Whether a reply ended before it was complete, in a way that can be gone on with."""
     return message.status in ("stopped", "interrupted") or (
-        bool(message.content) and (message.finish_reason == "length" or message.meta.get("outcome") == "truncated")
+        bool(message.content) and (message.finish_reason == "length" or message.meta.get("outcome") in _BROKE_OFF)
     )

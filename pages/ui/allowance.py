@@ -35,7 +35,7 @@ def warning(principal: Principal) -> str:
         worst = max(budgets, key=lambda one: one.share)
         left = "is used up" if not worst.left_nano_usd else f"has {_money(worst.left_nano_usd)} left"
         return f":orange[{_whose(worst)} budget {left} {_PERIODS[worst.period]}]"
-    few = [one for one in _requests(core().limits.states(principal)) if one.left <= one.rule.amount * _FEW]
+    few = [one for one in _requests(core().limits.states(principal)) if one.left <= max(1, one.rule.amount * _FEW)]
     if few:
         least = min(few, key=lambda one: one.left)
         return f":orange[{least.left:,} of {least.rule.amount:,} requests left in this {least.rule.per}]"

@@ -37,7 +37,12 @@ def said(message: Message, labels: Mapping[str, str]) -> str:
     asked = message.meta.get("asked")
     if not asked or others:
         return answered
-    return f"{answered}, in place of {labels[asked]}" if asked in labels else f"{answered} ({asked})"
+    if asked in labels:
+        return f"{answered}, in place of {labels[asked]}"
+    reason = (
+        str(message.meta.get("why") or "").partition(". ")[0].removeprefix("It is ").removeprefix("It ").rstrip(".")
+    )
+    return f"{answered} ({asked}: {reason})" if reason else f"{answered} ({asked})"
 
 
 def why(message: Message, labels: Mapping[str, str]) -> list[str]:

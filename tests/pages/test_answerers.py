@@ -27,6 +27,11 @@ def tried(model: str, code: str | None, said: bool = False) -> dict[str, Any]:
     [
         (reply(), "Claude Haiku"),
         (reply(asked="auto"), "Claude Haiku (auto)"),
+        (reply(asked="auto", why="It is a short question."), "Claude Haiku (auto: a short question)"),
+        (
+            reply(asked="auto", why="It needs reasoning (“prove”). The reasoning model cannot be used now."),
+            "Claude Haiku (auto: needs reasoning (“prove”))",
+        ),
         (reply(asked="gpt"), "Claude Haiku, in place of GPT-5"),
         (reply(attempts=[tried("gpt", "provider_down")] * 3), "Claude Haiku, as GPT-5 could not be reached"),
         (reply(attempts=[tried("gpt", "timeout")]), "Claude Haiku, as GPT-5 did not answer in time"),
