@@ -25,7 +25,7 @@ SLOW_AFTER: Final = 1.0  # seconds of silence after which a model is asked besid
 RETRY_AFTER: Final = 2  # what the 429 asks for
 
 _DOWN: Final = "{model} cannot be reached right now. Try again or choose another model."
-_KEY: Final = "The provider refused the key for {model}. Choose another model, or ask an administrator to check it."
+_KEY: Final = "The provider refused the key for {model}. Choose another model, or tell an administrator."
 _LATE: Final = "The provider of {model} took too long to answer. Try again."
 _SILENT: Final = "{model} sent nothing for {seconds:g} seconds. Try again."
 _BUSY: Final = f"{{model}} is receiving too many requests. Try again in {RETRY_AFTER} seconds."
