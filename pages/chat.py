@@ -78,7 +78,7 @@ def _draw_conversation(principal: Principal, conversation: Conversation, place: 
 
 def _draw_empty(principal: Principal) -> None:
     agents = core().agents.list(principal)
-    chat_sidebar.draw(principal, None, agents)
+    choices = chat_sidebar.draw(principal, None, agents)
     sidebar.draw_navigation(principal, partial(chat_dialogs.ask_for, "shortcuts"))
     st.html("<i hidden></i>")  # where a conversation has a container: else the welcome would stay in that for a while
     with st.container(key="welcome"):
@@ -86,7 +86,7 @@ def _draw_empty(principal: Principal) -> None:
         st.title(f"Hello, {plain(names[0])}", anchor=False)
         composer.draw_problem()
         composer.draw_input(principal, None)
-        composer.draw_choice(principal, agents, new=True)
+        composer.draw_choice(principal, agents, choices, new=True)
         composer.draw_suggestions(principal, next((a for a in agents if a.id == chat_sidebar.agent_id()), None))
     browser.draw(principal.user_id, "new", composer.returned())
     chat_dialogs.draw(None, streaming=False)
@@ -96,7 +96,7 @@ def _draw_empty(principal: Principal) -> None:
 def _draw_rest(principal: Principal, conversation: Conversation, place: Place, owner: str | None) -> None:
     """All but the messages: the sidebar, why a question was not sent, the queue, Stop, the input."""
     agents = core().agents.list(principal)
-    chat_sidebar.draw(principal, conversation, agents)
+    choices = chat_sidebar.draw(principal, conversation, agents)
     sidebar.draw_navigation(principal, partial(chat_dialogs.ask_for, "shortcuts"))
     composer.draw_problem()
     with st.bottom:
@@ -105,7 +105,7 @@ def _draw_rest(principal: Principal, conversation: Conversation, place: Place, o
             composer.draw_stop(principal, place.turns)
     composer.draw_input(principal, conversation.id)
     with st.bottom:
-        composer.draw_choice(principal, agents, owner=owner)
+        composer.draw_choice(principal, agents, choices, owner=owner)
     browser.draw(
         principal.user_id, conversation.id, composer.returned(), target=st.query_params.get("m"),
         editing=message_actions.editing(),

@@ -1,6 +1,8 @@
 """The gateway: what may be called, in which order, and calls that end, whatever happens, with an `AttemptResult`."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import bindparam, select
@@ -11,12 +13,13 @@ from chatcore.accounts.principal import Principal
 from chatcore.config import Settings, worker_environment
 from chatcore.db import Database
 from chatcore.db.tables import Tenant
-from chatcore.errors import Forbidden, NotFound
+from chatcore.errors import Forbidden, ModelUnavailable, NotFound
 from chatcore.flags import FlagStore
 from chatcore.gateway import ollama
 from chatcore.gateway.aliases import AUTO
 from chatcore.gateway.attempt import Attempt, AttemptResult, CompletionRequest
-from chatcore.gateway.breaker import Breakers, Health, Word
+from chatcore.gateway.breaker import Breakers, Health
+from chatcore.gateway.breaker_state import Word
 from chatcore.gateway.cache import ReplyCache, StoredReply
 from chatcore.gateway.catalog import Catalog, Model
 from chatcore.gateway.choice import Task
@@ -122,17 +125,21 @@ class Gateway:
 
     def caller(self, session: Session, principal: Principal) -> Caller:
         """For whom a model is to be called, with the keys that are theirs. Inside the caller's transaction."""
-        tenant = session.scalar(_TENANT, {"id": principal.tenant_id}) or ""
         keys = self.keyring.of(session, principal.tenant_id, principal.user_id)
-        return Caller(principal.tenant_id, principal.user_id, principal.role, principal.tier, tenant, keys)
+        return replace(_caller(session, principal), keys=keys)
 
     def choices(self, principal: Principal) -> list[Model]:
         """The aliases and models that a person may choose from, as they are for them. Raises `DatabaseError`."""
-        return self.planner.choices(self._db.read(lambda session: self.caller(session, principal)))
+        return self.planner.choices(self._db.read(lambda session: self._chooser(session, principal)))
 
     def default(self, principal: Principal) -> Model | None:
         """The model of a person's new chat."""
-        return self.planner.default(self._db.read(lambda session: self.caller(session, principal)))
+        return self.planner.default(self._db.read(lambda session: self._chooser(session, principal)))
+
+    def _chooser(self, session: Session, principal: Principal) -> Caller:
+        """A caller to choose for, not to call for: pages ask often, and opening keys takes a while."""
+        slots = self.keyring.slots(session, principal.tenant_id, principal.user_id)
+        return replace(_caller(session, principal), slots=slots)
 
     def say(self, principal: Principal, deployment: str, key: str, word: Word | None) -> None:
         """Open or close a breaker by an operator's word, or with None leave it to its own judgement again. Audited.
@@ -152,6 +159,20 @@ class Gateway:
         self._db.write(work)
         self.breakers.say(breaker, word)
 
+    def real_names(self, principal: Principal, models: Sequence[str], text: str) -> list[str]:
+        """What aliases stand for, for the limits of models; the names as they are where there are no such limits."""
+        flags = self.flags.now
+        if not flags.rate_limits or not any(rule.scope == "model" for rule in flags.limits):
+            return list(models)
+        caller = self._db.read(lambda session: self.caller(session, principal))
+        return [self._real_name(caller, name, text) for name in models]
+
+    def _real_name(self, caller: Caller, name: str, text: str) -> str:
+        try:
+            return self.planner.pick(caller, name, Task(text)).model.name
+        except ModelUnavailable:
+            return name  # the question itself is refused with that sentence
+
     def health(self) -> list[Health]:
         """What is known of every deployment, in the order of the catalog, and of own keys that were used."""
         listed = [
@@ -159,3 +180,8 @@ class Gateway:
             for found in self.catalog.deployments(model.name) if found.available
         ]  # fmt: skip
         return [self.breakers.health(one) for one in dict.fromkeys([*listed, *self.breakers.known()])]
+
+
+def _caller(session: Session, principal: Principal) -> Caller:
+    tenant = session.scalar(_TENANT, {"id": principal.tenant_id}) or ""
+    return Caller(principal.tenant_id, principal.user_id, principal.role, principal.tier, tenant)

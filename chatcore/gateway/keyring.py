@@ -42,12 +42,10 @@ _TENANTS: Final = ""  # the owner of a tenant's key
 _PAGE: Final = 200
 
 _HELD: Final = (ProviderKey.id, ProviderKey.tenant_id, ProviderKey.owner_id, ProviderKey.provider, ProviderKey.secret)
+_THEIRS: Final = (ProviderKey.tenant_id == bindparam("tenant"), ProviderKey.owner_id.in_((bindparam("user"), _TENANTS)))
 # The person's own come before the tenant's.
-_OF: Final = (
-    select(*_HELD)
-    .where(ProviderKey.tenant_id == bindparam("tenant"), ProviderKey.owner_id.in_((bindparam("user"), _TENANTS)))
-    .order_by(ProviderKey.owner_id.desc())
-)
+_OF: Final = select(*_HELD).where(*_THEIRS).order_by(ProviderKey.owner_id.desc())
+_SLOTS: Final = select(ProviderKey.provider).where(*_THEIRS)
 _AFTER: Final = select(*_HELD).where(ProviderKey.id > bindparam("after")).order_by(ProviderKey.id).limit(_PAGE)
 
 
@@ -107,6 +105,11 @@ class Keyring:
         if found:
             logs.know_secrets(key.secret for key in found.values())
         return found
+
+    def slots(self, session: Session, tenant_id: str, user_id: str) -> frozenset[str]:
+        """The providers for which the person or their tenant has a key. Nothing is opened: one that does not open, and
+        that `of` leaves out, is among them."""
+        return frozenset(session.scalars(_SLOTS, {"tenant": tenant_id, "user": user_id}))
 
     def save(self, principal: Principal, provider: str, secret: str, *, for_tenant: bool = False) -> KeyInfo:
         """Keep a key in the place of the one that is there; the new one has an id of its own.

@@ -21,7 +21,10 @@ _NOT_YOURS: Final = "You may not use this model. Choose another one, or ask an a
 
 @dataclass(frozen=True)
 class Caller:
-    """For whom a model is called. `tenant`: its name. `keys`: their own and their tenant's, by `Model.key_slot`."""
+    """For whom a model is called. `tenant`: its name. `keys`: their own and their tenant's, by `Model.key_slot`.
+
+    `slots`: those for which there is such a key, where it was not opened: enough to choose by, not to call with.
+    """
 
     tenant_id: str
     user_id: str
@@ -29,6 +32,7 @@ class Caller:
     tier: str = "free"
     tenant: str = ""
     keys: Mapping[str, OwnKey] = field(default_factory=dict, repr=False)
+    slots: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Planner:
     def pick(self, caller: Caller, name: str, task: Task) -> Picked:
         """The model that answers to `name`. Raises `ModelUnavailable` with a sentence that says what is missing."""
         model = self._catalog.find(name)
+        if not name:
+            raise ModelUnavailable("No model can be used now. Ask an administrator which providers are switched off.")
         if model is None:
             raise ModelUnavailable("This model is no longer in the configuration. Choose another one.")
         if not model.alias_of:
@@ -185,7 +191,8 @@ class Planner:
         return Step(model, f"{model.deployment}@shared", role) if model.available else None
 
     def _as_seen(self, model: Model, caller: Caller) -> Model:
-        return replace(model, missing=()) if model.needs_key and model.key_slot in caller.keys else model
+        has_key = model.key_slot in caller.keys or model.key_slot in caller.slots
+        return replace(model, missing=()) if model.needs_key and has_key else model
 
     def _seen(self, name: str, caller: Caller, flags: Flags) -> Model | None:
         """A model by the first of its deployments that this caller can call, else by the first they may; else None."""

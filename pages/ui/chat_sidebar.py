@@ -22,8 +22,9 @@ _SEEN: Final = "chat_seen"  # the list of recent conversations as it was drawn
 _WIDGETS: Final = ("model", "compare", "agent", "own_temperature", "temperature", "max_tokens", "ask_anew")
 
 
-def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> None:
-    """All of it. What is chosen is read with `model_name`, `agent_id` and `settings`."""
+def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> list[Model]:
+    """All of it. What is chosen is read with `model_name`, `agent_id` and `settings`. Returns what there was to choose
+    from."""
     models = choices(principal)
     _preselect(principal, conversation, agents, models)
     with st.sidebar:
@@ -47,6 +48,7 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
         _draw_settings(principal, conversation, models)
         _draw_recent(principal, conversation)
     st.session_state[_CHOSEN] = {key: st.session_state[key] for key in _WIDGETS if key in st.session_state}
+    return models
 
 
 def draw_elsewhere(principal: Principal) -> None:
@@ -165,7 +167,7 @@ def _draw_model(principal: Principal, conversation: Conversation | None, listed:
     models = {model.name: model for model in listed}
     st.selectbox(
         "Model", list(models), key="model", format_func=lambda name: _label(models[name]) if name in models else name,
-        on_change=_remember, args=(principal, conversation), placeholder="No model is configured",
+        on_change=_remember, args=(principal, conversation), placeholder="No model can be used now",
     )  # fmt: skip
     chosen = models.get(model_name())
     if chosen and not chosen.available:

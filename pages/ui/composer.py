@@ -12,6 +12,7 @@ from chatcore.accounts import Principal
 from chatcore.agents import Agent
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError, NotFound
+from chatcore.gateway import Model
 from chatcore.turns import ActiveTurn, Asked, QueuedMessage
 from pages.ui import allowance, attachments, chat_sidebar, message_actions, prompt_parts
 from pages.ui.text import plain
@@ -43,10 +44,12 @@ def draw_problem() -> None:
         st.error(plain(problem), icon=":material/error:")
 
 
-def draw_choice(principal: Principal, agents: list[Agent], *, new: bool = False, owner: str | None = None) -> None:
-    """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts. `owner`: whose
-    conversation it is, where it is a colleague's."""
-    shown = {model.name: model for model in chat_sidebar.choices(principal)}
+def draw_choice(
+    principal: Principal, agents: list[Agent], choices: list[Model], *, new: bool = False, owner: str | None = None
+) -> None:
+    """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts. `choices`: what the
+    sidebar offers. `owner`: whose conversation it is, where it is a colleague's."""
+    shown = {model.name: model for model in choices}
     found = [shown.get(name) for name in chat_sidebar.asked_models()]
     models = " and ".join(plain(model.display_name) for model in found if model)
     agent = next((agent.name for agent in agents if agent.id == chat_sidebar.agent_id()), None)

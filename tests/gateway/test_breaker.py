@@ -372,6 +372,66 @@ def test_it_never_says_one_thing_and_does_another(acts: list[str]) -> None:
             assert breakers.admits(A)
 
 
+# --- what is forgotten ----------------------------------------------------------------------------------------------
+
+
+HOUR = 3600.0
+
+
+def test_own_keys_that_nobody_uses_are_forgotten_after_an_hour(breakers: Breakers, clock: Clock) -> None:
+    for number in range(50):
+        fail(breakers, 1, f"model#1@pkey_{number}")
+    fail(breakers, 1)
+    clock.now += HOUR - 1
+    breakers.started(OTHER)
+    assert len(breakers.known()) == 52
+    clock.now += 61
+    breakers.started(OTHER)
+    assert breakers.known() == [A, OTHER]
+
+
+@pytest.mark.parametrize("act", ["started", "succeeded", "failed"])
+def test_own_keys_that_are_used_stay(breakers: Breakers, clock: Clock, act: str) -> None:
+    fail(breakers, 2, OWN)
+    for _ in range(3):
+        clock.now += HOUR - 100
+        breakers.failed(OWN, "timeout") if act == "failed" else getattr(breakers, act)(OWN)
+    breakers.started(OTHER)
+    assert breakers.known() == [OWN, OTHER]
+
+
+def test_an_operators_word_on_an_own_key_stands_until_it_is_taken_back(breakers: Breakers, clock: Clock) -> None:
+    breakers.say(OWN, "open")
+    clock.now += 10 * HOUR
+    breakers.started(A)
+    assert not breakers.admits(OWN)
+    breakers.say(OWN, None)
+    clock.now += 2 * HOUR
+    breakers.started(A)
+    assert breakers.known() == [A]
+
+
+def test_an_own_key_is_left_alone_as_long_as_its_provider_asked(breakers: Breakers, clock: Clock) -> None:
+    fail(breakers, 4, OWN)
+    breakers.failed(OWN, "rate_limited", HOUR)
+    clock.now += HOUR - 1
+    breakers.started(A)
+    assert breakers.wait(OWN) == 1
+
+
+def test_the_breaker_of_nobody_lets_everything_through_and_is_not_kept(breakers: Breakers) -> None:
+    fail(breakers, 20, "")
+    breakers.succeeded("")
+    breakers.failed("", "provider_error")
+    breakers.released("")
+    breakers.say("", "open")
+    assert breakers.admits("")
+    assert breakers.claim("")
+    assert breakers.wait("") == 0
+    assert breakers.known() == []
+    assert breakers.health("").calls == 0
+
+
 # --- several processes over one Redis -------------------------------------------------------------------------------
 
 SEEN = 2.0  # seconds within which what one process knows is known to the others
@@ -430,9 +490,9 @@ class Processes:
     url: str
     made: list[tuple[Breakers, Shared]] = field(default_factory=list)
 
-    def one(self) -> Breakers:
+    def one(self, now: Callable[[], float] = time.time) -> Breakers:
         shared = Shared(self.url)
-        breakers = Breakers(shared)
+        breakers = Breakers(shared, now=now)
         breakers.start()
         self.made.append((breakers, shared))
         return breakers
@@ -647,6 +707,77 @@ def test_no_key_and_no_words_of_a_provider_stand_in_redis(processes: Processes, 
         until(lambda: bool(redis.hget("chatcore:breakers", OWN)), SEEN)
         found = json.loads(str(redis.hget("chatcore:breakers", OWN)))
     assert all(isinstance(value, int | float) for value in found.values())
+
+
+HASHES = ("chatcore:breakers", "chatcore:breaker-words", "chatcore:breaker-failures", "chatcore:breaker-failed-at")
+
+
+def kept(server: Server) -> list[set[str]]:
+    """The breakers in each hash."""
+    with server.client() as redis:
+        return [set(redis.hkeys(name)) for name in HASHES]
+
+
+def test_own_keys_that_nobody_uses_are_forgotten_in_redis_too(
+    processes: Processes, server: Server, clock: Clock
+) -> None:
+    one, other = processes.one(clock), processes.one(clock)
+    for number in range(20):
+        fail(one, 1, f"model#1@pkey_{number}")
+    fail(one, 5, OWN)
+    fail(one, 5)
+    other.say("model#2@pkey_2", "closed")
+    other.say("model#3@pkey_3", "closed")
+    other.say("model#3@pkey_3", None)
+    until(lambda: len(kept(server)[2]) == 21 and len(kept(server)[1]) == 2, SEEN)
+    until(lambda: {OWN, A, "model#2@pkey_2"} <= {*one.known()} & {*other.known()}, SEEN)
+    clock.now += HOUR - 1
+    time.sleep(1.2)  # until both have looked
+    assert len(kept(server)[2]) == 21, "they count for an hour"
+    clock.now += 62
+    word = {"model#2@pkey_2"}
+    until(lambda: kept(server) == [{A} | word, word, {A}, set()], SEEN)
+    until(lambda: one.known() == other.known() == [A, *word], SEEN)
+    time.sleep(1.2)  # nobody brings them back
+    assert kept(server) == [{A} | word, word, {A}, set()]
+    assert one.known() == other.known() == [A, *word]
+
+
+def test_an_own_key_that_is_used_is_not_told_again_and_again(
+    processes: Processes, server: Server, clock: Clock
+) -> None:
+    one = processes.one(clock)
+    fail(one, 1, OWN)
+    one.succeeded(OWN)
+    until(lambda: kept(server)[0] == {OWN}, SEEN)
+    for _ in range(2):
+        clock.now += HOUR - 100
+        one.succeeded(OWN)
+    until(lambda: kept(server) == [set()] * 4, SEEN)
+    deadline = time.monotonic() + 1.2
+    while time.monotonic() < deadline:
+        assert kept(server)[0] == set()
+    assert one.health(OWN).calls == 1
+
+
+def test_the_failures_of_an_own_key_count_together_and_an_answer_breaks_their_row(
+    processes: Processes, server: Server
+) -> None:
+    one, other = processes.one(), processes.one()
+    fail(one, 4, OWN)
+    until(lambda: kept(server)[2] == kept(server)[3] == {OWN}, SEEN)
+    fail(other, 1, OWN)
+    until(lambda: not one.admits(OWN) and not other.admits(OWN), SEEN)
+    one.succeeded(OWN)
+    until(lambda: kept(server)[2] == kept(server)[3] == set() and other.admits(OWN), SEEN)
+
+
+def test_nobody_is_not_told_of(processes: Processes, server: Server) -> None:
+    one = processes.one()
+    fail(one, 5, "")
+    fail(one, 1)
+    until(lambda: kept(server)[2] == {A}, SEEN)
+    assert kept(server)[0] == set()
 
 
 def test_closing_ends_its_threads(processes: Processes) -> None:

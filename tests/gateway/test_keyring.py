@@ -275,6 +275,23 @@ def test_the_audit_log_tells_who_did_what(any_database: Database, ring: Keyring,
     ]
 
 
+def test_for_choosing_it_is_enough_to_know_for_which_providers_there_are_keys(
+    any_database: Database, ring: Keyring, ada: Principal, bob: Principal, eve: Principal
+) -> None:
+    def slots(who: Principal) -> frozenset[str]:
+        return any_database.read(lambda session: ring.slots(session, who.tenant_id, who.user_id))
+
+    assert slots(bob) == frozenset()
+    info = ring.save(bob, "openai", SECRET)
+    ring.save(ada, "openai", OTHER, for_tenant=True)
+    ring.save(ada, "groq@10.0.0.1:80", OTHER, for_tenant=True)
+    ring.save(eve, "mistral", OTHER)
+    assert slots(bob) == slots(ada) == {"openai", "groq@10.0.0.1:80"}
+    assert slots(eve) == {"mistral"}
+    change(any_database, info.id, secret="does not open")
+    assert "openai" in slots(bob), "nothing is opened"
+
+
 # ---- what does not open
 
 

@@ -143,6 +143,17 @@ def test_a_key_makes_a_model_available_to_its_owner_only(make: Make) -> None:
     assert house.route("m").first() is None
 
 
+def test_a_key_that_was_not_opened_is_enough_to_choose_and_not_to_call(make: Make) -> None:
+    house = make(entry("m"), env={})
+    who = ada(slots=frozenset(["openai"]))
+    assert house.planner.choices(who)[0].available
+    default = house.planner.default(who)
+    assert default is not None
+    assert default.name == "m"
+    assert not house.planner.choices(ada(slots=frozenset(["groq"])))[0].available
+    assert house.route("m", who).first() is None
+
+
 def test_a_key_is_no_use_where_more_than_a_key_is_missing(make: Make) -> None:
     house = make(entry("m", "azure/m", api_base="os.environ/NOT_SET"), env={})
     who = ada([own("azure"), own("azure@x")])
