@@ -1,16 +1,21 @@
 """The config file: the LiteLLM proxy's format, with our own settings under `chatcore:`."""
 
+import math
+import re
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from chatcore.errors import ConfigError
 
 ENV_REFERENCE: Final = "os.environ/"
 """Before the name of a variable: a value that stands in the environment and not in the file."""
-
+_LARGEST_WINDOW: Final = 1_000_000_000  # tokens
+_DEAREST: Final = 2.0  # USD a token: the cost of a call of any size stays within what a column holds
+_PRICE: Final = re.compile(r"(\w+_cost_per_(reasoning_)?token|cache_\w+_input_token_cost)(_above_\d+k_tokens)?")
 
 Purpose = Literal["fast", "balanced", "powerful", "reasoning"]
 """What a model is good for: an alias that `chatcore.aliases` gives a model."""
@@ -25,21 +30,51 @@ class _Loader(yaml.SafeLoader):
     }
 
 
+def _refused(loader: _Loader, node: yaml.Node) -> None:
+    raise yaml.constructor.ConstructorError(None, None, "write this value as plain text", node.start_mark)
+
+
+# Bytes, sets and dates have no place in a call's arguments, which travel as JSON.
+for _tag in ("binary", "set", "omap", "pairs", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refused)
+
+
+def _sendable(value: Any) -> Any:
+    """An argument of a call, as it is, where it can travel as JSON."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        _sendable(one)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("finite_number", "Input should be a finite number")
+    return value
+
+
+_Sendable = Annotated[Any, AfterValidator(_sendable)]
+_Price = Annotated[float, Field(ge=0, le=_DEAREST)]
+
+
 class ModelParams(BaseModel):
     """`litellm_params` of one entry: what is handed to `litellm.acompletion`. Unknown keys pass through."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, _Sendable]
 
     model: str = Field(min_length=1)
     api_key: str | None = None
     api_base: str | None = None
-    input_cost_per_token: float | None = Field(None, ge=0)
-    output_cost_per_token: float | None = Field(None, ge=0)
+    input_cost_per_token: _Price | None = None
+    output_cost_per_token: _Price | None = None
     timeout: float | None = Field(None, gt=0)
     stream_timeout: float | None = Field(None, gt=0)
     num_retries: int | None = Field(None, ge=0, le=10)
     order: int = 0
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, le=1_000_000)
+
+    @field_validator("api_key", "api_base")
+    @classmethod
+    def _without_line_end(cls, value: str | None) -> str | None:
+        """A header cannot hold the line end that a block of YAML leaves behind a key."""
+        return None if value is None else value.strip()
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         """A secret may stand under any name."""
@@ -59,17 +94,17 @@ class Access(BaseModel):
 class ModelFacts(BaseModel):
     """`model_info` of one entry: what the registry shows and prices with. Unknown keys pass through."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     display_name: str | None = None
     description: str | None = None
-    max_input_tokens: int | None = Field(None, gt=0)
-    max_output_tokens: int | None = Field(None, gt=0)
-    input_cost_per_token: float | None = Field(None, ge=0)
-    output_cost_per_token: float | None = Field(None, ge=0)
-    cache_read_input_token_cost: float | None = Field(None, ge=0)
-    cache_creation_input_token_cost: float | None = Field(None, ge=0)
-    output_cost_per_reasoning_token: float | None = Field(None, ge=0)
+    max_input_tokens: int | None = Field(None, gt=0, le=_LARGEST_WINDOW)
+    max_output_tokens: int | None = Field(None, gt=0, le=_LARGEST_WINDOW)
+    input_cost_per_token: _Price | None = None
+    output_cost_per_token: _Price | None = None
+    cache_read_input_token_cost: _Price | None = None
+    cache_creation_input_token_cost: _Price | None = None
+    output_cost_per_reasoning_token: _Price | None = None
     supports_vision: bool | None = None
     supports_function_calling: bool | None = None
     supports_reasoning: bool | None = None
@@ -91,7 +126,7 @@ class ModelEntry(BaseModel):
 class Policy(BaseModel):
     """How often a model is tried, and how many seconds it has for its first word."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     tries: int = Field(ge=1, le=10)
     timeout: float = Field(gt=0, le=3600)
@@ -110,7 +145,7 @@ class Policies(BaseModel):
 class ChatcoreSection(BaseModel):
     """Our own settings, under `chatcore:`. A key we do not know is kept and named in a warning at the start."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     default_model: str | None = None
     demo_models: Literal["auto"] | bool = "auto"
@@ -134,7 +169,7 @@ class ChatcoreSection(BaseModel):
     cache_seconds: int = Field(3600, ge=1, le=7 * 86_400)
     cache_mb: int = Field(64, ge=1, le=10_000)
     cache_max_temperature: float = Field(0.7, ge=0, le=2)
-    budget_reply_tokens: int = Field(4096, ge=1)
+    budget_reply_tokens: int = Field(4096, ge=1, le=10_000_000)
     log_text: bool = False
 
 
@@ -144,7 +179,7 @@ class RouterSettings(BaseModel):
     A fallback list maps a `model_name` (or `*`) to the names that follow it.
     """
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow", protected_namespaces=(), allow_inf_nan=False)
 
     fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
     context_window_fallbacks: list[dict[str, list[str]]] = Field(default_factory=list)
@@ -153,7 +188,7 @@ class RouterSettings(BaseModel):
     num_retries: int | None = Field(None, ge=0, le=10)
     timeout: float | None = Field(None, gt=0)
     allowed_fails: int | None = Field(None, ge=0)
-    cooldown_time: float | None = Field(None, gt=0)
+    cooldown_time: float | None = Field(None, gt=0, le=31_536_000)
     model_group_alias: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("model_group_alias", mode="before")
@@ -214,11 +249,35 @@ def parse_config(text: bytes, *, name: str = "config.yaml") -> ConfigFile:
     if not isinstance(data, dict):
         raise ConfigError(f"{name}, line 1: the file must be a mapping with model_list, router_settings or chatcore.")
     try:
-        return ConfigFile.model_validate(data)
+        file = ConfigFile.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{name}, line {_line_of(node, first['loc'])}: {where}: {first['msg']}.") from error
+        raise ConfigError(_placed(name, node, first["loc"], first["msg"])) from error
+    except RecursionError as error:
+        raise ConfigError(f"{name} holds a value that contains itself.") from error
+    for path in _wrong_prices(file):
+        raise ConfigError(_placed(name, node, path, f"Input should be a price from 0 to {_DEAREST:g} USD a token"))
+    return file
+
+
+def _wrong_prices(file: ConfigFile) -> Iterator[tuple[int | str, ...]]:
+    """Where prices stand that are none. Those of large prompts (`…_above_128k_tokens`) are fields of no model."""
+    for index, entry in enumerate(file.model_list):
+        for section, values in (("litellm_params", entry.litellm_params), ("model_info", entry.model_info)):
+            for field, value in (values.model_extra or {}).items():
+                if _PRICE.fullmatch(field) and value is not None and not _is_price(value):
+                    yield "model_list", index, section, field
+
+
+def _is_price(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 0 <= float(value) <= _DEAREST
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _placed(name: str, node: yaml.Node | None, path: tuple[int | str, ...], what: str) -> str:
+    return f"{name}, line {_line_of(node, path)}: {'.'.join(str(part) for part in path)}: {what}."
 
 
 def _line_of(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:

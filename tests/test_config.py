@@ -316,6 +316,77 @@ def test_a_wrong_value_is_named_with_its_line(text: str, line: int, what: str) -
     assert said.endswith(".")
 
 
+MODEL = "model_list:\n- model_name: a\n  litellm_params:\n    model: x\n"
+TIER = "output_cost_per_token_above_128k_tokens"
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        (f"{MODEL}    weight: NUMBER\n", 5, "weight"),
+        (f"{MODEL}    timeout: NUMBER\n", 5, "timeout"),
+        (f"{MODEL}    temperature: NUMBER\n", 5, "temperature"),
+        (f"{MODEL}    extra_body: {{a: [{{b: NUMBER}}]}}\n", 5, "extra_body"),
+        (f"{MODEL}    {TIER}: NUMBER\n", 5, TIER),
+        (f"{MODEL}  model_info:\n    {TIER}: NUMBER\n", 6, TIER),
+        (f"{MODEL}  model_info:\n    input_cost_per_token: NUMBER\n", 6, "input_cost_per_token"),
+        (f"{MODEL}  model_info:\n    first_word_timeout: NUMBER\n", 6, "first_word_timeout"),
+        ("chatcore:\n  slow_after: NUMBER\n", 2, "slow_after"),
+        ("chatcore:\n  between_words_timeout: NUMBER\n", 2, "between_words_timeout"),
+        ("chatcore:\n  attempts:\n    primary: {tries: 1, timeout: NUMBER}\n", 3, "timeout"),
+        ("router_settings:\n  cooldown_time: NUMBER\n", 2, "cooldown_time"),
+    ],
+)
+def test_every_number_is_finite(text: str, line: int, what: str, number: str) -> None:
+    said = wrong(text.replace("NUMBER", number))
+    assert said.startswith(f"team.yaml, line {line}: ")
+    assert what in said
+
+
+@pytest.mark.parametrize("price", ["-1", "cheap", "[1]", "3", "-1e-6", "1e400"])
+@pytest.mark.parametrize("field", [TIER, "cache_read_input_token_cost", "input_cost_per_token_above_0k_tokens"])
+def test_a_price_that_is_none_is_named_with_its_line(field: str, price: str) -> None:
+    for section, line in (("", 5), ("  model_info:\n", 6)):
+        said = wrong(f"{MODEL}{section}    {field}: {price}\n")
+        assert said.startswith(f"team.yaml, line {line}: model_list.0.")
+        assert field in said
+
+
+def test_yes_is_no_price() -> None:
+    assert TIER in wrong(f"{MODEL}    {TIER}: true\n")
+
+
+def test_prices_of_large_prompts_are_taken_as_they_are_written() -> None:
+    text = f"{MODEL}    {TIER}: 2e-6\n    cache_read_input_token_cost: null\n  model_info: {{{TIER}: 0.000003}}\n"
+    [entry] = parse_config(text.encode()).model_list
+    assert (entry.litellm_params.model_extra or {})[TIER] == "2e-6"
+    assert (entry.model_info.model_extra or {})[TIER] == 0.000003
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!binary /w==", "!!set {a}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!timestamp 2025-01-01"]
+)
+def test_what_cannot_be_sent_is_named_with_its_line(tag: str) -> None:
+    said = wrong(f"{MODEL}    extra_body:\n      deep: [1, {tag}]\n")
+    assert said == "team.yaml, line 6: write this value as plain text."
+
+
+def test_a_value_that_contains_itself_is_still_a_sentence() -> None:
+    assert wrong(f"{MODEL}    extra_body: &a [*a]\n") == "team.yaml holds a value that contains itself."
+
+
+@pytest.mark.parametrize("setting", ["budget_reply_tokens: 10000001", "budget_reply_tokens: 1000000000000000000000"])
+def test_a_reply_for_the_budget_has_a_bound(setting: str) -> None:
+    assert "budget_reply_tokens" in wrong(f"chatcore:\n  {setting}\n")
+    assert parse_config(b"chatcore: {budget_reply_tokens: 10000000}").chatcore.budget_reply_tokens == 10_000_000
+
+
+def test_a_key_loses_the_line_end_of_its_block() -> None:
+    [entry] = parse_config(f"{MODEL}    api_key: |\n      planted-key\n".encode()).model_list
+    assert entry.litellm_params.api_key == "planted-key"
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

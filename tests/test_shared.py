@@ -1,5 +1,7 @@
 """Redis behind one verb: used where it answers, gone without where it does not, and nobody waits long for it."""
 
+import itertools
+import json
 import logging
 import shutil
 import signal
@@ -131,13 +133,41 @@ def test_one_that_answers_is_used(shared: Shared) -> None:
     assert shared.call(lambda redis: redis.get(f"{KEY}-nothing"), lambda: AWAY) is None, "None is an answer too"
 
 
-def test_what_fails_in_our_own_code_is_not_hidden(shared: Shared) -> None:
-    def work(_: Any) -> str:
+@pytest.mark.parametrize("stored", [b"\xff\xfe", b"nan", b"[" * 200_000], ids=["bytes", "word", "deep"])
+def test_what_makes_no_sense_is_no_answer_and_is_told_once(
+    shared: Shared, server: Server, stored: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Redis.from_url(server.url) as redis:
+        redis.set(f"{KEY}-strange", stored)
+
+    def work(redis: Any) -> str:
+        text = redis.get(f"{KEY}-strange")
+        return str(int(text) if len(text) < 10 else json.loads(text))
+
+    assert [shared.call(work, lambda: AWAY) for _ in range(3)] == [AWAY] * 3
+    assert answer(shared) == "1", "Redis itself is used on"
+    [record] = [record for record in caplog.records if record.name == "chatcore.shared"]
+    assert record.message == "what Redis holds makes no sense, going on without it"
+    assert vars(record)["error"] in ("UnicodeDecodeError", "ValueError", "RecursionError")
+
+
+def test_many_values_of_which_one_makes_no_sense_do_not_mix_up_the_next_answer(shared: Shared, server: Server) -> None:
+    with Redis.from_url(server.url) as redis:
+        redis.hset(f"{KEY}-hash", mapping={"a": b"\xff", "b": b"2", "c": b"3"})
+    assert shared.call(lambda redis: str(redis.hgetall(f"{KEY}-hash")), lambda: AWAY) == AWAY
+    assert [answer(shared) for _ in range(3)] == ["1"] * 3
+
+
+def test_our_own_mistakes_are_no_answer_either_but_a_stop_is(shared: Shared) -> None:
+    def mistaken(_: Any) -> str:
         raise KeyError("ours")
 
-    with pytest.raises(KeyError):
-        shared.call(work, lambda: AWAY)
-    assert answer(shared) == "1"
+    def stopped(_: Any) -> str:
+        raise KeyboardInterrupt
+
+    assert shared.call(mistaken, lambda: AWAY) == AWAY
+    with pytest.raises(KeyboardInterrupt):
+        shared.call(stopped, lambda: AWAY)
 
 
 def test_nobody_listens_there() -> None:
@@ -208,7 +238,7 @@ def test_it_is_tried_again_after_a_second_and_not_before(shared: Shared, server:
         assert shared.call(work, lambda: AWAY) == AWAY
         time.sleep(0.01)
     assert 2 <= len(tried) <= 4
-    assert all(later - earlier >= 1 for earlier, later in zip(tried, tried[1:], strict=False))
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(tried))
 
 
 def test_one_that_comes_back_is_used_again(shared: Shared, server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -248,6 +278,24 @@ def test_an_address_that_is_none_is_told_at_the_start_by_the_setting_s_name(url:
     with pytest.raises(ConfigError, match=r"CHATCORE_REDIS_URL .*redis://") as caught:
         Shared(url)
     assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "max_connections=foo",
+        "db=x",
+        "ssl=true",
+        "socket_timeout=x",
+        "protocol=9",
+        "nobody=planted",
+        "ssl_cert_reqs=none",
+    ],
+)
+def test_an_option_that_the_client_does_not_know_is_told_at_the_start(option: str) -> None:
+    with pytest.raises(ConfigError, match="CHATCORE_REDIS_URL has an option") as caught:
+        Shared(f"redis://:planted@127.0.0.1:1/0?{option}")
+    assert "planted" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1", "rediss://h:6379/1", "redis://u:p@[::1]:6379/0", "unix:///tmp/x"])

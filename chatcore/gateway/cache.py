@@ -38,7 +38,7 @@ from chatcore.db.tables import CachedReply, utcnow
 from chatcore.errors import DatabaseError
 from chatcore.gateway.catalog import Model
 from chatcore.gateway.failures import secrets_in
-from chatcore.gateway.protocol import AttemptOutcome
+from chatcore.gateway.protocol import MAX_TOKENS, AttemptOutcome
 from chatcore.shared import PREFIX, Shared
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 MAX_REPLY: Final = 256 * 1024
 """Bytes of the largest reply that is kept, as JSON."""
 _BESIDE: Final = 300  # bytes that an entry takes beside its reply: key, ids, times, indexes
+# The most that a column holds.
+_COUNTS: Final = {"prompt_tokens": MAX_TOKENS, "completion_tokens": MAX_TOKENS, "cost_nano_usd": 2**63 - 1}
 _VERSION: Final = 1  # of the form of keys and replies: what another version kept is not found
 _PROVIDERS_TEMPERATURE: Final = 1.0
 
@@ -100,7 +102,21 @@ class StoredReply:
     def from_dict(cls, stored: Mapping[str, Any]) -> "StoredReply":
         """From its JSON form. Raises `KeyError`, `TypeError` or `ValueError` where it is none."""
         values = {one.name: stored[one.name] for one in fields(cls)}
+        for name, value in values.items():
+            if name in _COUNTS:
+                _check_count(value, name)
+            elif not isinstance(value, str):
+                raise TypeError(f"{name} is no text")
         return cls(**values | {"created_at": datetime.fromisoformat(values["created_at"])})
+
+
+def _check_count(value: object, name: str) -> None:
+    if value is None and name == "cost_nano_usd":
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is no whole number")
+    if not 0 <= value <= _COUNTS[name]:
+        raise ValueError(f"{name} cannot be right")
 
 
 def may_be_kept(reply: StoredReply, *, asked: str, outcome: AttemptOutcome, called_tools: bool) -> bool:
@@ -252,7 +268,7 @@ def _fetched(redis: "Redis", key: str, tenant_id: str, now: datetime) -> StoredR
         if sealed is None or sealed["tenant_id"] != tenant_id or datetime.fromisoformat(sealed["expires_at"]) <= now:
             return None
         return _opened(sealed["reply"])
-    except (ValueError, TypeError, KeyError):  # not ours
+    except (ValueError, TypeError, KeyError, RecursionError):  # not ours
         return None
 
 

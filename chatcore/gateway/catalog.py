@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import re
 import threading
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from chatcore.errors import ModelUnavailable
 from chatcore.gateway import aliases
 from chatcore.gateway.demo import DEMO_MODELS, DemoModel
 from chatcore.gateway.prices import PRICE_FIELDS, Prices, prices_from
+
+log = logging.getLogger(__name__)
 
 # The variable each provider's key is read from, as litellm documents them. A provider that is not listed here
 # (a cloud's own credentials, a local server) is taken to be available.
@@ -47,6 +50,8 @@ _NOT_ARGUMENTS: Final = frozenset(
     {"model", "api_key", "rpm", "tpm", "weight", "order", "tags", "max_budget", "budget_duration", "timeout",
      "stream_timeout", "max_retries", "num_retries", "cooldown_time", "use_in_pass_through", "litellm_credential_name"}
 )  # fmt: skip
+# What each call says for itself: given here too, it would break the call or lose its words or its count.
+_RESERVED: Final = frozenset({"stream", "messages", "stream_options", "mock_response", "n", "logger_fn"})
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,8 @@ def _configured(entry: ModelEntry, settings: Settings, deployment: str) -> Model
     provider = str(extra.get("custom_llm_provider") or provider_of(params.model))
     table = _table_entry(params.model, provider)
     secret_arguments, missing, needs_key = _arguments(entry, provider, settings.environment)
+    if reserved := sorted(_RESERVED & extra.keys()):
+        log.warning("litellm_params of %s: left out, as it is not for a file: %s", deployment, ", ".join(reserved))
     known = {**table, **{k: v for k, v in facts.model_dump().items() if v is not None}, **(facts.model_extra or {})}
     own = settings.own
     return Model(
@@ -267,7 +274,7 @@ def _arguments(
         (keys if name == "api_key" else missing).extend(absent)
         if absent:
             continue
-        if (name not in _NOT_ARGUMENTS or name == "api_key") and "cost_per_" not in name:
+        if (name not in _NOT_ARGUMENTS | _RESERVED or name == "api_key") and "cost_per_" not in name:
             arguments[name] = value
     variables = KEY_VARIABLES.get(provider, ())
     if "api_key" not in given and variables and not any(env.get(name) for name in variables):
@@ -282,7 +289,8 @@ def _resolved(value: Any, env: Mapping[str, str]) -> tuple[Any, list[str]]:
     """`value` with its `os.environ/NAME` replaced, also inside lists and mappings, and the names that are not set."""
     if isinstance(value, str) and value.startswith(ENV_REFERENCE):
         name = value.removeprefix(ENV_REFERENCE)
-        return env.get(name), [] if env.get(name) else [name]
+        found = env.get(name, "").strip()  # a line end that came along with a key breaks the call
+        return found or None, [] if found else [name]
     if isinstance(value, dict):
         pairs = {key: _resolved(inner, env) for key, inner in value.items()}
         return {key: found for key, (found, _) in pairs.items()}, [

@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from chatcore import errors
@@ -26,7 +28,11 @@ _OUTCOMES: Final[Mapping[str, AttemptOutcome]] = {
 _SECRET_NAME: Final = re.compile(r"(?i)key|token|secret|password|credential|authorization")
 _CONTEXT_WORDS: Final = re.compile(r"(?i)context[ _](length|window)|maximum context|too many tokens|prompt is too long")
 _CONTENT_WORDS: Final = re.compile(r"(?i)content[ _](policy|filter|management)|safety|responsible ai")
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_LONGEST_DATE: Final = 64  # characters
 MAX_DETAIL: Final = 400
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds: a provider that asks for more is asked again after an hour."""
 FIRST_WORD: Final = "first word"
 BETWEEN_WORDS: Final = "between words"
 
@@ -155,11 +161,22 @@ def _code(error: BaseException) -> str:
 
 
 def _retry_after(error: BaseException) -> float | None:
+    """Seconds of the header, written as a number or as a date; None where there is none that makes sense."""
     headers: Any = getattr(error, "litellm_response_headers", None) or getattr(
         getattr(error, "response", None), "headers", None
     )
     try:
-        seconds = float(headers["retry-after"]) if headers else math.nan
-    except (KeyError, TypeError, ValueError):
+        said = str(headers["retry-after"]).strip() if headers else ""
+    except (KeyError, TypeError):
         return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    seconds = float(said) if _SECONDS.fullmatch(said) else _seconds_until(said)
+    return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _seconds_until(date: str) -> float | None:
+    """From now until an HTTP date, by this machine's clock."""
+    try:
+        moment = parsedate_to_datetime(date[:_LONGEST_DATE])
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

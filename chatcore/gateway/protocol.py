@@ -8,15 +8,18 @@ calls are taken) and `pong`.
 import asyncio
 import json
 import struct
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 DeltaKind = Literal["text", "reasoning", "tool_call"]
 AttemptOutcome = Literal["ok", "stopped", "error", "timeout", "rate_limited", "truncated", "cached"]
 
 _LENGTH: Final = struct.Struct(">I")
 MAX_FRAME: Final = 64 * 2**20
+MAX_TOKENS: Final = 2_000_000_000
+"""The most tokens of a kind that a call can have: no model's, and what a column of the ledger holds."""
+_Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 
 
 class CallSpec(BaseModel):
@@ -39,11 +42,11 @@ class Usage(BaseModel):
     """Tokens of a call; `source` says whether the provider counted them, we estimated them, or there are none."""
 
     source: Literal["provider", "estimated", "none"] = "none"
-    prompt: int = 0
-    cached: int = 0
-    cache_write: int = 0
-    completion: int = 0
-    reasoning: int = 0
+    prompt: _Tokens = 0
+    cached: _Tokens = 0
+    cache_write: _Tokens = 0
+    completion: _Tokens = 0
+    reasoning: _Tokens = 0
 
 
 class Failure(BaseModel):

@@ -2,13 +2,17 @@
 
 Where a provider reports no usage litellm counts or guesses one, and where it gives no finish reason litellm says
 `stop`. A stream's own chunks and a whole reply's raw body show the difference.
+
+A count that cannot be right is no count. Each number is whole and from 0 to two thousand million; what was read from
+the provider's cache and written to it is part of the prompt, and reasoning is part of the completion. Where one number
+breaks the rule none is believed, as nobody knows which of them is wrong: the tokens are then estimated.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from chatcore.gateway.protocol import Usage
+from chatcore.gateway.protocol import MAX_TOKENS, Usage
 
 Raw = Mapping[str, Any]
 
@@ -21,13 +25,18 @@ _UNREADABLE: Final = "Empty or invalid response from LLM endpoint"  # litellm's 
 
 
 def usage(found: Iterable[Any]) -> Usage | None:
-    """The count in litellm's usage objects, in the order they came; None where none of them counts anything.
+    """The count in litellm's usage objects, in the order they came; None where they count nothing or cannot be right.
 
     They are running totals, not to be added: of each number the last one counts that is not nothing.
     """
     counts = {"prompt": 0, "cached": 0, "cache_write": 0, "completion": 0, "reasoning": 0}
     for one in found:
-        counts.update({name: count for name, count in _counts(one).items() if count})
+        told = {name: _whole(number) for name, number in _counts(one).items()}
+        if not all(0 <= number <= MAX_TOKENS for number in told.values()):
+            return None
+        counts.update({name: int(number) for name, number in told.items() if number})
+    if counts["cached"] + counts["cache_write"] > counts["prompt"] or counts["reasoning"] > counts["completion"]:
+        return None
     return Usage(source="provider", **counts) if counts["prompt"] or counts["completion"] else None
 
 
@@ -71,16 +80,25 @@ def is_nonsense(error: BaseException, body: Raw | None) -> bool:
     return _UNREADABLE in str(error) or (body is not None and not body.get("error"))
 
 
-def _counts(found: Any) -> dict[str, int]:
+def _whole(number: object) -> int:
+    """A whole number, 0 for none given, -1 for anything else."""
+    if number is None:
+        return 0
+    if isinstance(number, float):
+        return int(number) if number.is_integer() else -1
+    return number if isinstance(number, int) and not isinstance(number, bool) else -1
+
+
+def _counts(found: Any) -> dict[str, Any]:
     prompt_details = getattr(found, "prompt_tokens_details", None)
     completion_details = getattr(found, "completion_tokens_details", None)
     cache_write = getattr(found, "cache_creation_input_tokens", None) or getattr(
         prompt_details, "cache_creation_tokens", None
     )
     return {
-        "prompt": found.prompt_tokens or 0,
-        "cached": getattr(prompt_details, "cached_tokens", None) or 0,
-        "cache_write": cache_write or 0,
-        "completion": found.completion_tokens or 0,
-        "reasoning": getattr(completion_details, "reasoning_tokens", None) or 0,
+        "prompt": getattr(found, "prompt_tokens", None),
+        "cached": getattr(prompt_details, "cached_tokens", None),
+        "cache_write": cache_write,
+        "completion": getattr(found, "completion_tokens", None),
+        "reasoning": getattr(completion_details, "reasoning_tokens", None),
     }

@@ -464,6 +464,38 @@ def test_a_row_that_makes_no_sense_is_no_reply(db: Database, settings: Settings,
     assert kept.find("k") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("text", 123),
+        ("reasoning", None),
+        ("model", ["fast"]),
+        ("provider", {}),
+        ("finish_reason", 5),
+        ("prompt_tokens", "12"),
+        ("prompt_tokens", -1),
+        ("prompt_tokens", None),
+        ("completion_tokens", True),
+        ("completion_tokens", 1.0),
+        ("completion_tokens", 2**31),
+        ("cost_nano_usd", "x"),
+        ("cost_nano_usd", -5),
+        ("cost_nano_usd", 2**63),
+        ("created_at", 5),
+        ("created_at", "yesterday"),
+    ],
+)
+def test_a_value_of_another_kind_makes_no_reply(name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        StoredReply.from_dict(REPLY.as_dict() | {name: value})
+
+
+@pytest.mark.parametrize("cost", [None, 0, 2**63 - 1])
+def test_a_reply_comes_back_from_its_json_form(cost: int | None) -> None:
+    reply = replace(REPLY, cost_nano_usd=cost, text="\ud800\x00")
+    assert StoredReply.from_dict(json.loads(json.dumps(reply.as_dict()))) == reply
+
+
 def test_many_at_once_keep_the_same(db: Database, settings: Settings) -> None:
     kept = in_table(db, settings)
 
@@ -546,9 +578,11 @@ def test_the_books_of_redis_are_exact(redis: RedisServer, database: Database, se
     shared.close()
 
 
-@pytest.mark.parametrize("value", ["", "x", "[]", '{"tenant_id": "tenant_a"}', "null"])
+@pytest.mark.parametrize(
+    "value", ["", "x", "[]", '{"tenant_id": "tenant_a"}', "null", b"\xff\xfe\x00", "[" * 200_000], ids=lambda v: v[:20]
+)
 def test_what_else_lies_in_redis_is_no_reply(
-    redis: RedisServer, database: Database, settings: Settings, value: str
+    redis: RedisServer, database: Database, settings: Settings, value: str | bytes
 ) -> None:
     shared = Shared(redis.url)
     redis.client.set(f"{PREFIX}cache:reply:k", value)

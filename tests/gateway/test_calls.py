@@ -114,6 +114,11 @@ EXPECTED: Final[dict[str, tuple[Summary, Summary | None]]] = {
     "usagecum;n=10": (("ok", None, "stop", "provider"), None),
     "usagecum;n=10;how=cached": (("ok", None, "stop", "provider"), None),
     "nousage;n=20": (("ok", None, "stop", "estimated"), None),
+    "wrongusage;how=huge": (("ok", None, "stop", "estimated"), None),
+    "wrongusage;how=endless": (("ok", None, "stop", "estimated"), None),
+    "wrongusage;how=negative": (("ok", None, "stop", "estimated"), None),
+    "wrongusage;how=cached": (("ok", None, "stop", "estimated"), None),
+    "wrongusage;how=reasoning": (("ok", None, "stop", "estimated"), None),
     "oddfinish": (("ok", None, "stop", "provider"), None),
     "oddfinish;how=network_error": (("truncated", "truncated", None, "provider"), None),
     "oddfinish;how=error": (

@@ -112,6 +112,26 @@ def test_what_steers_the_proxy_is_no_argument_of_a_call(make: Any) -> None:
     assert model.arguments == {"api_key": KEY, "api_version": "2025-01-01", "temperature": 0.2, "organization": "o"}
 
 
+RESERVED = {"stream": False, "messages": [], "stream_options": {}, "mock_response": "hi", "n": 3, "logger_fn": "x"}
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_what_a_call_says_for_itself_is_left_out_with_a_warning(
+    make: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = one(make([entry("m", "openai/x", api_key=KEY, temperature=0.5, **{name: RESERVED[name]})]))
+    assert model.arguments == {"api_key": KEY, "temperature": 0.5}
+    [record] = [record for record in caplog.records if record.name == "chatcore.gateway.catalog"]
+    assert record.getMessage() == f"litellm_params of m#1: left out, as it is not for a file: {name}"
+
+
+def test_a_line_end_behind_a_key_is_taken_off(make: Any) -> None:
+    entries = [entry("m", "openai/x", api_key=f"{KEY}\n"), entry("n", "openai/x", api_key="os.environ/TEAM_KEY")]
+    catalog = make(entries, {"TEAM_KEY": f"{KEY}\r\n"})
+    assert [one(catalog, name).arguments["api_key"] for name in ("m", "n")] == [KEY, KEY]
+    assert not one(make(entries, {"TEAM_KEY": " \n"}), "n").available
+
+
 def test_arguments_can_travel_to_the_worker(make: Any, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "model_list: [{model_name: m, litellm_params: {model: azure/x, api_key: k, api_version: 2025-01-01}}]"

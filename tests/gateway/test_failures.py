@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -199,9 +201,38 @@ def test_errors_that_go_round_in_circles_end() -> None:
     assert classify(one, [])[1].code == "provider_down"
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("", None)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("0.5", 0.5),
+        ("0", 0.0),
+        ("3601", 3600.0),
+        ("9" * 400, 3600.0),
+        *((nonsense, None) for nonsense in ("-3", "soon", "", "nan", "inf", "1e308", "1_0", ".", "5.", "0x10", "7s")),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Thu, 01 Jan 2970 00:00:00 GMT", 3600.0),
+        ("Thu, 01 Jan 2970 00:00:00", 3600.0),
+        ("Thu, 99 Jan 2970 00:00:00 GMT", None),
+        ("Thu, 01 Jan 99999 00:00:00 GMT", None),
+    ],
+)
 def test_retry_after_as_the_provider_said(header: str, seconds: float | None) -> None:
     assert classify(raised("RateLimitError", status=429, retry_after=header), [])[1].retry_after == seconds
+
+
+def test_digits_of_other_scripts_are_no_digits() -> None:
+    error = RuntimeError("wait")
+    error.litellm_response_headers = {"retry-after": "\u0667"}  # type: ignore[attr-defined]
+    assert classify(error, [])[1].retry_after is None
+
+
+def test_a_date_is_counted_from_now() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+    seconds = classify(raised("RateLimitError", status=429, retry_after=date), [])[1].retry_after
+    assert seconds is not None
+    assert 540 < seconds <= 600
 
 
 @pytest.mark.parametrize("header", ["nan", "inf", "1e400"])

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from chatcore.gateway import reported
-from chatcore.gateway.protocol import Usage
+from chatcore.gateway.protocol import MAX_TOKENS, Usage
 
 
-def count(prompt: int, completion: int, cached: int | None = None, written: int | None = None) -> SimpleNamespace:
+def count(prompt: Any, completion: Any, cached: int | None = None, written: int | None = None) -> SimpleNamespace:
     """A usage object as litellm makes it."""
     details = SimpleNamespace(cached_tokens=cached, cache_creation_tokens=written)
     return SimpleNamespace(prompt_tokens=prompt, completion_tokens=completion, prompt_tokens_details=details)
@@ -28,6 +29,52 @@ def test_a_later_total_without_the_prompt_does_not_forget_it() -> None:
 @pytest.mark.parametrize("found", [[], [count(0, 0)], [count(0, 0, cached=7)]])
 def test_a_count_of_nothing_is_none(found: list[Any]) -> None:
     assert reported.usage(found) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        count(MAX_TOKENS + 1, 1),
+        count(1, 10**30),
+        count(1e30, 1),
+        count(-1, 5),
+        count(5, -1),
+        count(10, 5, cached=-3),
+        count(10, 5, cached=11),
+        count(10, 5, cached=6, written=5),
+        count(1.5, 1),
+        count(float("nan"), 1),
+        count(float("inf"), 1),
+        count("7", 1),
+        count(True, 1),
+        count(10, [5]),
+        SimpleNamespace(
+            prompt_tokens=9, completion_tokens=5, completion_tokens_details=SimpleNamespace(reasoning_tokens=6)
+        ),
+    ],
+    ids=str,
+)
+def test_a_count_that_cannot_be_right_is_no_count(wrong: Any) -> None:
+    assert reported.usage([wrong]) is None
+    assert reported.usage([count(900, 30), wrong]) is None, "nor is what came before it believed"
+    assert reported.whole_usage(SimpleNamespace(usage=wrong), {"usage": {"prompt_tokens": 1}}) is None
+
+
+def test_the_greatest_count_and_a_whole_number_written_with_a_point_are_believed() -> None:
+    assert reported.usage([count(MAX_TOKENS, 5.0, cached=MAX_TOKENS)]) == Usage(
+        source="provider", prompt=MAX_TOKENS, cached=MAX_TOKENS, completion=5
+    )
+
+
+def test_an_object_without_counts_is_none() -> None:
+    assert reported.usage([SimpleNamespace()]) is None
+
+
+@pytest.mark.parametrize("number", [-1, MAX_TOKENS + 1])
+@pytest.mark.parametrize("name", ["prompt", "cached", "cache_write", "completion", "reasoning"])
+def test_what_no_column_holds_is_no_usage(name: str, number: int) -> None:
+    with pytest.raises(ValidationError):
+        Usage.model_validate({"source": "provider", name: number})
 
 
 BODIES: dict[str, tuple[dict[str, Any], bool, bool]] = {  # body: does it hold a count, is it finished

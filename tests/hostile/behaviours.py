@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.hostile.errors import error, error_body, overflow, refused
-from tests.hostile.oddities import cachewrite, nofinish, oddfinish, usagecum
+from tests.hostile.oddities import cachewrite, nofinish, oddfinish, usagecum, wrongusage
 from tests.hostile.stream import (
     Ending,
     Options,
@@ -269,6 +269,7 @@ BEHAVIOURS: Final[dict[str, tuple[Callable[[Request, Options], Reply], Options]]
     "oddfinish": (oddfinish, Options()),
     "nofinish": (nofinish, Options()),
     "cachewrite": (cachewrite, Options()),
+    "wrongusage": (wrongusage, Options(how="huge")),
     "tools": (_tools, Options()),
     "bigchunk": (_bigchunk, Options()),
     "control": (_control, Options()),

@@ -1,5 +1,7 @@
 """Replies whose words are well: only how they end, or what they count, is unusual."""
 
+from typing import Any, Final
+
 from tests.hostile.stream import (
     Options,
     Reply,
@@ -30,6 +32,24 @@ def cachewrite(request: Request, options: Options) -> Reply:
     usage = whole_usage(request, pieces, cached=request.prompt_tokens // 4)
     assert usage is not None
     usage["prompt_tokens_details"]["cache_write_tokens"] = request.prompt_tokens // 2
+    if not request.stream:
+        return completion(request, options, {"content": "".join(pieces)}, "stop", usage, len(pieces))
+    return Reply([stream.role(), *stream.text(pieces), *stream.close(usage=usage)], head_at=head_at(options))
+
+
+WRONG_COUNTS: Final[dict[str, dict[str, Any]]] = {
+    "huge": {"prompt_tokens": 3 * 10**9},
+    "endless": {"completion_tokens": 10**30},
+    "negative": {"completion_tokens": -5},
+    "cached": {"prompt_tokens_details": {"cached_tokens": 10**6}},
+    "reasoning": {"completion_tokens_details": {"reasoning_tokens": 10**6}},
+}
+
+
+def wrongusage(request: Request, options: Options) -> Reply:
+    """A count that cannot be right, wrong in the way of `how`."""
+    stream, pieces = Stream(request, options), numbered(options)
+    usage = (whole_usage(request, pieces) or {}) | WRONG_COUNTS[options.how]
     if not request.stream:
         return completion(request, options, {"content": "".join(pieces)}, "stop", usage, len(pieces))
     return Reply([stream.role(), *stream.text(pieces), *stream.close(usage=usage)], head_at=head_at(options))
