@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
 
 from chatcore.errors import ConfigError
 
@@ -40,12 +39,12 @@ for _tag in ("binary", "set", "omap", "pairs", "timestamp"):
 
 
 def _sendable(value: Any) -> Any:
-    """An argument of a call, as it is, where it can travel as JSON."""
+    """An argument of a call as it is. Raises `ValueError` where JSON has no form for it."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for one in inner:
         _sendable(one)
     if isinstance(value, float) and not math.isfinite(value):
-        raise PydanticCustomError("finite_number", "Input should be a finite number")
+        raise ValueError("Input should be a finite number")
     return value
 
 
@@ -252,7 +251,8 @@ def parse_config(text: bytes, *, name: str = "config.yaml") -> ConfigFile:
         file = ConfigFile.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise ConfigError(_placed(name, node, first["loc"], first["msg"])) from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(_placed(name, node, first["loc"], what)) from error
     except RecursionError as error:
         raise ConfigError(f"{name} holds a value that contains itself.") from error
     for path in _wrong_prices(file):

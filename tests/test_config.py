@@ -342,6 +342,7 @@ def test_every_number_is_finite(text: str, line: int, what: str, number: str) ->
     said = wrong(text.replace("NUMBER", number))
     assert said.startswith(f"team.yaml, line {line}: ")
     assert what in said
+    assert "Value error" not in said
 
 
 @pytest.mark.parametrize("price", ["-1", "cheap", "[1]", "3", "-1e-6", "1e400"])
