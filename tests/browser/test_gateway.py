@@ -46,8 +46,7 @@ def caption(screen: Screen) -> str:
 
 def test_a_fallback_answers_within_five_seconds_and_is_named(eve: Screen) -> None:
     eve.ask("the first question waits for litellm").finished(60)
-    eve.button("New chat").click()
-    eve.ready()
+    eve.go()
     started = time.monotonic()
     eve.ask("are you there?")
     eve.word(19).wait_for()
