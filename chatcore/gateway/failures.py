@@ -85,7 +85,9 @@ def to_error(
             wait = _wait(failure.retry_after)
             return errors.RateLimited(f"{model_name} is receiving too many requests. {wait}", failure.retry_after)
         case "bad_key":
-            return errors.BadKey(f"The provider refused the key for {model_name}. An administrator needs to check it.")
+            return errors.BadKey(
+                f"The provider refused the key for {model_name}. Choose another model, or tell an administrator."
+            )
         case "context_too_long":
             return errors.ContextTooLong(
                 f"This conversation is too long for {model_name}. Start a new chat or choose a model with more room."
@@ -100,7 +102,7 @@ def to_error(
             return errors.ProviderTimeout(f"The provider of {model_name} took too long to answer. Try again.")
         case "timeout":
             waited = between_words if failure.detail == BETWEEN_WORDS else first_word
-            return errors.ProviderTimeout(f"{model_name} sent nothing for {waited:g} seconds. Try again.")
+            return errors.ProviderTimeout(f"{model_name} sent nothing for {waited:g} seconds. {kept}")
         case "truncated":
             return errors.Truncated(f"The connection to {model_name} ended in mid-reply. {kept}")
         case "empty_reply":
