@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, case, exists, func, or_, select, tuple_
+from sqlalchemy import and_, bindparam, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from chatcore.db.tables import Budget, BudgetPeriod, Reservation, UsageMetric, User, UtcDateTime, utcnow
@@ -17,6 +17,8 @@ from chatcore.usage.budget_rows import start_of
 
 Payer = tuple[str, str]
 """Whose budgets count: the ids of tenant and person."""
+
+_AT_ONCE: Final = 1_000  # budgets locked by one statement
 
 _b: Final = Budget.__table__.c
 _p: Final = BudgetPeriod.__table__.c
@@ -47,9 +49,12 @@ _COUNTED: Final = (
 )
 # Of budgets, too, that no longer apply: who changed the team gives back what was held of the old one's.
 _HELD: Final = select(_r.budget_id, _r.starts_at).where(_r.holder.in_(_many("holders")))
+_BOTH: Final = _COUNTED.union(_HELD)
+_KEYS: Final = _BOTH.order_by(_BOTH.selected_columns.budget_id)
+# A statement of its own: joined to the one above, PostgreSQL reads all counters there ever were.
 _LOCK: Final = (
     select(_p.budget_id)
-    .where(tuple_(_p.budget_id, _p.starts_at).in_(_COUNTED.union(_HELD)))
+    .where(_p.budget_id.in_(_many("budgets")), _p.starts_at.in_(_many("starts")))
     .order_by(_p.budget_id, _p.starts_at)
     .with_for_update()
 )
@@ -87,7 +92,11 @@ def _lock(
 ) -> None:
     whose = {"tenants": _tenants(payers), "users": sorted({user_id for _, user_id in payers})}
     periods = {"day": start_of("day", since), "month": start_of("month", since), "until": until}
-    session.execute(_LOCK, whose | periods | {"holders": sorted(holders)})
+    found = session.execute(_KEYS, whose | periods | {"holders": sorted(holders)}).all()
+    starts = sorted({row.starts_at for row in found})
+    budget_ids = list(dict.fromkeys(row.budget_id for row in found))
+    for first in range(0, len(budget_ids), _AT_ONCE):
+        session.execute(_LOCK, {"budgets": budget_ids[first : first + _AT_ONCE], "starts": starts})
 
 
 def _tenants(payers: Collection[Payer]) -> list[str]:
