@@ -223,7 +223,8 @@ def test_with_stops_and_calls_side_by_side(team: Team) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         through = sum(pool.map(stopped, range(TURNS)))
     assert 0 < through < TURNS
-    assert team.refused() == TURNS - through
+    # Of those that were let through some found no money for a second try, each at most once.
+    assert TURNS - through <= team.refused() <= TURNS
     assert team.faults() == []
 
 
