@@ -64,7 +64,8 @@ class Model:
     `arguments`: more arguments of the call, secrets included, so they stay out of the repr. Times are seconds; without
     a `first_word_timeout` or `tries` of its own, those of the part it plays in a request hold.
     `deployment`: tells entries of one name apart; `order` (lowest first) and `weight` say how calls are spread.
-    `alias_of`: for an alias, the names of the models it stands for.
+    `alias_of`: for an alias, the names of the models it stands for. `server`: where the environment sends the calls of
+    this provider, '' for the provider's own address.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Model:
     tries: int | None = None
     access: Access = field(default_factory=Access)
     alias_of: tuple[str, ...] = ()
+    server: str = ""
 
     @property
     def available(self) -> bool:
@@ -103,7 +105,8 @@ class Model:
 
         A key must never be sent to somebody else's server because it speaks the same protocol.
         """
-        server = urlsplit(str(self.arguments.get("api_base") or "")).netloc.rpartition("@")[2]
+        address = self.arguments.get("api_base") or self.arguments.get("base_url") or self.server
+        server = urlsplit(str(address or "")).netloc.rpartition("@")[2]
         return f"{self.provider}@{server}" if server else self.provider
 
     @property
@@ -246,7 +249,14 @@ def _configured(entry: ModelEntry, settings: Settings, deployment: str) -> Model
         weight=params.weight,
         tries=None if params.num_retries is None else params.num_retries + 1,
         access=facts.access,
+        server=_server(provider, settings.environment),
     )
+
+
+def _server(provider: str, env: Mapping[str, str]) -> str:
+    """litellm reads these by itself where a call says nothing."""
+    names = (f"{provider.upper()}_API_BASE", f"{provider.upper()}_BASE_URL")
+    return next((env[name] for name in names if env.get(name)), "")
 
 
 def _prices(entry: ModelEntry, table: Mapping[str, Any]) -> Prices:
