@@ -3,7 +3,6 @@
 import itertools
 import json
 import logging
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis, RedisError
+from redis import Redis
 
 from chatcore.errors import ConfigError
 from chatcore.shared import PREFIX, TIMEOUT, Shared
-from tests.conftest import skip_or_fail
+from tests.redis_server import RedisServer
 from tests.serving import free_port
 
 KEY = f"{PREFIX}test-shared"
@@ -35,44 +34,15 @@ def until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.02)
 
 
-class Server:
-    """A redis-server of the test's own, that keeps nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
-
-    def start(self) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            skip_or_fail("redis-server is not installed")
-        assert program
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        until(self._answers, 10)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def _answers(self) -> bool:
-        with Redis.from_url(self.url, socket_timeout=1) as redis:
-            try:
-                return bool(redis.ping())
-            except RedisError:
-                return False
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
     yield server
     server.kill()
 
 
 @pytest.fixture
-def shared(server: Server) -> Iterator[Shared]:
+def shared(server: RedisServer) -> Iterator[Shared]:
     shared = Shared(server.url)
     assert answer(shared) == "1"
     yield shared
@@ -135,7 +105,7 @@ def test_one_that_answers_is_used(shared: Shared) -> None:
 
 @pytest.mark.parametrize("stored", [b"\xff\xfe", b"nan", b"[" * 200_000], ids=["bytes", "word", "deep"])
 def test_what_makes_no_sense_is_no_answer_and_is_told_once(
-    shared: Shared, server: Server, stored: bytes, caplog: pytest.LogCaptureFixture
+    shared: Shared, server: RedisServer, stored: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Redis.from_url(server.url) as redis:
         redis.set(f"{KEY}-strange", stored)
@@ -151,7 +121,9 @@ def test_what_makes_no_sense_is_no_answer_and_is_told_once(
     assert vars(record)["error"] in ("UnicodeDecodeError", "ValueError", "RecursionError")
 
 
-def test_many_values_of_which_one_makes_no_sense_do_not_mix_up_the_next_answer(shared: Shared, server: Server) -> None:
+def test_many_values_of_which_one_makes_no_sense_do_not_mix_up_the_next_answer(
+    shared: Shared, server: RedisServer
+) -> None:
     with Redis.from_url(server.url) as redis:
         redis.hset(f"{KEY}-hash", mapping={"a": b"\xff", "b": b"2", "c": b"3"})
     assert shared.call(lambda redis: str(redis.hgetall(f"{KEY}-hash")), lambda: AWAY) == AWAY
@@ -202,7 +174,7 @@ def test_one_that_hangs_up_or_speaks_another_language() -> None:
             shared.close()
 
 
-def test_one_that_stops_in_the_middle(shared: Shared, server: Server) -> None:
+def test_one_that_stops_in_the_middle(shared: Shared, server: RedisServer) -> None:
     server.process.send_signal(signal.SIGSTOP)
     try:
         found, seconds = timed(shared)
@@ -214,7 +186,7 @@ def test_one_that_stops_in_the_middle(shared: Shared, server: Server) -> None:
     until(lambda: answer(shared) == "1", 5)
 
 
-def test_many_threads_wait_together_and_not_one_after_another(shared: Shared, server: Server) -> None:
+def test_many_threads_wait_together_and_not_one_after_another(shared: Shared, server: RedisServer) -> None:
     server.process.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(8) as pool:
@@ -225,7 +197,7 @@ def test_many_threads_wait_together_and_not_one_after_another(shared: Shared, se
     assert max(seconds for _, seconds in found) < ABOUT + 0.3
 
 
-def test_it_is_tried_again_after_a_second_and_not_before(shared: Shared, server: Server) -> None:
+def test_it_is_tried_again_after_a_second_and_not_before(shared: Shared, server: RedisServer) -> None:
     server.kill()
     tried: list[float] = []
 
@@ -241,7 +213,9 @@ def test_it_is_tried_again_after_a_second_and_not_before(shared: Shared, server:
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(tried))
 
 
-def test_one_that_comes_back_is_used_again(shared: Shared, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_comes_back_is_used_again(
+    shared: Shared, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(2):
         server.kill()
         assert answer(shared) == AWAY
@@ -252,7 +226,7 @@ def test_one_that_comes_back_is_used_again(shared: Shared, server: Server, caplo
     assert said == ["Redis does not answer, going on without it", "Redis answers again"] * 2
 
 
-def test_a_restart_between_two_calls_is_not_noticed(shared: Shared, server: Server) -> None:
+def test_a_restart_between_two_calls_is_not_noticed(shared: Shared, server: RedisServer) -> None:
     """The connection that it had is dead; the next call makes a new one."""
     server.kill()
     server.start()
@@ -305,7 +279,7 @@ def test_every_form_of_address_that_the_client_takes_is_taken(url: str) -> None:
     shared.close()
 
 
-def test_closing_one_that_never_connected_or_is_closed_already(server: Server) -> None:
+def test_closing_one_that_never_connected_or_is_closed_already(server: RedisServer) -> None:
     shared = Shared(server.url)
     shared.close()
     assert answer(shared) == "1"

@@ -1,8 +1,6 @@
 """The breaker: when it opens, for how long, who is let through to try, and what processes tell each other by Redis."""
 
 import json
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis import Redis, RedisError
 
 from chatcore.gateway.breaker import COUNTED, Breakers
 from chatcore.shared import Shared
-from tests.conftest import skip_or_fail
-from tests.serving import free_port
+from tests.redis_server import RedisServer
 
 A = "model#1@shared"
 OWN = "model#1@pkey_1"
@@ -444,41 +440,9 @@ def until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.01)
 
 
-class Server:
-    """A redis-server of the test's own, that keeps nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
-
-    def start(self) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            skip_or_fail("redis-server is not installed")
-        assert program
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        until(self._answers, 10)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def client(self) -> "Redis":
-        return Redis.from_url(self.url, decode_responses=True, socket_timeout=1)
-
-    def _answers(self) -> bool:
-        with self.client() as redis:
-            try:
-                return bool(redis.ping())
-            except RedisError:
-                return False
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
     yield server
     server.kill()
 
@@ -503,7 +467,7 @@ class Processes:
 
 
 @pytest.fixture
-def processes(server: Server) -> Iterator[Processes]:
+def processes(server: RedisServer) -> Iterator[Processes]:
     processes = Processes(server.url)
     yield processes
     for breakers, _ in processes.made:
@@ -533,7 +497,7 @@ def test_failures_of_all_processes_count_together(processes: Processes) -> None:
     until(lambda: not any(each.admits(A) for each in some), SEEN)
 
 
-def test_an_answer_to_any_process_breaks_the_row(processes: Processes, server: Server) -> None:
+def test_an_answer_to_any_process_breaks_the_row(processes: Processes, server: RedisServer) -> None:
     one, other = processes.one(), processes.one()
     fail(one, 4)
     with server.client() as redis:
@@ -574,7 +538,7 @@ def test_a_word_said_to_one_holds_for_the_others_until_it_is_taken_back(processe
     until(lambda: one.admits(A) and other.admits(A) and later.admits(A), SEEN)
 
 
-def test_the_time_doubles_whichever_process_made_the_trial(processes: Processes, server: Server) -> None:
+def test_the_time_doubles_whichever_process_made_the_trial(processes: Processes, server: RedisServer) -> None:
     clock = Clock()
     one, other = (Breakers(Shared(server.url), now=clock) for _ in range(2))
     for each in (one, other):
@@ -622,7 +586,7 @@ def test_the_later_word_holds(processes: Processes) -> None:
     assert other.health(A).word == "closed"
 
 
-def test_while_redis_is_away_each_goes_on_by_itself(processes: Processes, server: Server) -> None:
+def test_while_redis_is_away_each_goes_on_by_itself(processes: Processes, server: RedisServer) -> None:
     one, other = processes.one(), processes.one()
     server.kill()
     began = time.monotonic()
@@ -635,7 +599,7 @@ def test_while_redis_is_away_each_goes_on_by_itself(processes: Processes, server
     assert time.monotonic() - began < 0.1, "nothing here waits for Redis"
 
 
-def test_redis_that_comes_back_empty_forgets_no_open_breaker(processes: Processes, server: Server) -> None:
+def test_redis_that_comes_back_empty_forgets_no_open_breaker(processes: Processes, server: RedisServer) -> None:
     one, other = processes.one(), processes.one()
     fail(one)
     until(lambda: not other.admits(A), SEEN)
@@ -654,7 +618,7 @@ def test_redis_that_comes_back_empty_forgets_no_open_breaker(processes: Processe
 
 
 def test_what_was_closed_while_redis_was_away_is_closed_for_all_when_it_is_back(
-    processes: Processes, server: Server
+    processes: Processes, server: RedisServer
 ) -> None:
     one, other = processes.one(), processes.one()
     fail(one)
@@ -666,7 +630,7 @@ def test_what_was_closed_while_redis_was_away_is_closed_for_all_when_it_is_back(
     assert other.admits(A)
 
 
-def test_a_word_outlives_redis(processes: Processes, server: Server) -> None:
+def test_a_word_outlives_redis(processes: Processes, server: RedisServer) -> None:
     one, other = processes.one(), processes.one()
     one.say(A, "open")
     one.say(OTHER, "open")
@@ -688,7 +652,7 @@ def test_a_word_outlives_redis(processes: Processes, server: Server) -> None:
 
 @pytest.mark.parametrize("junk", ["", "x", "[]", "{}", '{"until": "soon"}', '{"until": null, "failures": 5, "at": 1}'])
 def test_what_makes_no_sense_in_redis_stops_nobody_from_listening(
-    processes: Processes, server: Server, junk: str
+    processes: Processes, server: RedisServer, junk: str
 ) -> None:
     with server.client() as redis:
         for key in ("chatcore:breakers", "chatcore:breaker-words"):
@@ -700,7 +664,7 @@ def test_what_makes_no_sense_in_redis_stops_nobody_from_listening(
     assert other.admits("junk#1@shared")
 
 
-def test_no_key_and_no_words_of_a_provider_stand_in_redis(processes: Processes, server: Server) -> None:
+def test_no_key_and_no_words_of_a_provider_stand_in_redis(processes: Processes, server: RedisServer) -> None:
     one = processes.one()
     fail(one, 5, OWN)
     with server.client() as redis:
@@ -712,14 +676,14 @@ def test_no_key_and_no_words_of_a_provider_stand_in_redis(processes: Processes, 
 HASHES = ("chatcore:breakers", "chatcore:breaker-words", "chatcore:breaker-failures", "chatcore:breaker-failed-at")
 
 
-def kept(server: Server) -> list[set[str]]:
+def kept(server: RedisServer) -> list[set[str]]:
     """The breakers in each hash."""
     with server.client() as redis:
         return [set(redis.hkeys(name)) for name in HASHES]
 
 
 def test_own_keys_that_nobody_uses_are_forgotten_in_redis_too(
-    processes: Processes, server: Server, clock: Clock
+    processes: Processes, server: RedisServer, clock: Clock
 ) -> None:
     one, other = processes.one(clock), processes.one(clock)
     for number in range(20):
@@ -744,7 +708,7 @@ def test_own_keys_that_nobody_uses_are_forgotten_in_redis_too(
 
 
 def test_an_own_key_that_is_used_is_not_told_again_and_again(
-    processes: Processes, server: Server, clock: Clock
+    processes: Processes, server: RedisServer, clock: Clock
 ) -> None:
     one = processes.one(clock)
     fail(one, 1, OWN)
@@ -761,7 +725,7 @@ def test_an_own_key_that_is_used_is_not_told_again_and_again(
 
 
 def test_the_failures_of_an_own_key_count_together_and_an_answer_breaks_their_row(
-    processes: Processes, server: Server
+    processes: Processes, server: RedisServer
 ) -> None:
     one, other = processes.one(), processes.one()
     fail(one, 4, OWN)
@@ -772,7 +736,7 @@ def test_the_failures_of_an_own_key_count_together_and_an_answer_breaks_their_ro
     until(lambda: kept(server)[2] == kept(server)[3] == set() and other.admits(OWN), SEEN)
 
 
-def test_nobody_is_not_told_of(processes: Processes, server: Server) -> None:
+def test_nobody_is_not_told_of(processes: Processes, server: RedisServer) -> None:
     one = processes.one()
     fail(one, 5, "")
     fail(one, 1)

@@ -1,86 +1,46 @@
 """Redis stopped in mid-run: turns, limits, breakers and the cache go on, and with it back it is used again."""
 
 import secrets
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import pytest
-from redis import Redis, RedisError
 
 from chatcore.bootstrap import Core
 from chatcore.errors import LimitExceeded
 from chatcore.flags import LimitRule
 from chatcore.turns import TurnSettings
 from tests.chat import Chat, running_core, until
-from tests.conftest import add_person, skip_or_fail
+from tests.conftest import add_person
 from tests.hostile import HostileProvider
-from tests.serving import free_port
+from tests.redis_server import RedisServer
 
 GOOD, PACED, DEAD = "ok;n=5", "ok;n=20;rate=20", "503"
 COLD: Final = TurnSettings(temperature=0.0)
 SLOWER: Final = 1.0  # seconds: the most that a turn may wait for a Redis that is not there
 
 
-class Server:
-    """A redis-server of the test's own, that keeps nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.client = Redis.from_url(self.url, socket_timeout=1)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            skip_or_fail("redis-server is not installed")
-        assert program
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        until(self._answers)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
-
-    def hang(self) -> None:
-        """Connections stay open, and nothing is answered."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-
-    def keys(self, kind: str) -> int:
-        return len(list(self.client.scan_iter(f"chatcore:{kind}*")))
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis"))
-    server.start()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
-    server.client.close()
     server.kill()
 
 
+def keys(server: RedisServer, kind: str) -> int:
+    with server.client() as redis:
+        return len(list(redis.scan_iter(f"chatcore:{kind}*")))
+
+
+def hget(server: RedisServer, breaker: str) -> object:
+    with server.client() as redis:
+        return redis.hget("chatcore:breakers", breaker)
+
+
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory, server: Server, provider: HostileProvider) -> Iterator[Core]:
+def core(tmp_path_factory: pytest.TempPathFactory, server: RedisServer, provider: HostileProvider) -> Iterator[Core]:
     folder, variables = tmp_path_factory.mktemp("outage"), {"CHATCORE_REDIS_URL": server.url}
     router = {"num_retries": 0, "fallbacks": [{DEAD: [GOOD]}]}
     own = {"breaker_failures": 3, "breaker_seconds": 300}
@@ -91,7 +51,7 @@ def core(tmp_path_factory: pytest.TempPathFactory, server: Server, provider: Hos
 
 
 @pytest.fixture
-def ada(core: Core, server: Server, provider: HostileProvider) -> Chat:
+def ada(core: Core, server: RedisServer, provider: HostileProvider) -> Chat:
     """A new person, with a Redis that is there and is used."""
     if server.process is None:
         server.start()
@@ -133,7 +93,7 @@ def admitted(chat: Chat, times: int) -> int:
 
 
 @pytest.mark.parametrize("how", ["killed", "hanging"])
-def test_no_turn_waits_for_a_redis_that_is_gone(ada: Chat, server: Server, how: str) -> None:
+def test_no_turn_waits_for_a_redis_that_is_gone(ada: Chat, server: RedisServer, how: str) -> None:
     limit(ada.core, 10_000)
     usual = hundred(ada)
     server.kill() if how == "killed" else server.hang()
@@ -145,7 +105,7 @@ def test_no_turn_waits_for_a_redis_that_is_gone(ada: Chat, server: Server, how: 
     assert back <= usual + SLOWER
 
 
-def test_replies_on_their_way_go_on(ada: Chat, server: Server) -> None:
+def test_replies_on_their_way_go_on(ada: Chat, server: RedisServer) -> None:
     limit(ada.core, 10_000)
     asked = [ada.ask(PACED, f"question {number}") for number in range(10)]
     server.kill()
@@ -156,10 +116,10 @@ def test_replies_on_their_way_go_on(ada: Chat, server: Server) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "hanging"])
-def test_nobody_gets_more_than_their_limit(ada: Chat, server: Server, how: str) -> None:
+def test_nobody_gets_more_than_their_limit(ada: Chat, server: RedisServer, how: str) -> None:
     limit(ada.core, 6)
     assert admitted(ada, 3) == 3
-    assert server.keys(f"limits:requests/day/person/{ada.who.user_id}") or server.keys("limits")
+    assert keys(server, f"limits:requests/day/person/{ada.who.user_id}") or keys(server, "limits")
     server.kill() if how == "killed" else server.hang()
     assert admitted(ada, 5) == 3
     server.start() if how == "killed" else server.go_on()
@@ -167,25 +127,25 @@ def test_nobody_gets_more_than_their_limit(ada: Chat, server: Server, how: str) 
     assert admitted(ada, 2) == 0
 
 
-def test_the_cache_goes_on_in_the_table_and_comes_back(ada: Chat, server: Server) -> None:
+def test_the_cache_goes_on_in_the_table_and_comes_back(ada: Chat, server: RedisServer) -> None:
     limit(ada.core, 10_000)
 
     def is_served(question: str) -> bool:
         return "cached" in ada.answer(GOOD, question, settings=COLD).meta
 
     assert [is_served("first"), is_served("first")] == [False, True]
-    kept = server.keys("cache:reply")
+    kept = keys(server, "cache:reply")
     server.kill()
     assert [is_served("second"), is_served("second")] == [False, True], "in the table meanwhile"
     server.start()
     until(lambda: ada.core.shared.call(lambda redis: bool(redis.ping()), lambda: False))
     assert kept
-    assert server.keys("cache:reply") == 0
+    assert keys(server, "cache:reply") == 0
     assert [is_served("third"), is_served("third")] == [False, True]
-    assert server.keys("cache:reply") == 1
+    assert keys(server, "cache:reply") == 1
 
 
-def test_a_breaker_opens_without_redis_and_is_told_when_it_is_back(ada: Chat, server: Server) -> None:
+def test_a_breaker_opens_without_redis_and_is_told_when_it_is_back(ada: Chat, server: RedisServer) -> None:
     limit(ada.core, 10_000)
     breaker = f"{DEAD}#1@shared"
     server.kill()
@@ -196,16 +156,16 @@ def test_a_breaker_opens_without_redis_and_is_told_when_it_is_back(ada: Chat, se
     ada.words(asked)
     assert [row.model for row in ada.ledger_rows(asked.turn_id)] == [GOOD], "the dead one is passed over"
     server.start()
-    until(lambda: server.client.hget("chatcore:breakers", breaker), 20)
+    until(lambda: hget(server, breaker), 20)
     assert not ada.core.gateway.breakers.admits(breaker)
 
 
-def test_what_is_counted_after_it_came_back_is_in_redis(ada: Chat, server: Server) -> None:
+def test_what_is_counted_after_it_came_back_is_in_redis(ada: Chat, server: RedisServer) -> None:
     limit(ada.core, 10_000)
     server.kill()
     ada.answer(GOOD)
     server.start()
     until(lambda: ada.core.shared.call(lambda redis: bool(redis.ping()), lambda: False))
-    assert server.keys("limits") == 0
+    assert keys(server, "limits") == 0
     ada.answer(GOOD)
-    assert server.keys("limits") == 1
+    assert keys(server, "limits") == 1

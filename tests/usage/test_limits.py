@@ -3,9 +3,7 @@
 import math
 import os
 import re
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +32,7 @@ from chatcore.shared import Shared
 from chatcore.usage.limit_windows import OwnWindows, Window
 from chatcore.usage.limits import Limits, LimitState, RuleExceeded
 from tests.conftest import skip_or_fail
+from tests.redis_server import RedisServer
 from tests.serving import free_port
 
 _REDIS: Final = os.environ.get("CHATCORE_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -571,39 +570,9 @@ def test_what_redis_keeps_ends_with_its_window(make: Make, redis_url: str, flags
         assert 50 < redis.ttl(f"chatcore:limits:tokens/minute/tenant/{who.tenant_id}") <= 60
 
 
-class Server:
-    """A redis-server of the test's own, that keeps nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.process = self.start()
-
-    def start(self) -> "subprocess.Popen[bytes]":
-        program = shutil.which("redis-server")
-        if program is None:
-            skip_or_fail("redis-server is not installed")
-        assert program
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        until(self._answers)
-        return self.process
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def _answers(self) -> bool:
-        with Redis.from_url(self.url, socket_timeout=1) as redis:
-            try:
-                return bool(redis.ping())
-            except RedisError:
-                return False
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
     yield server
     server.kill()
 
@@ -615,7 +584,7 @@ def share(one: Limits, other: Limits) -> bool:
     return used(other, who) == [1]
 
 
-def test_a_redis_that_stops_and_comes_back(make: Make, server: Server, flags: FlagStore) -> None:
+def test_a_redis_that_stops_and_comes_back(make: Make, server: RedisServer, flags: FlagStore) -> None:
     set_rules(flags, rule("tier", "free", 10, "day"), rule("tier", "probe", 10, "day"))
     one, other, who = make(server.url), make(server.url), person()
     assert admitted(one, who, 4) == 4
@@ -631,7 +600,7 @@ def test_a_redis_that_stops_and_comes_back(make: Make, server: Server, flags: Fl
     assert admitted(one, late, 6) + admitted(other, late) == 10
 
 
-def test_a_redis_that_hangs_is_not_waited_for(make: Make, server: Server, flags: FlagStore) -> None:
+def test_a_redis_that_hangs_is_not_waited_for(make: Make, server: RedisServer, flags: FlagStore) -> None:
     set_rules(flags, rule("tier", "free", 50, "day"), rule("tier", "probe", 10, "day"))
     one, other, who = make(server.url), make(server.url), person()
     assert share(one, other)
@@ -647,7 +616,7 @@ def test_a_redis_that_hangs_is_not_waited_for(make: Make, server: Server, flags:
 
 
 def test_who_waits_for_a_redis_that_hangs_gets_no_more_than_there_is(
-    make: Make, server: Server, flags: FlagStore
+    make: Make, server: RedisServer, flags: FlagStore
 ) -> None:
     set_rules(flags, rule("tier", "free", 3, "day"))
     limits, who, together = make(server.url), person(), threading.Barrier(8)
