@@ -19,8 +19,8 @@ from tests.chat import COMPLETION_PRICE, PROMPT_PRICE
 from tests.hostile import Call, HostileProvider
 
 MOST_ROWS: Final = 6  # three tries of a model, three of the one behind it
-# Their usage stands behind the line at which the call has failed.
-UNREACHED: Final = ("garbage",)
+# Their usage stands behind the line at which the call has failed, or cannot be right and is not believed.
+UNREACHED: Final = ("garbage", "wrongusage")
 UNPRICED: Final = "unpriced"
 
 
