@@ -54,6 +54,8 @@ def logging_to_lines(**options: Any) -> Iterator[Lines]:
     logger, stream = logging.getLogger("chatcore"), io.StringIO()
     before = logger.handlers[:], logger.level, logger.propagate
     known = logs._secrets.copy(), logs._spelled
+    logs._secrets.clear()  # what earlier tests made known
+    logs._spelled = ()
     with contextlib.redirect_stderr(stream):
         logs.set_up(**options)
     try:

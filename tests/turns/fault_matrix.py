@@ -27,10 +27,10 @@ RETRY_AFTER: Final = 2  # what the 429 asks for
 _DOWN: Final = "{model} cannot be reached right now. Try again or choose another model."
 _KEY: Final = "The provider refused the key for {model}. Choose another model, or tell an administrator."
 _LATE: Final = "The provider of {model} took too long to answer. Try again."
-_SILENT: Final = "{model} sent nothing for {seconds:g} seconds. Try again."
+_SILENT: Final = "{model} sent nothing for {seconds:g} seconds."
 _BUSY: Final = f"{{model}} is receiving too many requests. Try again in {RETRY_AFTER} seconds."
-_CUT: Final = "The connection to {model} ended in mid-reply. What it said is kept; try again."
-_NONSENSE: Final = "{model} sent an answer that makes no sense. What it said is kept; try again."
+_CUT: Final = "The connection to {model} ended in mid-reply."
+_NONSENSE: Final = "{model} sent an answer that makes no sense."
 _EMPTY: Final = "{model} answered with nothing at all. Try again or choose another model."
 
 
@@ -52,12 +52,21 @@ def _refused(code: str, sentence: str, outcome: str = "error", *, retryable: boo
     return End(outcome, code, "none", 0, sentence, retryable)
 
 
+def _kept(sentence: str, words: int) -> str:
+    return f"{sentence} What it said is kept; try again." if words else f"{sentence} Try again."
+
+
 def _silence(seconds: float, words: int = 0) -> End:
-    return End("timeout", "timeout", "estimated", words, _SILENT.replace("{seconds:g}", f"{seconds:g}"))
+    sentence = _SILENT.replace("{seconds:g}", f"{seconds:g}")
+    return End("timeout", "timeout", "estimated", words, _kept(sentence, words))
 
 
 def _cut(words: int) -> End:
-    return End("truncated", "truncated", "estimated", words, _CUT)
+    return End("truncated", "truncated", "estimated", words, _kept(_CUT, words))
+
+
+def _nonsense(words: int) -> End:
+    return End("error", "provider_down", "estimated", words, _kept(_NONSENSE, words))
 
 
 def _ok(words: int, source: str = "provider") -> End:
@@ -158,11 +167,11 @@ FAULTS: Final = (
     Fault("unknown host name", "ok", _refused("provider_down", _DOWN), _PASSING, at="dns"),
     Fault("TLS fails", "ok", _refused("provider_down", _DOWN), _PASSING, at="tls"),
     Fault(
-        "hangs", "hang", _silence(FIRST_WORD), ("PPP", "SF", "PDPDDD"),
+        "hangs", "hang", _silence(FIRST_WORD), ("PPP", "SF", "PDDPP"),
         whole=_NO_TIME, whole_calls=_PASSING, silent=True,
     ),
     Fault(
-        "slow first word", "slow;first=4;n=6", OK, ("P", "SF", "PD"),
+        "slow first word", "slow;first=4;n=6", OK, ("P", "SF", "PDD"),
         whole_calls=_WELL, silent=True, first_word=SLOW_FIRST_WORD,
     ),
     Fault("cut at word 0", "cut;n=20;at=0", _cut(0), _PASSING),
@@ -174,8 +183,7 @@ FAULTS: Final = (
     ),
     Fault(
         "garbage in the stream or as the body", "garbage;n=20;at=5",
-        End("error", "provider_down", "estimated", 5, _NONSENSE), _AT_ONCE,
-        whole=End("error", "provider_down", "estimated", 0, _NONSENSE), whole_calls=_PASSING,
+        _nonsense(5), _AT_ONCE, whole=_nonsense(0), whole_calls=_PASSING,
     ),
     Fault("empty reply", "empty", End("error", "provider_down", "provider", 0, _EMPTY, finish="stop"), _PASSING),
     Fault("no usage", "nousage;n=6", _ok(6, "estimated"), _WELL),
