@@ -8,7 +8,7 @@ the budget pays for, and that limit is sent to the model: a reply that reaches i
 known price is refused under a hard budget. Calls paid with a person's own key are no business of budgets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -39,8 +39,7 @@ def worst(model: Model, prompt_tokens: int, reply_tokens: int) -> int | None:
         Tokens(prompt_tokens, completion=reply_tokens, reasoning=reply_tokens),
         Tokens(prompt_tokens, cache_write=prompt_tokens, completion=reply_tokens, reasoning=reply_tokens),
     )
-    costs = [cost_nano_usd(tokens, model.prices) for tokens in kinds]
-    return None if None in costs else max(cost for cost in costs if cost is not None)
+    return _most(cost_nano_usd(tokens, model.prices) for tokens in kinds)
 
 
 def worst_of(request: CompletionRequest) -> int | None:
@@ -71,12 +70,9 @@ def reserve(
     try:
         return _reserved(session, call, holder, paid(steps), prompt_tokens, max_tokens, reply_tokens)
     except BudgetExceeded:
-        own = first.key_source == "person"
-        return (
-            max_tokens
-            if own
-            else _reserved(session, call, holder, [first.model], prompt_tokens, max_tokens, reply_tokens)
-        )
+        if first.key_source == "person":
+            return max_tokens
+        return _reserved(session, call, holder, [first.model], prompt_tokens, max_tokens, reply_tokens)
 
 
 def _reserved(
@@ -135,8 +131,17 @@ def _capped(models: Sequence[Model], reply_tokens: int) -> int:
 
 
 def _dearest(models: Sequence[Model], prompt_tokens: int, reply_tokens: int) -> int | None:
-    costs = [worst(model, min(prompt_tokens, model.context_window or prompt_tokens), reply_tokens) for model in models]
-    return None if None in costs else max(cost for cost in costs if cost is not None)
+    return _most(worst(one, min(prompt_tokens, one.context_window or prompt_tokens), reply_tokens) for one in models)
+
+
+def _most(costs: Iterable[int | None]) -> int | None:
+    """The largest; None where one is not known."""
+    known = []
+    for cost in costs:
+        if cost is None:
+            return None
+        known.append(cost)
+    return max(known)
 
 
 def _affordable(models: Sequence[Model], prompt_tokens: int, left: int, limit: int) -> list[int]:

@@ -1,6 +1,5 @@
 """Writing what a person asks: the question, the empty reply, the turn and its ledger row, in one transaction."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,8 +19,6 @@ from chatcore.turns import admission, attached, queue, store
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import TEMPORARY_FOR, Begun, Choice, TurnSettings
 from chatcore.usage import budgets
-
-log = logging.getLogger(__name__)
 
 BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
 
