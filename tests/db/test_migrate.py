@@ -215,4 +215,4 @@ def test_a_database_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 def test_only_what_belongs_to_nobody_yet_is_without_a_tenant() -> None:
     without = {name for name, table in Base.metadata.tables.items() if "tenant_id" not in table.columns}
-    assert without == {"tenants", "login_attempts", "one_time_codes", "settings"}
+    assert without == {"tenants", "login_attempts", "one_time_codes", "settings", "leases", "latency_buckets"}

@@ -4,55 +4,13 @@ Passwords come from a terminal, or from the first line of standard input. A secr
 alone, so that a script can take it.
 """
 
-import getpass
-import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
-from chatcore import agents, maintenance
-from chatcore.accounts import Accounts, Console
-from chatcore.config import Settings, load_settings
-from chatcore.db import Database, check, downgrade, upgrade
-from chatcore.errors import InvalidInput
-
-
-@dataclass(frozen=True)
-class Shell:
-    """What a command works with: no engine, no gateway."""
-
-    settings: Settings
-    db: Database
-    accounts: Accounts
-    console: Console
-
-
-@contextmanager
-def shell() -> Iterator[Shell]:
-    """Settings and an up-to-date database; makes the default tenant, and no setup code."""
-    settings = load_settings()
-    db = Database(settings.database_url)
-    try:
-        upgrade(db)
-        console = Console(db, agents.seed)
-        console.prepare()
-        yield Shell(settings, db, Accounts(db, settings, agents.seed), console)
-    finally:
-        db.close()
-
-
-@contextmanager
-def bare_database() -> Iterator[Database]:
-    """The database as it is."""
-    db = Database(load_settings().database_url)
-    try:
-        yield db
-    finally:
-        db.close()
-
+from chatcore import maintenance
+from chatcore.commands.shell import ask_password, ask_secret, bare_database, say, shell, show, when
+from chatcore.config import load_settings
+from chatcore.db import check, downgrade, upgrade
 
 # ---- users
 
@@ -75,7 +33,7 @@ def users_list(chosen: Namespace) -> None:
     with shell() as core:
         people = core.console.everyone(chosen.tenant)
     rows = [
-        (p.username, p.name, p.role, p.tier, p.team or "", p.status, p.tenant, _when(p.last_seen_at)) for p in people
+        (p.username, p.name, p.role, p.tier, p.team or "", p.status, p.tenant, when(p.last_seen_at)) for p in people
     ]
     show(("USERNAME", "NAME", "ROLE", "TIER", "TEAM", "STATUS", "TENANT", "LAST SEEN"), rows)
 
@@ -151,8 +109,8 @@ def keys_list(chosen: Namespace) -> None:
             owner,
             k.name,
             f"{k.prefix}…",
-            _when(k.created_at),
-            _when(k.last_used_at),
+            when(k.created_at),
+            when(k.last_used_at),
             "revoked" if k.revoked_at else "",
         )
         for owner, k in found
@@ -180,7 +138,7 @@ def provider_keys_list(chosen: Namespace) -> None:
             k.username or "(the tenant's)",
             k.info.provider,
             f"…{k.info.last4}",
-            _when(k.info.updated_at),
+            when(k.info.updated_at),
             "" if k.opens else "does not open",
         )
         for k in held
@@ -204,7 +162,7 @@ def prices_unpriced(chosen: Namespace) -> None:
 
     with shell() as core:
         found = core.db.read(unpriced)
-    rows = [(one.model, one.provider, f"{one.calls:,}", f"{one.tokens:,}", _when(one.since)) for one in found]
+    rows = [(one.model, one.provider, f"{one.calls:,}", f"{one.tokens:,}", when(one.since)) for one in found]
     show(("MODEL", "PROVIDER", "CALLS", "TOKENS", "SINCE"), rows)
 
 
@@ -265,38 +223,3 @@ def doctor(chosen: Namespace) -> int:
         faults += finding.fine is False
         say(f"{mark}  {finding.what + ':':15}{finding.words}")
     return 1 if faults else 0
-
-
-# ---- talking
-
-
-def ask_password(prompt: str) -> str:
-    """Twice at a terminal; else the first line of standard input. Raises `InvalidInput`."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    first = getpass.getpass(prompt)
-    if getpass.getpass("Once more: ") != first:
-        raise InvalidInput("The two passwords differ.")
-    return first
-
-
-def ask_secret(prompt: str) -> str:
-    """Once at a terminal, as it exists already; else the first line of standard input."""
-    return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-
-
-def say(line: str) -> None:
-    """One line of standard output."""
-    sys.stdout.write(line + "\n")
-
-
-def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with columns as wide as they need to be."""
-    lines = [head, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    for line in lines:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _when(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else "never"
