@@ -1,0 +1,52 @@
+"""Days, months and hours as a time zone has them, as points in UTC.
+
+A day begins at its midnight, or at the first moment after it where the clock skips midnight. Quarters of an hour are the
+finest that any time zone is off UTC by, so every zone's hours and days are made of whole ones.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from chatcore.errors import InvalidInput
+
+QUARTER: Final = timedelta(minutes=15)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name in the IANA database. Raises `InvalidInput`."""
+    if name not in available_timezones():
+        raise InvalidInput("There is no such time zone; one is written like Europe/Berlin.")
+    return ZoneInfo(name)
+
+
+def begin(day: date, where: tzinfo) -> datetime:
+    """The first moment of a day there, in UTC."""
+    return datetime.combine(day, time(), where).astimezone(UTC)
+
+
+def day_start(moment: datetime, where: tzinfo) -> datetime:
+    """The first moment, in UTC, of the day that `moment` is in there."""
+    return begin(moment.astimezone(where).date(), where)
+
+
+def next_day(moment: datetime, where: tzinfo) -> datetime:
+    """The first moment, in UTC, of the day after the one that `moment` is in."""
+    return begin(moment.astimezone(where).date() + timedelta(days=1), where)
+
+
+def month_start(moment: datetime, where: tzinfo) -> datetime:
+    """The first moment, in UTC, of the month that `moment` is in there."""
+    return begin(moment.astimezone(where).date().replace(day=1), where)
+
+
+def next_month(moment: datetime, where: tzinfo) -> datetime:
+    """The first moment, in UTC, of the month after the one that `moment` is in."""
+    first = moment.astimezone(where).date().replace(day=1)
+    return begin((first + timedelta(days=32)).replace(day=1), where)
+
+
+def quarter_start(moment: datetime) -> datetime:
+    """The quarter of an hour that `moment` is in."""
+    moment = moment.astimezone(UTC)
+    return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
