@@ -1,9 +1,9 @@
 """Percentiles of times from counts by bucket.
 
-A bucket begins 4 % above the one before it (or a millisecond, where that is more), and everything in it is taken for the
-geometric middle of its ends. So a percentile told from buckets differs from the true one, which is some call's time, by
-at most 2 %: sqrt(1.04) - 1. Up to 25 ms every millisecond has a bucket of its own. Times of a day and more share the last
-one. Counts can be added, so the percentiles of a month come from those of its days.
+A bucket begins 4 % above the one before it (or a millisecond, where that is more), and everything in it is taken for
+the geometric middle of its ends. So a percentile told from buckets differs from the true one, which is some call's
+time, by at most 2 %: sqrt(1.04) - 1. Up to 25 ms every millisecond has a bucket of its own. Times of a day and more
+share the last one. Counts can be added, so the percentiles of a month come from those of its days.
 
 The lower ends stand in `latency_buckets` too, for SQL; `usage_latency` keeps the counts, 32 buckets in a row.
 """

@@ -1,7 +1,7 @@
 """Days, months and hours as a time zone has them, as points in UTC.
 
-A day begins at its midnight, or at the first moment after it where the clock skips midnight. Quarters of an hour are the
-finest that any time zone is off UTC by, so every zone's hours and days are made of whole ones.
+A day begins at its midnight, or at the first moment after it where the clock skips midnight. Quarters of an hour are
+the finest that any time zone is off UTC by, so every zone's hours and days are made of whole ones.
 """
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
