@@ -6,7 +6,6 @@ and for which provider, so a row that was copied to somebody else does not open 
 `provider` is a `Model.key_slot` throughout: `openai`, or `openai@host:port` for a server that is not their own.
 """
 
-import base64
 import json
 import logging
 import re
@@ -16,12 +15,10 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from chatcore import logs
+from chatcore import logs, sealing
 from chatcore.accounts import audit, people, require_active
 from chatcore.accounts.locks import serialize
 from chatcore.accounts.principal import Principal
@@ -86,7 +83,7 @@ class Keyring:
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
-        self._fernet = _fernet(settings.secret_key)
+        self._fernet = sealing.fernet(settings.secret_key, _PURPOSE)
 
     def of(self, session: Session, tenant_id: str, user_id: str) -> Mapping[str, OwnKey]:
         """The keys that a person's calls use, by provider: their own, else the tenant's.
@@ -159,7 +156,7 @@ class Keyring:
         """
         if not old_secret:
             raise InvalidInput("The old secret key is empty; give it on the first line of standard input.")
-        old, after, done = _fernet(old_secret), "", 0
+        old, after, done = sealing.fernet(old_secret, _PURPOSE), "", 0
         while True:
             rows = self._page(after)
             if not rows:
@@ -240,11 +237,6 @@ def check(provider: str, secret: str) -> None:
         raise InvalidInput("There is no such provider; choose one of the list.")
     if not _SECRET.fullmatch(secret):
         raise InvalidInput("A provider's key has 8 to 500 letters, digits and signs, and no spaces; copy it again.")
-
-
-def _fernet(secret_key: str) -> Fernet:
-    derived = HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret_key.encode(errors="surrogateescape"))
-    return Fernet(base64.urlsafe_b64encode(derived))
 
 
 def _sealed(fernet: Fernet, tenant_id: str, owner_id: str, provider: str, secret: str) -> str:

@@ -50,7 +50,8 @@ class AlertRule(Base):
 class Alert(Base):
     """One time that a rule was broken, by its `subject`: a provider, a budget, '' for the rule's own scope.
 
-    `value`: as last seen, `peak` the worst. `pending` until the rule was broken for long enough.
+    `value`: as last seen, `peak` the worst. `pending` until the rule was broken for long enough. `due_at`: when the
+    next of its notices is to be sent, NULL where all were.
     """
 
     __tablename__ = "alerts"
@@ -70,8 +71,10 @@ class Alert(Base):
     fired_at: Mapped[datetime | None]
     recovered_at: Mapped[datetime | None]
     notified_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     __table_args__ = (
         Index("ix_alerts_tenant", "tenant_id", "began_at"),
         Index("ix_alerts_rule", "rule_id", "subject", "state"),
+        Index("ix_alerts_due", "due_at"),
     )

@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     _alerts()
+    _append_only()
 
 
 def _columns() -> None:
@@ -149,14 +150,49 @@ def _alerts() -> None:
         sa.Column("fired_at", _TIME, nullable=True),
         sa.Column("recovered_at", _TIME, nullable=True),
         sa.Column("notified_at", _TIME, nullable=True),
+        sa.Column("due_at", _TIME, nullable=True),
         sa.Column("updated_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_alerts_tenant", "alerts", ["tenant_id", "began_at"])
     op.create_index("ix_alerts_rule", "alerts", ["rule_id", "subject", "state"])
+    op.create_index("ix_alerts_due", "alerts", ["due_at"])
+
+
+def _append_only() -> None:
+    """The audit log is only ever added to. What an erased person left in it, `details` and `address`, may be emptied."""
+    kept = " AND ".join(
+        f"NEW.{name} {{same}} OLD.{name}" for name in ("id", "tenant_id", "user_id", "action", "target", "created_at")
+    )
+    emptied = "NEW.address = ''"
+    words = "the audit log is only ever added to"
+    if op.get_bind().dialect.name == "sqlite":
+        only = f"{kept.format(same='IS')} AND {emptied} AND NEW.details = '{{}}'"
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        op.execute(f"CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log {refuse}")
+        op.execute(f"CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log WHEN NOT ({only}) {refuse}")
+        return
+    only = f"{kept.format(same='IS NOT DISTINCT FROM')} AND {emptied} AND NEW.details::text = '{{}}'"
+    op.execute(f"""
+        CREATE FUNCTION audit_log_unchanged() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'UPDATE' THEN
+                IF {only} THEN RETURN NEW; END IF;
+            END IF;
+            RAISE EXCEPTION '{words}';
+        END $$
+    """)
+    each = "FOR EACH ROW EXECUTE FUNCTION audit_log_unchanged()"
+    op.execute(f"CREATE TRIGGER audit_log_unchanged BEFORE UPDATE OR DELETE ON audit_log {each}")
+    each = each.replace("ROW", "STATEMENT")
+    op.execute(f"CREATE TRIGGER audit_log_kept BEFORE TRUNCATE ON audit_log {each}")
 
 
 def downgrade() -> None:
+    op.execute("DROP TRIGGER audit_log_unchanged" + _on_audit_log())
+    op.execute("DROP TRIGGER audit_log_kept" + _on_audit_log())
+    if op.get_bind().dialect.name != "sqlite":
+        op.execute("DROP FUNCTION audit_log_unchanged()")
     for table in ("alerts", "alert_rules", "alert_channels", "leases"):
         op.drop_table(table)
     for table in ("latency_buckets", "usage_latency", "usage_daily", "usage_hourly"):
@@ -170,3 +206,7 @@ def downgrade() -> None:
         op.drop_column("users", name)
     for name in ("ledger_since", "ledger_days", "message_days", "days_zone", "timezone"):
         op.drop_column("tenants", name)
+
+
+def _on_audit_log() -> str:
+    return "" if op.get_bind().dialect.name == "sqlite" else " ON audit_log"
