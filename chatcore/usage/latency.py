@@ -13,12 +13,26 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY
+from sqlalchemy import ColumnElement, and_
+
+from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, UsageMetric
 
 WORST_ERROR: Final = 0.02
 """By how much of itself a percentile may be off."""
 PERCENTILES: Final = (50, 95, 99)
 _LONGEST_MS: Final = 24 * 3600 * 1000
+
+_call: Final = UsageMetric.__table__.c
+METRICS: Final[Mapping[str, tuple[ColumnElement[int], ColumnElement[bool]]]] = {
+    "ttft": (_call.ttft_ms, and_(_call.ttft_ms.is_not(None), _call.outcome.not_in(("running", "cached")))),
+    "latency": (
+        _call.latency_ms,
+        and_(_call.latency_ms.is_not(None), _call.outcome.in_(("ok", "stopped", "truncated"))),
+    ),
+    "hit": (_call.latency_ms, and_(_call.latency_ms.is_not(None), _call.outcome == "cached")),
+}
+"""What is measured: which time of a ledger row, and of which rows. Calls that failed have no `latency`: one that is
+refused in 50 ms would make a model look fast."""
 
 
 def _lows() -> Iterable[int]:

@@ -3,7 +3,7 @@
 The names are the columns of `db.tables.Measures`. Over the ledger, rows that still run count as calls and nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, literal
@@ -40,6 +40,10 @@ MEASURES: Final[Sequence[str]] = tuple(_OF_A_CALL)
 """In the order of `over_ledger` and `over_rollup`."""
 FAILED: Final = ("error", "timeout", "rate_limited", "truncated", "interrupted")
 """The outcomes that count as failures."""
+ERROR_TYPE: Final = func.coalesce(func.nullif(_call.error_type, ""), _call.outcome)
+"""What a failed ledger row is told apart by: its type, or its outcome where it has none."""
+OF_A_CALL: Final[Mapping[str, ColumnElement[Any]]] = _OF_A_CALL
+"""The measures of one ledger row, by name."""
 
 
 def over_ledger() -> list[Label[Any]]:

@@ -25,24 +25,35 @@ def begin(day: date, where: tzinfo) -> datetime:
     return datetime.combine(day, time(), where).astimezone(UTC)
 
 
+def day_of(moment: datetime, where: tzinfo) -> date:
+    """The day that `moment` is in there: the last one that has begun. The clock's date, but where a clock that is put
+    back at midnight shows the old date once more."""
+    day = moment.astimezone(where).date()
+    while begin(day + timedelta(days=1), where) <= moment:
+        day += timedelta(days=1)
+    while begin(day, where) > moment:
+        day -= timedelta(days=1)
+    return day
+
+
 def day_start(moment: datetime, where: tzinfo) -> datetime:
     """The first moment, in UTC, of the day that `moment` is in there."""
-    return begin(moment.astimezone(where).date(), where)
+    return begin(day_of(moment, where), where)
 
 
 def next_day(moment: datetime, where: tzinfo) -> datetime:
     """The first moment, in UTC, of the day after the one that `moment` is in."""
-    return begin(moment.astimezone(where).date() + timedelta(days=1), where)
+    return begin(day_of(moment, where) + timedelta(days=1), where)
 
 
 def month_start(moment: datetime, where: tzinfo) -> datetime:
     """The first moment, in UTC, of the month that `moment` is in there."""
-    return begin(moment.astimezone(where).date().replace(day=1), where)
+    return begin(day_of(moment, where).replace(day=1), where)
 
 
 def next_month(moment: datetime, where: tzinfo) -> datetime:
     """The first moment, in UTC, of the month after the one that `moment` is in."""
-    first = moment.astimezone(where).date().replace(day=1)
+    first = day_of(moment, where).replace(day=1)
     return begin((first + timedelta(days=32)).replace(day=1), where)
 
 
