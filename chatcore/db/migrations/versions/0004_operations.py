@@ -164,15 +164,15 @@ def _append_only() -> None:
     kept = " AND ".join(
         f"NEW.{name} {{same}} OLD.{name}" for name in ("id", "tenant_id", "user_id", "action", "target", "created_at")
     )
-    emptied = "NEW.address = ''"
+    kept += " AND NEW.address IN ('', OLD.address)"
     words = "the audit log is only ever added to"
     if op.get_bind().dialect.name == "sqlite":
-        only = f"{kept.format(same='IS')} AND {emptied} AND NEW.details = '{{}}'"
+        only = f"{kept.format(same='IS')} AND NEW.details IN ('{{}}', OLD.details)"
         refuse = f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
         op.execute(f"CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log {refuse}")
         op.execute(f"CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log WHEN NOT ({only}) {refuse}")
         return
-    only = f"{kept.format(same='IS NOT DISTINCT FROM')} AND {emptied} AND NEW.details::text = '{{}}'"
+    only = f"{kept.format(same='IS NOT DISTINCT FROM')} AND NEW.details::text IN ('{{}}', OLD.details::text)"
     op.execute(f"""
         CREATE FUNCTION audit_log_unchanged() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN

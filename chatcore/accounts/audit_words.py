@@ -1,0 +1,69 @@
+"""An entry of the audit log as a sentence. What has none of its own is told by the name of its action."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_ROLES: Final = {"member": "a member", "admin": "an admin", "operator": "an operator"}
+_SENTENCES: Final[Mapping[str, str]] = {
+    "sign_in": "{who} signed in",
+    "sign_in.company": "{who} signed in with the company's account",
+    "session.start": "A browser of {who} was signed in",
+    "session.end": "{who} signed out",
+    "session.revoke": "{who} signed one of their browsers out",
+    "session.revoke_all": "{who} signed {whom} out everywhere",
+    "password.change": "{who} changed their password",
+    "password.reset": "{who} chose a new password by a link",
+    "password.set": "{who} set the password of {whom}",
+    "key.create": "{who} made an API key",
+    "key.revoke": "{who} revoked an API key",
+    "user.first": "{who} made the first account",
+    "user.create": "{who} added {whom}",
+    "user.invite": "{who} invited {whom}",
+    "user.join": "{who} joined",
+    "user.provision": "{whom} came in by the company's sign-in",
+    "user.rename": "{who} changed their name",
+    "user.role": "{who} made {whom} {role}",
+    "user.tier": "{who} put {whom} into the tier {after}",
+    "user.team": "{who} put {whom} into the team {after}",
+    "user.disable": "{who} shut {whom} out",
+    "user.enable": "{who} let {whom} in again",
+    "user.reset_link": "{who} made a link with which {whom} can choose a password",
+    "user.invite_link": "{who} made a new link for {whom} to join",
+    "user.erase": "{who} erased a person",
+    "tenant.create": "{who} made this tenant",
+    "tenant.rename": "{who} renamed the tenant to {after}",
+    "tenant.timezone": "{who} set the time zone to {after}",
+    "tenant.retention": "{who} changed how long messages and calls are kept",
+    "retention.run": "What was older than its time was removed",
+    "prompt.share": "{who} gave a prompt to the team",
+    "prompt.change": "{who} changed a prompt of the team",
+    "prompt.delete": "{who} deleted a prompt of the team",
+    "share.create": "{who} shared a conversation",
+    "share.revoke": "{who} ended the sharing of a conversation",
+    "budget.set": "{who} set a budget",
+    "budget.remove": "{who} removed a budget",
+    "flags.change": "{who} changed flags, limits or prices",
+    "provider_key.save": "{who} saved a provider's key",
+    "provider_key.remove": "{who} removed a provider's key",
+    "provider_key.rotate": "{who} encrypted a provider's key anew",
+    "breaker.say": "{who} switched a breaker",
+    "prices.recompute": "{who} priced calls anew",
+    "usage.export": "{who} exported calls",
+    "audit.export": "{who} exported the audit log",
+    "demo.make": "{who} made demo data",
+    "demo.remove": "{who} removed demo data",
+}
+ACTIONS: Final[tuple[str, ...]] = tuple(_SENTENCES)
+"""The actions that have a sentence."""
+
+
+def sentence(who: str, action: str, whom: str, details: Mapping[str, Any], *, own: bool = False) -> str:
+    """`Ada made Bob an admin`. `whom`: '' where it is no person. `own`: who and whom are one."""
+    template = _SENTENCES.get(action)
+    if template is None:
+        return f"{who}: {action}"
+    after = details.get("after")
+    if action == "user.team" and "after" in details and after is None:
+        template = "{who} took {whom} out of the team {before}"
+    facts = {"who": who, "whom": "themself" if own else whom or "a person", "before": details.get("before") or "–"}
+    return template.format(**facts, after=after or "–", role=_ROLES.get(str(after), "something else"))
