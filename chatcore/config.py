@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from chatcore.config_file import ChatcoreSection, ConfigFile, parse_config
+from chatcore.config_oidc import Oidc
 from chatcore.errors import ConfigError
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
@@ -27,6 +28,9 @@ _NOT_THE_WORKERS: Final = frozenset(
         "CHATCORE_SECRET_KEY",
         "CHATCORE_REDIS_URL",
         "CHATCORE_ADMIN_PASSWORD",
+        "CHATCORE_METRICS_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
         "PGPASSWORD",
     }
 )
@@ -41,6 +45,7 @@ _KNOWN_VARIABLES: Final = frozenset(
         "CHATCORE_ADMIN_PASSWORD",
         "CHATCORE_DATA_DIR",
         "CHATCORE_DRAIN_SECONDS",
+        "CHATCORE_METRICS_TOKEN",
         "CHATCORE_TRUSTED_PROXIES",
         "CHATCORE_PUBLIC_URL",
     }
@@ -62,6 +67,7 @@ class Settings:
     drain_seconds: float = 20.0
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     public_url: str | None = None
+    metrics_token: str | None = field(default=None, repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -75,6 +81,17 @@ class Settings:
     def own(self) -> ChatcoreSection:
         """The `chatcore:` section of the config file."""
         return self.file.chatcore
+
+    def oidc(self) -> Oidc | None:
+        """A company's identity provider, None where there is none. Raises `ConfigError`: what it needs is missing.
+
+        Asked for where people sign in, so that a command that signs nobody in needs none of it.
+        """
+        if self.own.oidc is None:
+            return None
+        if self.public_url is None:
+            raise ConfigError("chatcore.oidc needs CHATCORE_PUBLIC_URL, the address that people see in their browser.")
+        return self.own.oidc.resolved(self.environment)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, *, root: Path = PROJECT_ROOT) -> Settings:
@@ -104,6 +121,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, root: Path = PROJ
         drain_seconds=_seconds(env, "CHATCORE_DRAIN_SECONDS", 20.0),
         trusted_proxies=_networks(env.get("CHATCORE_TRUSTED_PROXIES", "")),
         public_url=(env.get("CHATCORE_PUBLIC_URL") or "").rstrip("/") or None,
+        metrics_token=env.get("CHATCORE_METRICS_TOKEN") or None,
         environment=env,
     )
 
@@ -209,4 +227,5 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "2",
         "PYTHONUNBUFFERED": "1",
     }
-    return {name: value for name, value in settings.environment.items() if name not in _NOT_THE_WORKERS} | fixed
+    not_its = _NOT_THE_WORKERS.union(settings.own.oidc.variables if settings.own.oidc else ())
+    return {name: value for name, value in settings.environment.items() if name not in not_its} | fixed

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from chatcore.config_oidc import ENV_REFERENCE as ENV_REFERENCE
+from chatcore.config_oidc import Oidc
 from chatcore.errors import ConfigError
 
-ENV_REFERENCE: Final = "os.environ/"
-"""Before the name of a variable: a value that stands in the environment and not in the file."""
 _LARGEST_WINDOW: Final = 1_000_000_000  # tokens
 _DEAREST: Final = 2.0  # USD a token: the cost of a call of any size stays within what a column holds
 _PRICE: Final = re.compile(r"(\w+_cost_per_(reasoning_)?token|cache_\w+_input_token_cost)(_above_\d+k_tokens)?")
@@ -156,6 +156,7 @@ class ChatcoreSection(BaseModel):
     first_word_timeout: float | None = Field(None, gt=0)
     between_words_timeout: float = Field(45.0, gt=0)
     session_days: int = Field(30, ge=1, le=400)
+    oidc: Oidc | None = None
     aliases: dict[Purpose, str] = Field(default_factory=dict)
     attempts: Policies = Policies()
     mid_reply: Literal["continue", "restart"] = "continue"
@@ -170,6 +171,8 @@ class ChatcoreSection(BaseModel):
     cache_max_temperature: float = Field(0.7, ge=0, le=2)
     budget_reply_tokens: int = Field(4096, ge=1, le=10_000_000)
     log_text: bool = False
+    alert_seconds: float = Field(60.0, ge=1, le=3600)
+    alerts_private_addresses: bool = False
 
 
 class RouterSettings(BaseModel):

@@ -7,7 +7,8 @@
     ├── NotFound               absent, or not theirs: the two are never told apart
     ├── Forbidden              signed in, but the role does not allow it
     ├── Unauthorized           not signed in, or the credential is wrong, expired or revoked
-    │   └── TooManyAttempts    sign-in refused for a while; `retry_after` seconds
+    │   ├── TooManyAttempts    sign-in refused for a while; `retry_after` seconds
+    │   └── SignInRefused      a company's account is not let in; `reason`
     ├── Conflict               it cannot be done in the present state (a turn already runs, ...)
     ├── Draining               the process is stopping and takes no new turns
     ├── LimitExceeded          a rate limit of ours; `retry_after` seconds
@@ -67,6 +68,15 @@ class TooManyAttempts(Unauthorized):
         """`retry_after`: whole seconds until the next attempt is looked at."""
         super().__init__(f"Too many attempts. Try again in {retry_after} seconds.")
         self.retry_after = retry_after
+
+
+class SignInRefused(Unauthorized):
+    code = "sign_in_refused"
+
+    def __init__(self, message: str, reason: str = "claims") -> None:
+        """`reason`: a word for the log and the address; never anything that the identity provider said."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class Conflict(ChatcoreError):

@@ -8,12 +8,23 @@ from chatcore.accounts import OpenCode
 from chatcore.accounts.validation import clean_name, clean_username
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
-from pages.ui import session, sign_in_form
+from pages.ui import company, session, sign_in_form
 from pages.ui.entrance import Fields, draw_frame, passwords, problems, say
 from pages.ui.text import plain
 
 
 def sign_in() -> None:
+    """By the company's account where there is one, and by password where that is open."""
+    oidc = company.provider()
+    if oidc is not None:
+        company.draw(oidc)
+        if not oidc.passwords and "password" not in st.query_params:
+            return
+        st.caption("or", text_alignment="center")
+    by_password()
+
+
+def by_password() -> None:
     accounts, address = core().accounts, session.address()
     try:
         found = sign_in_form.draw(lambda username: accounts.credentials(username, address))

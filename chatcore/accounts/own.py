@@ -16,6 +16,11 @@ def rename(session: Session, who: Principal, name: str) -> None:
     audit.record(session, who, "user.rename", who.user_id)
 
 
+def has_password(session: Session, who: Principal) -> bool:
+    """Whether a password is stored for them."""
+    return session.scalar(select(User.password_hash).where(User.id == who.user_id)) is not None
+
+
 def preferences(session: Session, who: Principal) -> dict[str, Any]:
     """Small JSON values by name."""
     return dict(session.scalar(_preferences(who)) or {})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,10 @@ COMMAND_LINE: Final = "command line"
 
 @dataclass(frozen=True)
 class Person:
-    """One person as an admin sees them. `last_seen_at` is None for someone who never signed in."""
+    """One person as an admin sees them. `last_seen_at` is None for someone who never signed in.
+
+    `has_password`, `has_company`: how they can sign in; someone invited can in neither way yet.
+    """
 
     id: str
     tenant: str
@@ -39,6 +42,8 @@ class Person:
     status: Status
     created_at: datetime
     last_seen_at: datetime | None
+    has_password: bool
+    has_company: bool
 
 
 def listed(session: Session, who: Principal) -> list[Person]:
@@ -88,7 +93,7 @@ def set_role(session: Session, who: Principal, user_id: str, role: str) -> None:
     if person.role == wanted:
         return
     session.execute(update(User).where(User.id == user_id).values(role=wanted))
-    _refuse_headless(session, person)
+    refuse_headless(session, person)
     audit.record(session, who, "user.role", user_id, before=person.role, after=wanted)
 
 
@@ -122,7 +127,7 @@ def set_disabled(session: Session, who: Principal, user_id: str, disabled: bool)
         return
     session.execute(update(User).where(User.id == user_id).values(disabled_at=utcnow() if disabled else None))
     if disabled:
-        _refuse_headless(session, person)
+        refuse_headless(session, person)
         sessions.revoke_all(session, user_id)
         codes.void(session, "invite", user_id)
         codes.void(session, "reset", user_id)
@@ -132,15 +137,25 @@ def set_disabled(session: Session, who: Principal, user_id: str, disabled: bool)
 def link(session: Session, who: Principal, user_id: str) -> codes.Link:
     """A one-time link to choose a new password, or to join for someone who has not yet. The older one ends.
 
-    Raises `NotFound`, `Forbidden`, and `Conflict` for a disabled person.
+    Raises `NotFound`, `Forbidden`, and `Conflict` for a disabled person and for one whose company keeps the password.
     """
     person = _target(session, who, user_id, None)
     if person.disabled_at is not None:
         raise Conflict("This account is disabled; enable it first.")
+    if person.identity is not None and person.password_hash is None:
+        raise Conflict("They sign in with their company's account and have no password here.")
     kind: codes.LinkKind = "reset" if person.password_hash else "invite"
     code, expires_at = codes.issue(session, kind, user_id)
     audit.record(session, who, f"user.{kind}_link", user_id)
     return codes.Link(kind, code, expires_at)
+
+
+def sign_out_everywhere(session: Session, who: Principal, user_id: str) -> int:
+    """End every browser session of a person. Returns how many ended. Raises `NotFound`, `Forbidden`."""
+    person = _target(session, who, user_id, None)
+    ended = sessions.revoke_all(session, person.id, but=who.session_id)
+    audit.record(session, who, "session.revoke_all", person.id, ended=ended)
+    return ended
 
 
 def set_password(session: Session, who: Principal, user_id: str, password_hash: str) -> None:
@@ -187,7 +202,12 @@ def command_line(tenant_id: str) -> Principal:
 def _target(session: Session, who: Principal, user_id: str, own_refusal: str | None) -> User:
     require_acting_admin(session, who)
     person = session.scalar(
-        select(User).where(User.id == user_id, User.tenant_id == who.tenant_id, User.is_demo.is_(False))
+        select(User).where(
+            User.id == user_id,
+            User.tenant_id == who.tenant_id,
+            User.is_demo.is_(False),
+            User.erased_at.is_(None),
+        )
     )
     if person is None:
         raise NotFound("There is no such person.")
@@ -203,9 +223,14 @@ def _may_handle(who: Principal, role: Role) -> None:
         raise Forbidden("Only an operator can make or change operators.")
 
 
-def _refuse_headless(session: Session, was: User) -> None:
-    working = (User.disabled_at.is_(None), User.password_hash.is_not(None), User.is_demo.is_(False))
-    if was.disabled_at is not None or was.password_hash is None:
+def refuse_headless(session: Session, was: User) -> None:
+    """Raises `Conflict` where a tenant is left without a working admin, or the instance without an operator.
+
+    `was`: the person as they were before the change, detached from the session.
+    """
+    can_sign_in = or_(User.password_hash.is_not(None), User.identity.is_not(None))
+    working = (User.disabled_at.is_(None), can_sign_in, User.is_demo.is_(False))
+    if was.disabled_at is not None or (was.password_hash is None and was.identity is None):
         return
     operators = select(func.count()).select_from(User).where(*working, User.role == "operator")
     if was.role == "operator" and not session.scalar(operators):
@@ -225,14 +250,15 @@ def _people() -> Select[*tuple[Any, ...]]:
     return (
         select(User, Tenant.name.label("tenant"), seen.label("last_seen_at"))
         .join(Tenant, Tenant.id == User.tenant_id)
-        .where(User.is_demo.is_(False))
+        .where(User.is_demo.is_(False), User.erased_at.is_(None))
         .order_by(Tenant.name, User.username)
     )
 
 
 def _person(row: Any) -> Person:
     user: User = row.User
-    status: Status = "disabled" if user.disabled_at else "active" if user.password_hash else "invited"
+    has_password, has_company = user.password_hash is not None, user.identity is not None
+    status: Status = "disabled" if user.disabled_at else "active" if has_password or has_company else "invited"
     return Person(
         id=user.id,
         tenant=row.tenant,
@@ -244,4 +270,6 @@ def _person(row: Any) -> Person:
         status=status,
         created_at=user.created_at,
         last_seen_at=row.last_seen_at,
+        has_password=has_password,
+        has_company=has_company,
     )

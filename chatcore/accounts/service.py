@@ -4,14 +4,14 @@ Passwords are hashed before a transaction begins, as bcrypt takes a quarter of a
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from chatcore.accounts import attempts, audit, codes, keys, own, people, sessions, setup
+from chatcore.accounts import attempts, audit, claims, codes, company, keys, own, people, sessions, setup
 from chatcore.accounts.codes import Link, LinkKind, OpenCode
 from chatcore.accounts.keys import KeyInfo
 from chatcore.accounts.passwords import decoy_hash, hash_password, matches
@@ -95,7 +95,7 @@ class Accounts:
         username = normal_username(username)
         self._db.write(lambda session: attempts.begin(session, username, address))
         row = self._db.read(lambda session: _by_username(session, username))
-        if row is None or row.disabled_at is not None or row.password_hash is None:
+        if row is None or row.disabled_at is not None or row.password_hash is None or self._by_company_only(row):
             return "", decoy_hash()
         return row.name, row.password_hash
 
@@ -105,6 +105,22 @@ class Accounts:
         Raises `Unauthorized` when nobody with that name may sign in.
         """
         return self._db.write(lambda session: self._ticket(session, username, address))
+
+    async def enter_by_company(self, said: Mapping[str, Any], user_agent: str, address: str) -> tuple[str, datetime]:
+        """The cookie's token and when it ends, for somebody of whom the identity provider said this just now.
+
+        Raises `SignInRefused`; `Unauthorized` where no provider is configured.
+        """
+        oidc = self._settings.oidc()
+        if oidc is None:
+            raise Unauthorized("Signing in with a company's account is not set up here.")
+        who = claims.read(said, oidc, utcnow())
+
+        def work(session: Session) -> tuple[str, datetime]:
+            user_id = company.person(session, who, oidc, address)
+            return sessions.start(session, user_id, self._lifetime, user_agent, address)
+
+        return await self._db.awrite(work)
 
     async def exchange_ticket(self, ticket: str, user_agent: str, address: str) -> tuple[str, datetime]:
         """The cookie's token and when it ends. Raises `Unauthorized` for a used, wrong or late ticket."""
@@ -183,6 +199,10 @@ class Accounts:
 
         self._db.write(work)
 
+    def has_password(self, principal: Principal) -> bool:
+        """Whether they have a password here; not where only their company's account lets them in."""
+        return self._db.read(lambda session: own.has_password(session, principal))
+
     def preferences(self, principal: Principal) -> dict[str, Any]:
         """What the principal chose: small JSON values by name."""
         return self._db.read(lambda session: own.preferences(session, principal))
@@ -222,6 +242,10 @@ class Accounts:
     def reset_link(self, principal: Principal, user_id: str) -> Link:
         """A link to choose a new password, or to join for someone invited; the older one ends. Raises as `set_role`."""
         return self._db.write(lambda session: people.link(session, principal, user_id))
+
+    def sign_out_person(self, principal: Principal, user_id: str) -> int:
+        """Sign a person out in all browsers. Returns how many that were. Raises `NotFound`, `Forbidden`."""
+        return self._db.write(lambda session: people.sign_out_everywhere(session, principal, user_id))
 
     def set_role(self, principal: Principal, user_id: str, role: str) -> None:
         """Raises `NotFound`, `Forbidden`, `InvalidInput`, `Conflict` for oneself and for the last admin or operator."""
@@ -300,11 +324,16 @@ class Accounts:
 
     def _ticket(self, session: Session, username: str, address: str) -> str:
         row = _by_username(session, normal_username(username))
-        if row is None or row.disabled_at is not None or row.password_hash is None:
+        if row is None or row.disabled_at is not None or row.password_hash is None or self._by_company_only(row):
             raise Unauthorized("This account cannot sign in.")
         attempts.clear(session, row.username)
         audit.note(session, row.tenant_id, row.id, "sign_in", row.id, address)
         return codes.issue(session, "ticket", row.id)[0]
+
+    def _by_company_only(self, user: User) -> bool:
+        """Whether a password does not let this person in: then only operators have one that does, for bad days."""
+        oidc = self._settings.own.oidc
+        return oidc is not None and not oidc.passwords and user.role != "operator"
 
     def _later(self, work: Callable[[Session], None]) -> None:
         """Write without waiting: what is lost when it fails is a time of last use."""

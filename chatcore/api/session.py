@@ -1,6 +1,7 @@
 """The two routes behind signing in and out: a page cannot set an HttpOnly cookie, a route can."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -26,18 +27,17 @@ def enter(core: Parts, base: str) -> Endpoint:
             token, expires_at = await core.accounts.exchange_ticket(ticket, agent, _header(request, ADDRESS_HEADER))
         except Unauthorized:
             return response
-        response.set_cookie(
-            COOKIE,
-            token,
-            max_age=int((expires_at - utcnow()).total_seconds()),
-            path=base or "/",
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="lax",
-        )
+        set_cookie(response, token, expires_at, base, secure=request.url.scheme == "https")
         return response
 
     return endpoint
+
+
+def set_cookie(response: Response, token: str, expires_at: datetime, base: str, *, secure: bool) -> None:
+    """Put the session cookie on a response. `secure`: for https only."""
+    seconds = int((expires_at - utcnow()).total_seconds())
+    path = base or "/"
+    response.set_cookie(COOKIE, token, max_age=seconds, path=path, secure=secure, httponly=True, samesite="lax")
 
 
 def leave(core: Parts, base: str) -> Endpoint:

@@ -13,8 +13,9 @@ from typing import Any
 import streamlit as st
 from streamlit import net_util
 
-from chatcore.api import middleware, routes
+from chatcore.api import company_middleware, middleware, routes
 from chatcore.bootstrap import Core
+from pages.ui import company
 
 log = logging.getLogger("chatcore.pages")
 
@@ -40,7 +41,8 @@ def options(core: Core) -> dict[str, Any]:
 
     return {
         "routes": routes(core, base_path),
-        "middleware": middleware(core, base_path),
+        "middleware": [*middleware(core, base_path), *company_middleware(core, base_path, company.read_claims)],
+        "secrets": company.secrets(core, f"/{base_path.strip('/')}" if base_path.strip("/") else ""),
         "lifespan": lifespan,
         "on_script_error": _on_script_error,
     }

@@ -103,7 +103,8 @@ def path() -> str:
 
 def destination() -> str:
     """The path and query that this tab asked for, below the base path and without one-time codes."""
-    kept = {name: st.query_params.get_all(name) for name in st.query_params if name not in CODE_KINDS}
+    dropped = (*CODE_KINDS, "sign_in", "password")
+    kept = {name: st.query_params.get_all(name) for name in st.query_params if name not in dropped}
     return f"{path()}?{urlencode(kept, doseq=True)}" if kept else path()
 
 
