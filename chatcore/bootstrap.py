@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import NoReturn
 
-from chatcore import agents, logs
+from chatcore import agents, logs, tracing
 from chatcore.accounts import Accounts
 from chatcore.accounts.preferences import Preferences
 from chatcore.agents import Agents
@@ -29,6 +29,8 @@ from chatcore.turns import Turns
 from chatcore.usage import Usage
 from chatcore.usage.budgets import Budgets
 from chatcore.usage.limits import Limits
+from chatcore.usage.reconcile import Bills
+from chatcore.usage.live import Live
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,11 @@ class Core:
     prompts: Prompts
     ratings: Ratings
     usage: Usage
+    live: Live
     flags: FlagStore
     limits: Limits
     budgets: Budgets
+    bills: Bills
     keyring: Keyring
     gateway: Gateway
     turns: Turns
@@ -63,6 +67,7 @@ class Core:
 
     def start(self) -> None:
         """Start the turn engine, and the indexing of what is not indexed yet; the gateway goes on warming behind."""
+        tracing.set_up(self.settings.environment)
         self.flags.start()
         self.turns.engine.start()
         self.indexer.start()
@@ -74,6 +79,7 @@ class Core:
         self.flags.stop()
         self.shared.close()
         self.db.close()
+        tracing.close()
 
 
 _core: Core | None = None
@@ -112,9 +118,11 @@ def open_core(settings: Settings | None = None) -> Core:
         prompts=Prompts(db),
         ratings=Ratings(db),
         usage=Usage(db),
+        live=Live(db),
         flags=flags,
         limits=limits,
         budgets=Budgets(db),
+        bills=Bills(db),
         keyring=gateway.keyring,
         gateway=gateway,
         shared=shared,
@@ -129,6 +137,7 @@ def open_or_exit() -> Core:
     logs.set_up()
     try:
         opened = open_core()
+        opened.settings.oidc()  # what it needs and is missing ends the start, not the first sign-in
     except ConfigError as error:
         _stop(error)
     secrets = [*opened.gateway.secrets(), opened.settings.secret_key, opened.settings.admin_password or ""]

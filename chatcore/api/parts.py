@@ -1,18 +1,31 @@
 """What the routes need of the Core. They import no package above or beside this one."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from chatcore.accounts import Accounts
 from chatcore.config import Settings
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
+from chatcore.gateway import Health
+from chatcore.usage.live import Live
 
 
 class Engine(Protocol):
-    """The turn engine, as far as `/api/ready` looks at it."""
+    """The turns, as far as `/api/ready` and `/metrics` look at them."""
 
     @property
     def is_running(self) -> bool: ...
+    @property
+    def running(self) -> int: ...
+
+
+class Models(Protocol):
+    """The gateway, as far as `/metrics` looks at it."""
+
+    @property
+    def warm(self) -> bool: ...
+    def health(self) -> Sequence[Health]: ...
 
 
 class Parts(Protocol):
@@ -26,5 +39,9 @@ class Parts(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def attachments(self) -> Attachments: ...
+    @property
+    def live(self) -> Live: ...
+    @property
+    def gateway(self) -> Models: ...
     @property
     def turns(self) -> Engine: ...

@@ -5,6 +5,7 @@ from starlette.routing import Route
 from chatcore.api import session
 from chatcore.api.attachments import attachment
 from chatcore.api.health import health, ready
+from chatcore.api.metrics import metrics
 from chatcore.api.parts import Parts
 
 
@@ -16,5 +17,6 @@ def routes(core: Parts, base_path: str = "") -> list[Route]:
         Route(f"{base}/session/leave", session.leave(core, base), methods=["GET", "POST"]),
         Route(f"{base}/api/health", health, methods=["GET"]),
         Route(f"{base}/api/ready", ready(core), methods=["GET"]),
+        Route(f"{base}/metrics", metrics(core), methods=["GET"]),
         Route(f"{base}/api/attachments/{{id}}", attachment(core), methods=["GET"]),
     ]

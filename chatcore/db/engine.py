@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
+from chatcore import metrics
 from chatcore.errors import DatabaseError
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Database:
 
     def submit(self, work: Callable[[Session], T]) -> "Future[T]":
         """Like `write`, without waiting."""
-        return self._writers.submit(self._transact, work)
+        return self._writers.submit(self._transact, work, time.monotonic())
 
     async def awrite(self, work: Callable[[Session], T]) -> T:
         """`write` for coroutines: the loop goes on meanwhile."""
@@ -111,7 +112,8 @@ class Database:
         self._readers.shutdown(wait=True)
         self.engine.dispose()
 
-    def _transact(self, work: Callable[[Session], T]) -> T:
+    def _transact(self, work: Callable[[Session], T], asked: float) -> T:
+        begun = time.monotonic()
         for attempt in range(1, _WRITE_TRIES + 1):
             try:
                 with Session(self.engine, expire_on_commit=False) as session:
@@ -119,12 +121,15 @@ class Database:
                         session.connection(execution_options={"chatcore_write": True})
                     result = work(session)
                     session.commit()
+                    metrics.written(begun - asked, time.monotonic() - begun)
                     return result
             except DBAPIError as error:
                 if attempt == _WRITE_TRIES or not _is_passing(error):
                     if isinstance(error, OperationalError | InterfaceError):
+                        metrics.write_failed()
                         raise DatabaseError(_AWAY) from error
                     raise
+                metrics.write_retried()
                 log.warning("database busy, write tried again", extra={"attempt": attempt})
                 time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)
         raise AssertionError("unreachable")

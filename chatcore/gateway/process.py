@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chatcore import metrics
 from chatcore.config import PROJECT_ROOT
 from chatcore.gateway import protocol
 from chatcore.gateway.protocol import CallEnd, CallSpec, DeltaKind, Failure, Usage
@@ -208,6 +209,7 @@ class WorkerProcess:
                 call.settle_without_worker(Failure(code=WORKER_LOST, detail="gateway worker ended"))
             if self._closing:
                 return
+            metrics.worker_restarted()
             log.error("gateway worker ended, starting another", extra={"calls_lost": len(lost)})
             assert self._process is not None
             self._process.kill()

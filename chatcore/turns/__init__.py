@@ -47,6 +47,11 @@ class Turns(Waiting):
         """Whether new questions are taken."""
         return self.engine.is_running and self._gateway.is_kept
 
+    @property
+    def running(self) -> int:
+        """How many turns this process runs now."""
+        return self.engine.active
+
     def ask(
         self,
         principal: Principal,

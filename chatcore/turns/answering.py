@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from chatcore import metrics
 from chatcore.accounts import Principal
 from chatcore.config import Settings
 from chatcore.db import Database
@@ -17,7 +18,7 @@ from chatcore.db.tables import utcnow
 from chatcore.errors import BudgetExceeded, ChatcoreError, ProviderError
 from chatcore.gateway import Delta, Gateway, StoredReply
 from chatcore.gateway.cache import may_be_kept
-from chatcore.turns import admission, replies
+from chatcore.turns import admission, observed, replies
 from chatcore.turns.attempts import Attempts
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.values import Answered, Begun, TurnEnd, Work
@@ -50,13 +51,15 @@ class Answering:
 
     async def run(self, stop: asyncio.Event, interrupted: Callable[[], bool]) -> TurnEnd:
         """Answer. Never raises: what our own code breaks is an end too. `interrupted`: whether the process ends."""
-        started = time.monotonic()
+        started, call = time.monotonic(), self._begun.call
+        metrics.turn_started(call.model, call.provider)
         try:
             end = await self._answer(stop, interrupted)
         except Exception:
             log.exception("a turn failed in our own code")
             ledger_id = self._attempts.ledger_id if self._attempts else self._begun.ledger_id
             end = self._reply.end_broken(ProviderError(_BROKEN), ledger_id)
+        metrics.turn_ended(end.model, end.provider, end.result.outcome, end.saved_nano_usd)
         log.info("turn ended", extra=self._facts() | {
             "model": end.model, "provider": end.provider, "outcome": end.result.outcome, "status": end.status,
             "finish_reason": end.result.finish_reason, "prompt_tokens": end.spent.prompt_tokens,
@@ -72,7 +75,7 @@ class Answering:
         messages = await self._branch.messages(begun.step.model)
         log.info("turn begun", extra=self._facts() | {
             "model": begun.step.model.name, "asked": begun.asked, "messages_sent": len(messages),
-            "message_chars": len(str(messages[-1].get("content") or "")) if messages else 0,
+            "message_chars": observed.characters(messages[-1]) if messages else 0,
         })  # fmt: skip
         if stop.is_set():
             return reply.end_unsent()
@@ -153,7 +156,11 @@ class Answering:
         )  # fmt: skip
         has_files = any(isinstance(message.get("content"), list) for message in messages)
         self._key = await asyncio.to_thread(make) if has_files else make()  # megabytes are not hashed on the loop
-        return None if self._key is None else await self._gateway.cache.find(self._key, begun.call.tenant_id)
+        if self._key is None:
+            return None
+        found = await self._gateway.cache.find(self._key, begun.call.tenant_id)
+        metrics.cache_looked_up(hit=found is not None)
+        return found
 
     async def _repeat(self, found: StoredReply, stop: asyncio.Event) -> TurnEnd:
         """Say an earlier reply again, quickly and in pieces, as one that streams."""

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from chatcore.db import Database
 from chatcore.errors import BudgetExceeded, DatabaseError, ProviderError
 from chatcore.gateway import Attempt, CompletionRequest, Delta, Gateway, Step
-from chatcore.turns import admission
+from chatcore.turns import admission, observed
 from chatcore.turns.values import Answered, Spent, Tried, Work, settlement
 from chatcore.usage import ledger
 
@@ -40,6 +40,7 @@ class _Running:
         self.step = step
         self.attempt = attempt
         self.ledger_id = ledger_id
+        self.span = observed.call_begins(step, attempt.request)
         self.began = time.monotonic()
         self.spoke = False
         self._batches: AsyncIterator[list[Delta]] = aiter(attempt)
@@ -106,6 +107,7 @@ class Attempts:
             for call in self._running:
                 if not call.attempt.has_ended:  # our own code failed: no provider goes on for nobody
                     call.attempt.cancel()
+                    call.span.end()
 
     async def _first_words(self) -> _Running:
         """The call that speaks first, or the last one that ended without a word; the others are ended."""
@@ -167,8 +169,9 @@ class Attempts:
         return max(following.pause, _NEW_WORKER) if failed.attempt.result.ours else following.pause
 
     def _tell(self, call: _Running, *, beaten: bool = False) -> None:
-        """Tell the breaker. `beaten`: another that began later spoke while this one was silent."""
+        """Tell the breaker, and whoever counts. `beaten`: another that began later spoke while this one was silent."""
         breakers, result = self._gateway.breakers, call.attempt.result
+        observed.call_ended(call.span, call.step, result)
         if result.ours:
             breakers.released(call.step.breaker)
         elif result.error is not None:

@@ -10,14 +10,14 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.orm import Session
 
-from chatcore import logs
+from chatcore import logs, metrics, tracing
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.conversations import erasing
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
 from chatcore.gateway import Gateway
-from chatcore.turns import recovery, store
+from chatcore.turns import observed, recovery, store
 from chatcore.turns.answering import Answering
 from chatcore.turns.chores import Chores
 from chatcore.turns.journal import Entry, Journal
@@ -134,7 +134,7 @@ class TurnEngine:
         self._stopped = asyncio.Event()
         self._journal = Journal(self._db, self._after_end)
         try:
-            await self._db.awrite(lambda session: recovery.recover(session, self.owner))
+            metrics.turns_recovered(await self._db.awrite(lambda session: recovery.recover(session, self.owner)))
             await self._gateway.start()
         except BaseException as error:
             started.set_exception(error)
@@ -151,13 +151,17 @@ class TurnEngine:
         stop_asked = self._stops[begun.turn_id]
         entry = Entry(live, begun, tenant_id, on_stop=stop_asked.set)
         self._journal.add(entry)
-        with logs.bound(trace_id=begun.request.trace_id, turn_id=begun.turn_id):
+        trace_id = begun.request.trace_id
+        timed = tracing.span("turn", observed.question(begun), trace_id)
+        with logs.bound(trace_id=trace_id, turn_id=begun.turn_id), timed as span:
             answering = Answering(self._db, self._gateway, self._limits, self._settings, begun, live)
             try:
                 end = await answering.run(stop_asked, lambda: self._interrupt)
             finally:
                 self._stops.pop(begun.turn_id, None)
-            await self._journal.end(entry, end)
+            observed.answer(span, end)
+            with tracing.span("store", {}):
+                await self._journal.end(entry, end)
         await self._chore(self.chores.after(end))
 
     def _after_end(self, session: Session, end: TurnEnd) -> Callable[[], None] | None:
@@ -197,7 +201,8 @@ class TurnEngine:
         await self._db.awrite(budgets.sweep)
         if expired := await self._db.awrite(erasing.expired):
             await asyncio.to_thread(erasing.erase_in_steps, self._db, expired)
-        await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
+        lost = await self._db.awrite(lambda session: recovery.recover(session, self.owner, running))
+        metrics.turns_recovered(lost)
         if time.monotonic() >= self._collect_at:
             self._collect_at = time.monotonic() + _COLLECT_EVERY
             await asyncio.to_thread(self._attachments.collect)

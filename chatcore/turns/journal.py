@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from chatcore import metrics
 from chatcore.db import Database
 from chatcore.turns import queue, store
 from chatcore.turns.live import LiveTurn
@@ -82,6 +83,7 @@ class Journal:
         try:
             await self._commit(entries)
         except Exception as error:
+            metrics.store_failed("group")
             log.error("group commit failed, writing turn by turn", exc_info=error, extra={"turns": len(entries)})
             for entry in entries:
                 entry.doubtful = True
@@ -92,6 +94,7 @@ class Journal:
         try:
             await self._commit([entry])
         except Exception as error:
+            metrics.store_failed("turn")
             entry.failures += 1
             pause = min(0.25 * 2**entry.failures, _MAX_PAUSE)
             entry.not_before = time.monotonic() + pause
@@ -147,6 +150,8 @@ class Journal:
         for then in afterwards:
             then()
         for entry in ended:
+            assert entry.end is not None
+            metrics.turn_stored(time.monotonic() - entry.end.known_at)
             del self._entries[entry.live.turn_id]
             entry.live.finish()
             entry.stored.set()

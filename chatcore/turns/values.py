@@ -1,5 +1,6 @@
 """What the turns package takes and hands out."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -208,7 +209,8 @@ class TurnEnd:
     `result`: of the last call, whose row is `ledger_id`, None where there is none. `spent`: of all its calls.
     `model`, `provider`: of the one that answered. `ttft_ms`, `latency_ms`: as the reader waited, all calls together.
     `restart`: the model that is to begin a new reply beside this one.
-    `defect`: our own code failed, and calls may have been left open.
+    `defect`: our own code failed, and calls may have been left open. `known_at`: when nothing more was to come, by the
+    monotonic clock.
     """
 
     begun: Begun
@@ -227,6 +229,7 @@ class TurnEnd:
     defect: bool = False
     saved_nano_usd: int = 0
     unsettled: tuple[tuple[str, ledger.Settlement], ...] = ()
+    known_at: float = field(default_factory=time.monotonic, compare=False)
 
 
 def settlement(

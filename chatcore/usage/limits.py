@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Integer, bindparam, func, select
+from sqlalchemy import Integer, bindparam, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from chatcore import metrics
 from chatcore.accounts.principal import Principal
 from chatcore.db import Database
 from chatcore.db.tables import LimitHit, utcnow
@@ -128,6 +129,7 @@ class Limits:
         whose = {"tenant_id": principal.tenant_id, "user_id": principal.user_id, "tier": principal.tier}
         values = whose | {"minute": utcnow().replace(second=0, microsecond=0), "kind": kind, "model": model}
         session.execute(_COUNT_SQLITE if self._db.is_sqlite else _COUNT_POSTGRES, values)
+        event.listen(session, "after_commit", lambda _: _tell(principal, kind, model), once=True)
 
     def refusals(self, principal: Principal, since: datetime) -> list[Refusals]:
         """What was refused in the tenant since then, oldest minute first. For admins. Raises `Forbidden`."""
@@ -174,6 +176,14 @@ class Limits:
         if self._remote is None:
             self._remote = RedisWindows(redis)
         return self._remote
+
+
+def _tell(principal: Principal, kind: str, model: str) -> None:
+    metrics.refused(kind, principal.tier)
+    log.info(
+        "question refused",
+        extra={"user_id": principal.user_id, "tenant_id": principal.tenant_id, "kind": kind, "model": model},
+    )
 
 
 def _precedence(rule: LimitRule) -> tuple[bool, int]:
