@@ -81,7 +81,7 @@ class CompanyMiddleware:
             # Streamlit sends back to the start who comes with an old address, and says 400 where no provider answers.
             return self._refused("stale" if answered.location else "unavailable")
         response = _redirect(answered.location)
-        wanted = quote(self._wanted(request), safe="/")
+        wanted = quote(self._wanted(request), safe="")
         if len(wanted) <= _LONGEST_NEXT:
             response.set_cookie(
                 NEXT, wanted, max_age=_NEXT_SECONDS, path=self._base or "/", httponly=True, samesite="lax"
@@ -104,7 +104,7 @@ class CompanyMiddleware:
             return self._refused("cancelled" if error in _BY_THEM else "provider")
         said = self._read_claims(answered.their_cookies)
         if said is None:  # Streamlit takes its cookies away where the provider refused the code or signed wrongly
-            return self._refused("provider" if answered.has_theirs else "stale")
+            return self._refused("provider" if answered.has_theirs or not answered.location else "stale")
         agent, address = request.headers.get("user-agent", ""), request.headers.get(ADDRESS_HEADER.decode(), "")
         try:
             token, expires_at = await self._core.accounts.enter_by_company(said, agent, address)
