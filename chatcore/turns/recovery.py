@@ -15,7 +15,7 @@ from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
 from chatcore.turns.owner import Owner
-from chatcore.usage import budget_locks, budgets, ledger
+from chatcore.usage import budget_locks, budgets, ledger, rollups
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def _settle_chores(session: Session, row_ids: Collection[str]) -> None:
     left = update(UsageMetric).where(UsageMetric.id.in_(row_ids), STILL_RUNNING)
     settled = left.values(outcome="interrupted", cost_nano_usd=None, settled_at=utcnow()).returning(UsageMetric.id)
     for row_id in session.scalars(settled.execution_options(synchronize_session=False)).all():
+        rollups.note(session, row_id)
         budgets.release(session, row_id)
 
 

@@ -1,6 +1,6 @@
 """The ledger's two verbs: a row is opened before a call to a model and settled, once, after it.
 
-Both work inside the caller's transaction, so that a turn's end and its row are one commit.
+Both work inside the caller's transaction, so that a turn's end, its row and the rollups are one commit.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from chatcore.db import changed_rows
 from chatcore.db.tables import STILL_RUNNING, UsageMetric, utcnow
 from chatcore.ids import new_id
-from chatcore.usage import budgets
+from chatcore.usage import budgets, rollups
 
 Purpose = Literal["chat", "title", "tool", "api", "embedding"]
 Outcome = Literal["ok", "stopped", "interrupted", "error", "timeout", "rate_limited", "truncated", "cached"]
@@ -77,11 +77,12 @@ class Settlement:
 _row: Final = UsageMetric.__table__.c
 _BEFORE: Final = (
     select(
-        _row.tenant_id, _row.user_id, _row.turn_id, _row.created_at, _row.cost_nano_usd, _row.key_source, _row.is_demo
+        _row.tenant_id, _row.user_id, _row.turn_id, _row.created_at, _row.cost_nano_usd, _row.key_source, _row.is_demo,
+        _row.outcome, _row.rolled_up,
     )
     .where(_row.id == bindparam("of"))
     .with_for_update()
-)
+)  # fmt: skip
 _SETTLE: Final = update(UsageMetric.__table__).where(  # type: ignore[arg-type]
     _row.id == bindparam("of"), _row.outcome.in_(("running", "interrupted"))
 )
@@ -92,6 +93,7 @@ _ABANDON: Final = (
     update(UsageMetric.__table__)  # type: ignore[arg-type]
     .where(_row.turn_id == bindparam("turn"), STILL_RUNNING)
     .values(outcome="error", error_type="provider_error", settled_at=bindparam("now"))
+    .returning(_row.id)
 )
 _INSERT: Final = insert(UsageMetric.__table__)  # type: ignore[arg-type]
 
@@ -118,8 +120,11 @@ def settle_call(session: Session, row_id: str, settlement: Settlement) -> bool:
     values["unit_prices"] = dict(settlement.unit_prices)
     if settlement.provider is None:
         del values["provider"]
+    if before.rolled_up and before.outcome == "interrupted":
+        rollups.take_out(session, [row_id])
     if changed_rows(session.execute(_SETTLE, {"of": row_id, "settled_at": utcnow(), **values})) == 0:
         return False
+    rollups.note(session, row_id)
     more = (settlement.cost_nano_usd or 0) - (before.cost_nano_usd or 0)
     if more and before.key_source != "person" and not before.is_demo:
         budgets.spend(
@@ -140,4 +145,4 @@ def discard(session: Session, row_id: str) -> None:
 
 def abandon(session: Session, turn_id: str) -> None:
     """Settle what our own code left open of a turn, and nobody knows the use of."""
-    session.execute(_ABANDON, {"turn": turn_id, "now": utcnow()})
+    rollups.note(session, *session.scalars(_ABANDON, {"turn": turn_id, "now": utcnow()}))

@@ -8,6 +8,7 @@ stood there before is kept in `cost_corrections`.
 - Running rows are left alone, so are hits of the cache (they called nobody), calls of dead processes of which no
   tokens are known, and made-up data: `demo-data --remove` must leave no history of it behind.
 - A row whose cost comes out as it was is not changed and gets no history, so a second run does nothing.
+- The rollups follow, in the same transaction.
 - Budgets follow: each difference counts in the day and month of its call, except where a person paid with their own
   key.
 
@@ -26,7 +27,7 @@ from sqlalchemy.orm import Session
 from chatcore.db import Database
 from chatcore.db.tables import CostCorrection, UsageMetric
 from chatcore.ids import new_id
-from chatcore.usage import budget_locks, budget_rows, budgets
+from chatcore.usage import budget_locks, budget_rows, budgets, rollups
 
 BATCH: Final = 1_000
 """Rows of one transaction."""
@@ -190,6 +191,7 @@ def _change(session: Session, changes: Sequence[Change]) -> None:
     differences = _by_person_and_day(changes)
     _lock_periods(session, differences)
     _spend(session, dict.fromkeys(differences, 0))
+    rollups.take_out(session, [call.id for call, _ in changes])
     session.execute(
         _CHANGE,
         [{"of": call.id, "nano": new.nano_usd, "source": new.source, "unit": dict(new.unit)} for call, new in changes],
@@ -206,6 +208,7 @@ def _change(session: Session, changes: Sequence[Change]) -> None:
         ],
     )  # fmt: skip
     _spend(session, differences)
+    rollups.note(session, *(call.id for call, _ in changes))
 
 
 _PersonAndDay = tuple[str, str, datetime]

@@ -296,7 +296,7 @@ def test_a_settlement_keeps_the_provider_unless_another_one_answered(house: Hous
         assert (row.provider, row.cache_write_tokens, row.key_source) == (stored, 4, "shared")
 
 
-def test_settling_costs_one_query_more_where_there_is_no_budget_and_none_where_there_is_no_cost(house: House) -> None:
+def test_settling_asks_for_budgets_once_and_not_at_all_where_there_is_no_cost(house: House) -> None:
     asked: list[str] = []
 
     def settle(cost: int) -> int:
@@ -304,14 +304,14 @@ def test_settling_costs_one_query_more_where_there_is_no_budget_and_none_where_t
         asked.clear()
         settlement = ledger.Settlement("ok", cost_nano_usd=cost)
         house.db.write(lambda session: ledger.settle_call(session, row_id, settlement))
-        return len([one for one in asked if not one.startswith("BEGIN")])
+        return len([one for one in asked if "budgets" in one])
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         asked.append(statement)
 
     event.listen(house.db.engine, "before_cursor_execute", note)
     try:
-        assert (settle(0), settle(CENT)) == (2, 3)
+        assert (settle(0), settle(CENT)) == (0, 1)
     finally:
         event.remove(house.db.engine, "before_cursor_execute", note)
 

@@ -1,0 +1,121 @@
+"""What single ledger rows add to the rollups, summed by key and written as additions."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import cache, lru_cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, UsageDaily, UsageHourly
+from chatcore.usage import latency, measures, zones
+
+log = logging.getLogger(__name__)
+
+Key = tuple[Any, ...]
+OF_MONTHS: Final = ("model", "user")
+"""The kinds that `usage_daily` has months of."""
+
+
+class Sums:
+    """What is to be added to the rollups' rows, by their keys."""
+
+    def __init__(self, timezones: Mapping[str, str]) -> None:
+        """`timezones`: names by tenant id; UTC for tenants that are not there."""
+        self._zones = {tenant_id: where(name) for tenant_id, name in timezones.items()}
+        self.hourly: dict[Key, list[int]] = {}
+        self.daily: dict[Key, list[int]] = {}
+        self.latency: dict[Key, list[int]] = {}
+
+    def add(self, row: Row[Any], sign: int) -> None:
+        """Count a ledger row, or with `sign` -1 take it out."""
+        slot = zones.quarter_start(row.created_at)
+        day, month = _starts(slot, self._zones.get(row.tenant_id, UTC))
+        values = [sign * value for value in row[-len(measures.MEASURES) :]]
+        _plus(self.hourly, (row.tenant_id, slot, row.model, row.provider, row.tier), values)
+        for kind, key in _kinds(row):
+            _plus(self.daily, (row.tenant_id, "day", kind, day, *key), values)
+            if kind in OF_MONTHS:
+                _plus(self.daily, (row.tenant_id, "month", kind, month, *key), values)
+        for metric in latency.METRICS:
+            time = getattr(row, metric)
+            if time is not None:
+                self._add_time(row, metric, latency.bucket(time), (slot, day, month), sign)
+
+    def _add_time(
+        self, row: Row[Any], metric: str, bucket: int, starts: tuple[datetime, datetime, datetime], sign: int
+    ) -> None:
+        slot, day, month = starts
+        block, place = divmod(bucket, LATENCY_PLACES)
+        counts = [0] * LATENCY_PLACES
+        counts[place] = sign
+        of_model = metric, row.model, row.provider, block
+        _plus(self.latency, (row.tenant_id, "quarter", "all", slot, metric, "", "", block), counts)
+        _plus(self.latency, (row.tenant_id, "day", "all", day, metric, "", "", block), counts)
+        _plus(self.latency, (row.tenant_id, "day", "model", day, *of_model), counts)
+        _plus(self.latency, (row.tenant_id, "month", "model", month, *of_model), counts)
+
+    def write(self, session: Session) -> None:
+        """Add them to the tables, in the order of the keys."""
+        dialect = session.get_bind().dialect.name
+        hourly, daily = UsageHourly.__table__, UsageDaily.__table__
+        for table, sums in ((hourly, self.hourly), (daily, self.daily), (USAGE_LATENCY, self.latency)):
+            assert isinstance(table, Table)
+            names = [*keys_of(table), *values_of(table)]
+            rows = [dict(zip(names, (*key, *sums[key]), strict=True)) for key in sorted(sums) if any(sums[key])]
+            if rows:
+                session.execute(_add(table, dialect), rows)
+
+
+@lru_cache(maxsize=512)
+def where(name: str) -> tzinfo:
+    """The time zone of a tenant. One that this machine does not know keeps nobody from settling a call: UTC."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        log.exception("time zone unknown here, days are counted in UTC", extra={"timezone": name})
+        return UTC
+
+
+def keys_of(table: Table) -> list[str]:
+    """The names of a rollup's key, in the order of its index."""
+    return [column.name for column in table.primary_key]
+
+
+def values_of(table: Table) -> list[str]:
+    """The names of what it counts."""
+    return [column.name for column in table.columns if not column.primary_key]
+
+
+def _kinds(row: Row[Any]) -> list[tuple[str, Key]]:
+    """Which rows of `usage_daily` a call counts in: (kind, the columns of the key behind `start`)."""
+    of_model = row.model, row.provider, row.tier
+    found = [
+        ("model", (*of_model, "", "", "", "")),
+        ("detail", (*of_model, row.agent_id, row.purpose, "", "")),
+        ("user", ("", "", row.tier, "", "", row.user_id, "")),
+    ]
+    if row.error_type is not None:
+        found.append(("error", (row.model, row.provider, "", "", "", "", row.error_type)))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _starts(slot: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    return zones.day_start(slot, zone), zones.month_start(slot, zone)
+
+
+def _plus(sums: dict[Key, list[int]], key: Key, values: Sequence[int]) -> None:
+    before = sums.get(key)
+    sums[key] = list(values) if before is None else [one + more for one, more in zip(before, values, strict=True)]
+
+
+@cache
+def _add(table: Table, dialect: str) -> Any:
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    more = {name: table.c[name] + insert.excluded[name] for name in values_of(table)}
+    return insert.on_conflict_do_update(index_elements=keys_of(table), set_=more)

@@ -1,0 +1,136 @@
+"""Keeping the rollups while calls are settled and changed, in the transaction that changes them.
+
+At any moment the rollups and the ledger rows with `NOT rolled_up` are the whole truth together. A row enters the
+rollups exactly when its `rolled_up` becomes true, and leaves them when it becomes false. So whoever settles a row
+says `note`, and whoever is about to change a settled one `take_out`, then `note`. What that adds and subtracts is
+written once, right before the commit: after all budgets, and in the order of the keys, or transactions on PostgreSQL
+would wait for each other in circles.
+
+What was noted or taken out inside a savepoint that was rolled back is found as it was, and nothing is counted of it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, bindparam, case, event, func, select, text, update
+from sqlalchemy.orm import Session
+
+from chatcore.db.tables import Tenant, UsageMetric
+from chatcore.usage import latency, measures
+from chatcore.usage.rollup_sums import Sums
+
+_AT_ONCE: Final = 1_000  # rows of one statement
+_INFO: Final = "chatcore.rollups"
+_row: Final = UsageMetric.__table__.c
+_IDS: Final = _row.id.in_(bindparam("ids", expanding=True))
+_FACTS: Final[Select[Any]] = select(
+    _row.id,
+    _row.tenant_id,
+    _row.created_at,
+    _row.model,
+    _row.provider,
+    _row.tier,
+    func.coalesce(_row.agent_id, "").label("agent_id"),
+    _row.purpose,
+    _row.user_id,
+    case((_row.outcome.in_(measures.FAILED), measures.ERROR_TYPE)).label("error_type"),
+    *(case((condition, time)).label(metric) for metric, (time, condition) in latency.METRICS.items()),
+    *(expression.label(f"m_{name}") for name, expression in measures.OF_A_CALL.items()),
+).where(_IDS)
+_COUNTED: Final = _FACTS.where(_row.rolled_up.is_(True)).order_by(_row.id).with_for_update()
+_MISSING: Final = _FACTS.where(_row.rolled_up.is_(False), _row.outcome != "running").order_by(_row.id).with_for_update()
+_STILL_COUNTED: Final = select(_row.id).where(_IDS, _row.rolled_up.is_(True))
+_MARK: Final = update(UsageMetric.__table__).where(_IDS).values(rolled_up=bindparam("counted"))  # type: ignore[arg-type]
+_ZONES: Final = select(Tenant.id, Tenant.timezone).where(Tenant.id.in_(bindparam("tenants", expanding=True)))
+_LOCK: Final = {
+    alone: text(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(hashtextextended('rollups ' || :tenant, 0))")
+    for alone in (True, False)
+}
+
+
+@dataclass
+class _Pending:
+    """What a transaction will have to add and to subtract."""
+
+    noted: set[str] = field(default_factory=set)
+    taken_out: dict[str, Row[Any]] = field(default_factory=dict)
+
+
+def note(session: Session, *row_ids: str) -> None:
+    """These ledger rows were settled, or changed, in this transaction: count them in the rollups before its commit."""
+    _pending(session).noted.update(row_ids)
+
+
+def take_out(session: Session, row_ids: Iterable[str]) -> None:
+    """These ledger rows are about to be changed or deleted: no longer count them as they are now.
+
+    Call `note` for those that stay. Rows that the rollups do not count are left alone.
+    """
+    for ids in _some(row_ids):
+        counted = {row.id: row for row in _facts(session, _COUNTED, ids)}
+        if counted:
+            _pending(session).taken_out.update(counted)
+            session.execute(_MARK, {"ids": list(counted), "counted": False})
+
+
+def fold(session: Session, row_ids: Iterable[str]) -> int:
+    """Count those of the rows that are settled and not counted yet, now. Returns how many were."""
+    return _apply(session, _Pending(set(row_ids)))
+
+
+def hold(session: Session, tenant_id: str, *, alone: bool) -> None:
+    """Keep the tenant's rollups from being rebuilt until the transaction ends; `alone`: from being changed at all.
+
+    SQLite has one writer at a time and needs none of this.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_LOCK[alone], {"tenant": tenant_id})
+
+
+def _pending(session: Session) -> _Pending:
+    if _INFO not in session.info:
+        session.info[_INFO] = _Pending()
+        if not event.contains(session, "before_commit", _before_commit):
+            event.listen(session, "before_commit", _before_commit)
+    found: _Pending = session.info[_INFO]
+    return found
+
+
+def _before_commit(session: Session) -> None:
+    if not session.in_nested_transaction():
+        pending = session.info.pop(_INFO, None)
+        if pending is not None:
+            session.flush()
+            _apply(session, pending)
+
+
+def _apply(session: Session, pending: _Pending) -> int:
+    out = dict(pending.taken_out)
+    for ids in _some(out):
+        for row_id in session.scalars(_STILL_COUNTED, {"ids": ids}):  # its savepoint was rolled back
+            del out[row_id]
+    new = [row for ids in _some(pending.noted) for row in _facts(session, _MISSING, ids)]
+    if out or new:
+        tenants = sorted({row.tenant_id for row in (*new, *out.values())})
+        for tenant_id in tenants:
+            hold(session, tenant_id, alone=False)
+        sums = Sums({row.id: row.timezone for row in session.execute(_ZONES, {"tenants": tenants})})
+        for rows, sign in ((out.values(), -1), (new, 1)):
+            for row in rows:
+                sums.add(row, sign)
+        sums.write(session)
+        for ids in _some(row.id for row in new):
+            session.execute(_MARK, {"ids": ids, "counted": True})
+    return len(new)
+
+
+def _facts(session: Session, statement: Select[Any], ids: list[str]) -> Sequence[Row[Any]]:
+    return session.execute(statement, {"ids": ids}).all()
+
+
+def _some(ids: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(ids)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some
