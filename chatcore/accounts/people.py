@@ -88,7 +88,7 @@ def create(
 def set_role(session: Session, who: Principal, user_id: str, role: str) -> None:
     """Give a person another role. Raises `NotFound`, `Forbidden`, `Conflict`, `InvalidInput`."""
     wanted = clean_role(role)
-    person = _target(session, who, user_id, "You cannot change your own role; ask another admin.")
+    person = handled(session, who, user_id, "You cannot change your own role; ask another admin.")
     _may_handle(who, wanted)
     if person.role == wanted:
         return
@@ -103,7 +103,7 @@ def set_team(session: Session, who: Principal, user_id: str, team: str | None) -
     A team is a label: it is there as soon as somebody is in it.
     """
     wanted = clean_team(team)
-    person = _target(session, who, user_id, None)
+    person = handled(session, who, user_id, None)
     if person.team == wanted:
         return
     session.execute(update(User).where(User.id == user_id).values(team=wanted))
@@ -113,7 +113,7 @@ def set_team(session: Session, who: Principal, user_id: str, team: str | None) -
 def set_tier(session: Session, who: Principal, user_id: str, tier: str) -> None:
     """Put a person into another tier of limits. Raises `NotFound`, `Forbidden`, `InvalidInput`."""
     wanted = clean_tier(tier)
-    person = _target(session, who, user_id, None)
+    person = handled(session, who, user_id, None)
     if person.tier == wanted:
         return
     session.execute(update(User).where(User.id == user_id).values(tier=wanted))
@@ -122,7 +122,7 @@ def set_tier(session: Session, who: Principal, user_id: str, tier: str) -> None:
 
 def set_disabled(session: Session, who: Principal, user_id: str, disabled: bool) -> None:
     """Shut a person out, everywhere and at once, or let them in again. Raises `NotFound`, `Forbidden`, `Conflict`."""
-    person = _target(session, who, user_id, "You cannot disable your own account; ask another admin.")
+    person = handled(session, who, user_id, "You cannot disable your own account; ask another admin.")
     if (person.disabled_at is not None) == disabled:
         return
     session.execute(update(User).where(User.id == user_id).values(disabled_at=utcnow() if disabled else None))
@@ -139,7 +139,7 @@ def link(session: Session, who: Principal, user_id: str) -> codes.Link:
 
     Raises `NotFound`, `Forbidden`, and `Conflict` for a disabled person and for one whose company keeps the password.
     """
-    person = _target(session, who, user_id, None)
+    person = handled(session, who, user_id, None)
     if person.disabled_at is not None:
         raise Conflict("This account is disabled; enable it first.")
     if person.identity is not None and person.password_hash is None:
@@ -152,7 +152,7 @@ def link(session: Session, who: Principal, user_id: str) -> codes.Link:
 
 def sign_out_everywhere(session: Session, who: Principal, user_id: str) -> int:
     """End every browser session of a person. Returns how many ended. Raises `NotFound`, `Forbidden`."""
-    person = _target(session, who, user_id, None)
+    person = handled(session, who, user_id, None)
     ended = sessions.revoke_all(session, person.id, but=who.session_id)
     audit.record(session, who, "session.revoke_all", person.id, ended=ended)
     return ended
@@ -162,7 +162,7 @@ def set_password(session: Session, who: Principal, user_id: str, password_hash: 
     """Set a person's password for them and sign them out everywhere. Raises `NotFound`, `Forbidden`."""
     if not who.is_operator:
         raise Forbidden("Only an operator sets another person's password.")
-    _target(session, who, user_id, None)
+    handled(session, who, user_id, None)
     store_password(session, user_id, password_hash)
     audit.record(session, who, "password.set", user_id)
 
@@ -199,7 +199,11 @@ def command_line(tenant_id: str) -> Principal:
     return Principal("", tenant_id, COMMAND_LINE, "Command line", "operator")
 
 
-def _target(session: Session, who: Principal, user_id: str, own_refusal: str | None) -> User:
+def handled(session: Session, who: Principal, user_id: str, own_refusal: str | None) -> User:
+    """A person that the principal may act on, detached from the session: it keeps saying what was.
+
+    `own_refusal`: said to who would act on themself. Raises `NotFound`, `Forbidden`, `Conflict`.
+    """
     require_acting_admin(session, who)
     person = session.scalar(
         select(User).where(
@@ -214,7 +218,7 @@ def _target(session: Session, who: Principal, user_id: str, own_refusal: str | N
     if own_refusal and person.id == who.user_id:
         raise Conflict(own_refusal)
     _may_handle(who, clean_role(person.role))
-    session.expunge(person)  # it keeps saying what was, while the row changes
+    session.expunge(person)
     return person
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from chatcore.conversations import Message, part_blocks, store
+from chatcore.conversations import Message, part_blocks, removing, store
 from chatcore.db import Database
 from chatcore.errors import ChatcoreError, ProviderError
 from chatcore.gateway import AttemptResult, Delta, Model, StoredReply, Usage
@@ -61,8 +61,8 @@ def messages(
     *,
     continuing: bool = False,
 ) -> list[dict[str, Any]]:
-    """The branch in OpenAI's form. A message with nothing in it is left out, and so are the system and tool messages
-    that an import may have brought: they were for another product's request.
+    """The branch in OpenAI's form. A message with nothing in it is left out, one whose words were removed, and so are
+    the system and tool messages that an import may have brought: they were for another product's request.
 
     `model`, `read`: without them attachments are only named. Reads files: not for a loop.
     """
@@ -71,7 +71,9 @@ def messages(
     sent += [
         {"role": message.role, "content": found}
         for message in reversed(branch)
-        if message.role in ("user", "assistant") and (found := attached.content(message, model, read))
+        if message.role in ("user", "assistant")
+        and removing.MARK not in message.meta
+        and (found := attached.content(message, model, read))
     ]
     if system_prompt:
         sent.append({"role": "system", "content": system_prompt})
