@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from chatcore import commands
 from chatcore.accounts import ROLES
+from chatcore.commands import bill
 from chatcore.errors import ChatcoreError
 
 _EXAMPLES: Final = """examples:
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--rows", type=_positive, help="how many calls (default: about 140 a day)")
     demo.add_argument("--tenant", help="whose (default: the oldest tenant; with --remove: everybody's)")
     demo.add_argument("--remove", action="store_true", help="take all made-up calls and people away again")
+    bill.arguments(_command(groups, "reconcile", bill.reconcile, "compare a provider's usage CSV with the ledger"))
     copy = _command(groups, "backup", commands.backup, "copy the SQLite database while the app runs")
     copy.add_argument("file", nargs="?", type=Path, help="where to (default: a dated file below data/backups)")
     _command(groups, "doctor", commands.doctor, "say what a start would stumble over; exit code 1 when it would")
