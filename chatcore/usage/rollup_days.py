@@ -1,0 +1,77 @@
+"""Counting one day, or one month, of a tenant's rollups anew, in the caller's transaction."""
+
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select, union_all
+from sqlalchemy.orm import Session
+
+from chatcore.db.tables import USAGE_LATENCY, UsageDaily, UsageHourly, UsageMetric
+from chatcore.usage import rollup_sql, zones
+
+Chosen = dict[str, Any]
+_LEVELS: Final = (
+    *(("day", kind) for kind in ("model", "detail", "user", "error")),
+    *(("month", kind) for kind in ("model", "user")),
+)
+_TIMES: Final = ("quarter", "all"), ("day", "all"), ("day", "model"), ("month", "model")
+
+
+def day(tenant_id: str, moment: datetime, zone: tzinfo) -> Chosen:
+    """The parameters of `rollup_sql` for the day that `moment` is in."""
+    return {"tenant": tenant_id, "begin": zones.day_start(moment, zone), "end": zones.next_day(moment, zone)}
+
+
+def month(tenant_id: str, moment: datetime, zone: tzinfo) -> Chosen:
+    """The parameters of `rollup_sql` for the month that `moment` is in."""
+    return {"tenant": tenant_id, "begin": zones.month_start(moment, zone), "end": zones.next_month(moment, zone)}
+
+
+def count_day(
+    session: Session, tenant_id: str, moment: datetime, zone: tzinfo, ledger_since: datetime | None = None
+) -> None:
+    """Count the day anew. Hold the tenant's rollups alone before (`rollups.hold`), and count the month after.
+
+    Of what is before `ledger_since`, only what the quarters tell is made anew: by model, and how long calls took.
+    """
+    whole = day(tenant_id, moment, zone)
+    border = whole["begin"] if ledger_since is None else min(max(ledger_since, whole["begin"]), whole["end"])
+    if border > whole["begin"]:
+        _run(session, rollup_sql.FROM_QUARTERS, whole | {"end": border})
+    if border < whole["end"]:
+        session.execute(rollup_sql.MARK, whole | {"begin": border})
+        _run(session, rollup_sql.DAY, whole | {"begin": border})
+
+
+def count_month(session: Session, tenant_id: str, moment: datetime, zone: tzinfo) -> None:
+    """Count the month anew, from its days."""
+    _run(session, rollup_sql.MONTH, month(tenant_id, moment, zone))
+
+
+def following(session: Session, tenant_id: str, after: datetime, zone: tzinfo) -> datetime | None:
+    """The first moment of the first day, from `after` on, that the ledger or a rollup has anything of."""
+    call, quarter, rows, times = UsageMetric, UsageHourly, UsageDaily, USAGE_LATENCY.c
+    firsts: list[Select[Any]] = [
+        select(func.min(call.created_at)).where(call.tenant_id == tenant_id, call.created_at >= after),
+        select(func.min(quarter.slot)).where(quarter.tenant_id == tenant_id, quarter.slot >= after),
+        *(
+            select(func.min(rows.start)).where(
+                rows.tenant_id == tenant_id, rows.level == level, rows.kind == kind, rows.start >= after
+            )
+            for level, kind in _LEVELS
+        ),
+        *(
+            select(func.min(times.start)).where(
+                times.tenant_id == tenant_id, times.level == level, times.kind == kind, times.start >= after
+            )
+            for level, kind in _TIMES
+        ),
+    ]
+    found = [moment for moment in session.scalars(union_all(*firsts)) if moment is not None]
+    return zones.day_start(min(found), zone) if found else None
+
+
+def _run(session: Session, parts: tuple[rollup_sql.Part, ...], chosen: Chosen) -> None:
+    for part in parts:
+        session.execute(part.clear, chosen)
+        session.execute(part.fill, chosen)

@@ -1,0 +1,239 @@
+"""Work on the rollups beside the running app: folding a backlog, counting anew, and a tenant's new time zone.
+
+One process at a time does it; the lease `rollups` says which. Each day is a transaction of its own, and what was
+broken off goes on where it stopped.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from chatcore.db import Database, leases
+from chatcore.db.tables import NOT_ROLLED_UP, Setting, Tenant, UsageMetric, utcnow
+from chatcore.errors import Conflict, NotFound
+from chatcore.ids import new_id
+from chatcore.usage import rollup_days, rollup_sql, rollups, zones
+from chatcore.usage.rollup_check import Difference, differences
+from chatcore.usage.rollup_sums import where
+
+_BATCH: Final = 2_000  # rows that one transaction folds
+_LEASE: Final = "rollups"
+_SECONDS: Final = 120.0  # that the lease lasts: longer than any day takes
+_PATIENCE: Final = 150.0
+_BREATH: Final = 0.2  # seconds between two days that take long, at most: other processes' turn to write
+_KEY: Final = "rollups"
+_row: Final = UsageMetric.__table__.c
+_BACKLOG: Final = (
+    select(_row.id)
+    .where(NOT_ROLLED_UP, _row.outcome != "running")
+    .order_by(_row.tenant_id, _row.created_at)
+    .limit(_BATCH)
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far counting anew has come: whose day was just done (its first moment, UTC), and when the last one begins."""
+
+    tenant: str
+    day: datetime
+    until: datetime
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A tenant's days to be counted anew. `kept`: the rollups from before are all that is left."""
+
+    tenant_id: str
+    name: str
+    timezone: str
+    zone: tzinfo
+    since: datetime | None
+    begin: datetime
+    kept: datetime | None
+
+
+class RollupJobs:
+    """For housekeeping and the command line. All methods raise `DatabaseError` when the database does not answer."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._holder = new_id("job")
+
+    # ---- what housekeeping does
+
+    def keep_up(self) -> None:
+        """Fold what is settled and in no rollup yet, and count the days of tenants anew whose time zone has changed.
+
+        Two small reads where there is nothing to do; where another process is at it, nothing is done here.
+        """
+        moved = self._db.read(lambda session: session.scalars(_MOVED).all())
+        if not moved and self._db.read(lambda session: session.scalar(_BACKLOG.limit(1))) is None:
+            return
+        if not self._db.write(lambda session: leases.take(session, _LEASE, self._holder, _SECONDS)):
+            return
+        try:
+            self.catch_up(5 * _BATCH)
+            for tenant_id in moved:
+                self._rebuild(tenant_id, None, lambda _: None)
+        finally:
+            self._release()
+
+    def catch_up(self, limit: int | None = None) -> int:
+        """Fold settled rows that are in no rollup yet, oldest first, up to about `limit`; returns how many were."""
+        done = 0
+        while limit is None or done < limit:
+            count = self._db.write(_fold_some)
+            done += count
+            if count < _BATCH:
+                break
+        return done
+
+    # ---- what the command line does
+
+    def rebuild(
+        self, tenant_id: str | None = None, since: datetime | None = None, on_progress: OnProgress = lambda _: None
+    ) -> int:
+        """Count anew from the ledger, day by day: of a tenant, or of all where None. Returns the number of days.
+
+        `since`: only from the day on that this moment is in. Goes on where a call with the same `since` was broken
+        off. Days whose ledger rows are gone (`ledger_since`) keep their rollups. Raises `NotFound`, and `Conflict`
+        while another process is at it.
+        """
+        chosen = self._db.read(lambda session: _tenants(session, tenant_id))
+        self._take()
+        try:
+            return sum(self._rebuild(one.id, since, on_progress) for one in chosen)
+        finally:
+            self._release()
+
+    def check(self, tenant_id: str | None = None, on_progress: OnProgress = lambda _: None) -> list[Difference]:
+        """Where rollups and ledger differ, from `ledger_since` on; empty when all is well. Raises `NotFound`.
+
+        A tenant whose days are just being moved to another time zone is looked at by quarters of an hour only.
+        """
+        found: list[Difference] = []
+        for tenant in self._db.read(lambda session: _tenants(session, tenant_id)):
+            found += self._check(tenant.id, on_progress)
+        return found
+
+    def _check(self, tenant_id: str, on_progress: OnProgress) -> list[Difference]:
+        found: list[Difference] = []
+        plan = self._db.read(lambda session: _plan(session, tenant_id, None, resume=False))
+        day = self._first(plan)
+        while day is not None:
+            on_progress(Progress(plan.name, day, utcnow()))
+            more, day = self._db.read(partial(_check_day, plan=plan, day=day))
+            found += more
+        return found
+
+    def _first(self, plan: _Plan) -> datetime | None:
+        return self._db.read(lambda session: rollup_days.following(session, plan.tenant_id, plan.begin, plan.zone))
+
+    def _take(self) -> None:
+        until = time.monotonic() + _PATIENCE
+        while not self._db.write(lambda session: leases.take(session, _LEASE, self._holder, _SECONDS)):
+            if time.monotonic() > until:
+                raise Conflict("Another process is counting the rollups anew. Let it finish, or try again in a minute.")
+            time.sleep(0.5)
+
+    def _release(self) -> None:
+        self._db.write(lambda session: leases.release(session, _LEASE, self._holder))
+
+    def _rebuild(self, tenant_id: str, since: datetime | None, on_progress: OnProgress) -> int:
+        plan = self._db.read(lambda session: _plan(session, tenant_id, since, resume=True))
+        day, days = self._first(plan), 0
+        while day is not None:
+            began = time.monotonic()
+            on_progress(Progress(plan.name, day, utcnow()))
+            day = self._db.write(partial(self._step, plan=plan, day=day))
+            days += 1
+            time.sleep(min((time.monotonic() - began) / 2, _BREATH))
+        self._db.write(lambda session: _finish(session, plan))
+        return days
+
+    def _step(self, session: Session, plan: _Plan, day: datetime) -> datetime | None:
+        """Count a day, and its month where that is over with it. Returns the next day."""
+        leases.take(session, _LEASE, self._holder, _SECONDS)
+        rollups.hold(session, plan.tenant_id, alone=True)
+        rollup_days.count_day(session, plan.tenant_id, day, plan.zone, plan.kept)
+        after = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
+        if after is None or after >= zones.next_month(day, plan.zone):
+            rollup_days.count_month(session, plan.tenant_id, day, plan.zone)
+        _remember(session, plan, after)
+        return after
+
+
+_MOVED: Final = select(Tenant.id).where(Tenant.timezone != Tenant.days_zone).order_by(Tenant.id)
+
+
+def _fold_some(session: Session) -> int:
+    return rollups.fold(session, session.scalars(_BACKLOG.with_for_update(skip_locked=True)).all())
+
+
+def _tenants(session: Session, tenant_id: str | None) -> list[Tenant]:
+    found = session.scalars(select(Tenant).order_by(Tenant.id)).all()
+    chosen = [one for one in found if tenant_id in (None, one.id)]
+    if not chosen:
+        raise NotFound("There is no such tenant. `tenants list` names those that exist.")
+    return chosen
+
+
+def _plan(session: Session, tenant_id: str, since: datetime | None, *, resume: bool) -> _Plan:
+    """Where the tenant's days are to be counted from: what comes before `ledger_since` only for a new time zone."""
+    tenant = session.get_one(Tenant, tenant_id)
+    zone = where(tenant.timezone)
+    begin = zones.day_start(since, zone) if since else datetime(1, 1, 2, tzinfo=UTC)
+    if tenant.ledger_since and tenant.timezone == tenant.days_zone:
+        begin = max(begin, tenant.ledger_since)
+    left = _cursors(session).get(tenant_id) if resume else None
+    if left and left["timezone"] == tenant.timezone and left["since"] == (since and since.isoformat()):
+        begin = datetime.fromisoformat(left["next"])
+    return _Plan(tenant_id, tenant.name, tenant.timezone, zone, since, begin, tenant.ledger_since)
+
+
+def _check_day(session: Session, plan: _Plan, day: datetime) -> tuple[list[Difference], datetime | None]:
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    following = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
+    chosen = rollup_days.day(plan.tenant_id, day, plan.zone)
+    tenant = session.get_one(Tenant, plan.tenant_id, populate_existing=True)
+    moving = tenant.timezone != tenant.days_zone
+    parts = [(part, chosen) for part in (rollup_sql.DAY[:1] if moving else rollup_sql.DAY)]
+    if not moving and (following is None or following >= zones.next_month(day, plan.zone)):
+        month = rollup_days.month(plan.tenant_id, day, plan.zone)
+        parts += [(part, month) for part in rollup_sql.MONTH]
+    return [one for part, given in parts for one in differences(session, part, plan.name, given)], following
+
+
+# ---- where counting anew has come to
+
+
+def _cursors(session: Session) -> dict[str, Any]:
+    row = session.get(Setting, _KEY, populate_existing=True)
+    return dict(row.value) if row is not None else {}
+
+
+def _remember(session: Session, plan: _Plan, after: datetime | None) -> None:
+    cursors = _cursors(session)
+    cursors.pop(plan.tenant_id, None)
+    if after is not None:
+        since = plan.since.isoformat() if plan.since else None
+        cursors[plan.tenant_id] = {"timezone": plan.timezone, "since": since, "next": after.isoformat()}
+    session.merge(Setting(key=_KEY, value=cursors, updated_at=utcnow()))
+
+
+def _finish(session: Session, plan: _Plan) -> None:
+    """All days are counted in the tenant's time zone now, where it is still the one that they were counted in."""
+    tenant = session.get_one(Tenant, plan.tenant_id, with_for_update=True)
+    if plan.since is None and tenant.timezone == plan.timezone:
+        tenant.days_zone = plan.timezone
