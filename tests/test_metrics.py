@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,6 @@ from chatcore import metrics
 from chatcore.config import PROJECT_ROOT
 from chatcore.db import Database
 from chatcore.errors import DatabaseError
-from tests.chat import Chat, running_core, until
-from tests.hostile import HostileProvider
 
 DASHBOARD = PROJECT_ROOT / "docs" / "grafana" / "chatcore.json"
 GAUGES = {
@@ -120,37 +117,6 @@ def test_a_database_that_is_away_is_counted(database: Database) -> None:
             database.write(away)
 
     assert grown(work, "db_write_failures_total") == 1
-
-
-# ---- a Core that answers
-
-
-def test_turns_and_calls_are_counted(tmp_path: Path) -> None:
-    with HostileProvider() as provider, running_core(tmp_path, provider, ["ok;n=20", "500"]) as core:
-        chat = Chat(core, provider, "ada")
-        ok = {"model": "ok;n=20", "provider": "openai"}
-        before = {name: value(name) for name in ("turn_store_seconds_count", "turn_store_seconds_sum")}
-        assert grown(lambda: chat.answer("ok;n=20"), "turns_ended_total", outcome="ok", **ok) == 1
-        assert grown(lambda: chat.answer("ok;n=20"), "calls_total", outcome="ok", **ok) == 1
-        assert grown(lambda: chat.answer("ok;n=20"), "tokens_total", model="ok;n=20", kind="completion") > 0
-        assert grown(lambda: chat.answer("ok;n=20"), "call_first_token_seconds_count", **ok) == 1
-        assert grown(lambda: chat.answer("ok;n=20"), "cost_usd_total", **ok) == pytest.approx(
-            core.usage.calls(chat.who, _ever())[0].cost_nano_usd / 1e9  # type: ignore[operator]
-        )
-        bad = {"model": "500", "provider": "openai", "outcome": "error"}
-        assert grown(lambda: chat.answer("500"), "calls_total", **bad) == 1
-        assert value("turn_store_seconds_count") - before["turn_store_seconds_count"] == 6
-        assert value("turn_store_seconds_sum") - before["turn_store_seconds_sum"] < 6
-        until(lambda: core.turns.running == 0)
-
-
-def _ever() -> Any:
-    from datetime import timedelta
-
-    from chatcore.db.tables import utcnow
-    from chatcore.usage import Filter
-
-    return Filter(utcnow() - timedelta(days=1), utcnow() + timedelta(days=1))
 
 
 # ---- the dashboard

@@ -37,9 +37,9 @@ from chatcore.usage.scope import scope
 T = TypeVar("T")
 
 RECENT: Final = timedelta(minutes=5)
-"""What counts as now for rates of calls: fewer minutes would jump about."""
-SERIES: Final = 60
-"""Minutes in a `Hour`."""
+"""Refusals of this time are told."""
+SERIES: Final = 61
+"""Minutes in an `Hour`: sixty that are over, and the present one."""
 _ERRORS: Final = 8
 _LONGEST_GAP: Final = 30.0  # seconds between two samples beyond which their difference says nothing of now
 _ENDED: Final = ("complete", "stopped", "interrupted", "failed")
@@ -67,21 +67,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Now:
-    """The present moment. `calls` to `unpriced` count the ledger's rows of the last five minutes.
+    """The present moment.
 
     `active`: running replies by model, most first. `words_per_second`: said since the sample before, None without one.
-    `cost_nano_usd` lacks the `unpriced` calls. `refusals`: by kind. `sample`: to be given to the next look.
+    `refusals`: of the last five minutes, by kind. `sample`: to be given to the next look.
     """
 
     sample: Sample
     active: Mapping[str, int]
     words_per_second: float | None
-    calls: int
-    settled: int
-    failed: int
-    tokens: int
-    cost_nano_usd: int
-    unpriced: int
     refusals: Mapping[str, int]
 
     @property
@@ -89,22 +83,34 @@ class Now:
         """How many replies are being written."""
         return sum(self.active.values())
 
-    @property
-    def share_failed(self) -> float | None:
-        """Of the calls that have ended, 0 to 1; None where none has."""
-        return self.failed / self.settled if self.settled else None
-
 
 @dataclass(frozen=True)
 class Hour:
-    """The last hour by minute, the oldest first and the last one not over yet: calls, tokens, nano-USD, failures."""
+    """The last hour by minute, the oldest first, and the present minute, which is not over.
+
+    Numbers of ledger rows: all `calls`, and of those that have ended the `settled`, the `failed` and the `unpriced`,
+    whose cost `cost_nano_usd` lacks. `failures`: the newest.
+    """
 
     start: datetime
+    at: datetime
     calls: tuple[int, ...]
+    settled: tuple[int, ...]
+    failed: tuple[int, ...]
     tokens: tuple[int, ...]
     cost_nano_usd: tuple[int, ...]
-    failed: tuple[int, ...]
+    unpriced: tuple[int, ...]
     failures: tuple[Failure, ...]
+
+    def per_minute(self, counts: tuple[int, ...], minutes: int) -> float:
+        """The mean of the last `minutes`, of which the present one has lasted for some seconds only."""
+        passed = (self.at - self.start).total_seconds() / 60 - (SERIES - minutes)
+        return sum(counts[-minutes:]) / max(passed, 1.0)
+
+    def share_failed(self, minutes: int) -> float | None:
+        """Of the calls that have ended in the last `minutes`, 0 to 1; None where none has."""
+        settled = sum(self.settled[-minutes:])
+        return sum(self.failed[-minutes:]) / settled if settled else None
 
 
 class Live:
@@ -124,25 +130,26 @@ class Live:
             words = _words(session, _seen(turns, known)) if known else None
             return Now(
                 Sample(moment, {row.id: row.last for row in turns}), _by_model(turns),
-                None if words is None else words / gap, *_sums(session, principal, moment - RECENT),
-                _refusals(session, principal, moment - RECENT),
+                None if words is None else words / gap, _refusals(session, principal, moment - RECENT),
             )  # fmt: skip
 
         return self._read(work)
 
     def hour(self, principal: Principal, now: datetime | None = None) -> Hour:
         """The last hour by minute, and the newest calls of it that failed."""
-        start = (now or utcnow()).replace(second=0, microsecond=0) - timedelta(minutes=SERIES - 1)
+        at = now or utcnow()
+        start = at.replace(second=0, microsecond=0) - timedelta(minutes=SERIES - 1)
 
         def work(session: Session) -> Hour:
-            columns = [[0] * SERIES for _ in range(4)]
-            for minute, *values in _minutes(session, principal, start):
+            columns = [[0] * SERIES for _ in _SUMS]
+            for minute, values in _minutes(session, principal, start):
                 place = round((minute - start).total_seconds() / 60)
-                for column, value in zip(columns, values, strict=True):
-                    if place < SERIES:
+                if place < SERIES:  # no call of a clock that was ahead
+                    for column, value in zip(columns, values, strict=True):
                         column[place] = value
-            calls, tokens, cost, failed = map(tuple, columns)
-            return Hour(start, calls, tokens, cost, failed, _failures(session, principal, start))
+            calls, settled, failed, tokens, cost, unpriced = map(tuple, columns)
+            failures = _failures(session, principal, start)
+            return Hour(start, at, calls, settled, failed, tokens, cost, unpriced, failures)
 
         return self._read(work)
 
@@ -158,9 +165,15 @@ class Live:
 
 
 _FIRING: Final = select(Alert.severity, func.count()).where(Alert.state == "firing").group_by(Alert.severity)
-_FAILED: Final = case((UsageMetric.outcome.in_(FAILED), 1), else_=0)
-_TOKENS: Final = UsageMetric.prompt_tokens + UsageMetric.completion_tokens
-_COST: Final = func.coalesce(UsageMetric.cost_nano_usd, 0)
+_SETTLED: Final = UsageMetric.outcome != "running"
+_SUMS: Final = (
+    func.count(),
+    func.sum(case((_SETTLED, 1), else_=0)),
+    func.sum(case((UsageMetric.outcome.in_(FAILED), 1), else_=0)),
+    func.sum(UsageMetric.prompt_tokens + UsageMetric.completion_tokens),
+    func.sum(func.coalesce(UsageMetric.cost_nano_usd, 0)),
+    func.sum(case((_SETTLED & UsageMetric.cost_nano_usd.is_(None), 1), else_=0)),
+)
 
 
 def _whose(principal: Principal, table: type[Turn] | type[LimitHit]) -> list[ColumnElement[bool]]:
@@ -211,29 +224,14 @@ def _by_model(turns: Sequence[Any]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _sums(session: Session, principal: Principal, since: datetime) -> tuple[int, int, int, int, int, int]:
-    """Calls, settled, failed, tokens, nano-USD, calls of unknown cost."""
-    settled = UsageMetric.outcome != "running"
-    columns = (
-        func.count(), func.sum(case((settled, 1), else_=0)), func.sum(_FAILED), func.sum(_TOKENS), func.sum(_COST),
-        func.sum(case((settled & UsageMetric.cost_nano_usd.is_(None), 1), else_=0)),
-    )  # fmt: skip
-    row = session.execute(select(*columns).where(*scope(principal), UsageMetric.created_at >= since)).one()
-    calls, ended, failed, tokens, cost, unpriced = (int(value or 0) for value in row)
-    return calls, ended, failed, tokens, cost, unpriced
-
-
-def _minutes(session: Session, principal: Principal, start: datetime) -> list[tuple[datetime, int, int, int, int]]:
-    """Minute, calls, tokens, nano-USD, failures."""
+def _minutes(session: Session, principal: Principal, start: datetime) -> list[tuple[datetime, list[int]]]:
+    """Minute; calls, settled, failed, tokens, nano-USD, calls of unknown cost."""
     minute: ColumnElement[Any] = func.date_trunc("minute", UsageMetric.created_at)
     if session.get_bind().dialect.name == "sqlite":
         minute = func.substr(type_coerce(UsageMetric.created_at, String()), 1, 16)
-    sums = func.count(), func.sum(_TOKENS), func.sum(_COST), func.sum(_FAILED)
-    rows = select(minute.label("minute"), *sums).where(*scope(principal), UsageMetric.created_at >= start)
-    return [
-        (_moment(found, start), int(calls), int(tokens), int(cost), int(failed))
-        for found, calls, tokens, cost, failed in session.execute(rows.group_by("minute"))
-    ]
+    rows = select(minute.label("minute"), *_SUMS).where(*scope(principal), UsageMetric.created_at >= start)
+    found = session.execute(rows.group_by("minute"))
+    return [(_moment(at, start), [int(value) for value in values]) for at, *values in found]
 
 
 def _moment(minute: Any, start: datetime) -> datetime:
