@@ -8,8 +8,13 @@ from typing import NoReturn
 
 from chatcore import agents, logs, tracing
 from chatcore.accounts import Accounts
+from chatcore.accounts.audit_log import AuditLog
 from chatcore.accounts.preferences import Preferences
+from chatcore.accounts.tenants import Tenants
 from chatcore.agents import Agents
+from chatcore.care.keeper import Keeper
+from chatcore.care.people import PersonEraser
+from chatcore.care.retention import Retention
 from chatcore.config import Settings, load_settings
 from chatcore.conversations import Conversations
 from chatcore.conversations.attachments import Attachments
@@ -27,10 +32,12 @@ from chatcore.gateway import Gateway, Keyring
 from chatcore.shared import Shared
 from chatcore.turns import Turns
 from chatcore.usage import Usage
+from chatcore.usage.alerts import Alerts
 from chatcore.usage.budgets import Budgets
 from chatcore.usage.limits import Limits
 from chatcore.usage.reconcile import Bills
 from chatcore.usage.live import Live
+from chatcore.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +50,8 @@ class Core:
     db: Database
     accounts: Accounts
     preferences: Preferences
+    tenants: Tenants
+    audit: AuditLog
     agents: Agents
     conversations: Conversations
     history: History
@@ -57,11 +66,16 @@ class Core:
     flags: FlagStore
     limits: Limits
     budgets: Budgets
+    alerts: Alerts
+    watch: Watch
     bills: Bills
     keyring: Keyring
     gateway: Gateway
     turns: Turns
     indexer: Indexer
+    retention: Retention
+    people: PersonEraser
+    keeper: Keeper
     shared: Shared
     setup_code: str | None = None
 
@@ -71,11 +85,15 @@ class Core:
         self.flags.start()
         self.turns.engine.start()
         self.indexer.start()
+        self.keeper.start()
+        self.watch.start()
 
     def close(self) -> None:
         """Drain the running turns for the configured time, then close everything."""
         self.turns.engine.drain(self.settings.drain_seconds)
         self.indexer.stop()
+        self.keeper.stop()
+        self.watch.stop()
         self.flags.stop()
         self.shared.close()
         self.db.close()
@@ -100,6 +118,8 @@ def open_core(settings: Settings | None = None) -> Core:
     setup_code = accounts.ensure_ready()
     shared, flags = Shared(settings.redis_url), FlagStore(db, settings)
     gateway, limits = Gateway(settings, db, flags, shared), Limits(db, flags, shared)
+    alerts = Alerts(db, flags, settings)
+    alerts.ensure_defaults()
     preferences = Preferences(db)
     turns = Turns(db, gateway, limits, preferences, settings)
     attachments = Attachments(db, settings)
@@ -108,6 +128,8 @@ def open_core(settings: Settings | None = None) -> Core:
         db=db,
         accounts=accounts,
         preferences=preferences,
+        tenants=Tenants(db, agents.seed),
+        audit=AuditLog(db),
         agents=Agents(db),
         conversations=Conversations(db),
         history=History(db),
@@ -122,12 +144,17 @@ def open_core(settings: Settings | None = None) -> Core:
         flags=flags,
         limits=limits,
         budgets=Budgets(db),
+        alerts=alerts,
+        watch=Watch(db, alerts, settings.own.alert_seconds),
         bills=Bills(db),
         keyring=gateway.keyring,
         gateway=gateway,
         shared=shared,
         turns=turns,
         indexer=Indexer(db),
+        retention=Retention(db),
+        people=PersonEraser(db),
+        keeper=Keeper(db),
         setup_code=setup_code,
     )
 

@@ -6,7 +6,7 @@ again each second.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final, Literal, get_args
@@ -32,6 +32,7 @@ LimitPer = Literal["minute", "hour", "day"]
 _KEY: Final = "flags"
 _EVERY: Final = 1.0  # seconds between two reads
 _MOST: Final = 10**12
+_WATCH: Final = Principal("", "", "alerts", "Alerts", "operator")  # who puts providers aside: no row of `users`
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Flags:
 
     `streaming` off: whole replies. `gateway` off: one direct call, without cache, failover or breaker. `primary`: the
     model of new chats, before the configured one. `fallback`: the model behind every other one. `prices`: by tenant id
-    and model, USD a token by litellm's field names, as decimal text.
+    and model, USD a token by litellm's field names, as decimal text. `auto_failover`: alerts may put a provider aside;
+    `degraded_providers`: those that are aside now, which are asked last.
     """
 
     streaming: bool = True
@@ -70,6 +72,8 @@ class Flags:
     failover: bool = True
     rate_limits: bool = True
     disabled_providers: tuple[str, ...] = ()
+    auto_failover: bool = True
+    degraded_providers: tuple[str, ...] = ()
     primary: str | None = None
     fallback: str | None = None
     limits: tuple[LimitRule, ...] = DEFAULT_LIMITS
@@ -136,6 +140,10 @@ class FlagStore:
         if not principal.is_operator:
             raise Forbidden("Only an operator can change what holds for the whole instance.")
         self._write(principal, changes, noted)
+
+    def put_aside(self, providers: Iterable[str]) -> None:
+        """Say which providers alerts have put aside, in place of those before. For the watch, not for people."""
+        self._write(_WATCH, lambda _: {"degraded_providers": sorted(providers) or None}, None)
 
     def set_access(self, principal: Principal, model: str, access: Access | None) -> None:
         """Say who may use a model, instead of the config file; None takes it back. Raises as `set`."""
@@ -220,7 +228,7 @@ def _loaded(name: str, value: Any) -> Any:
     match name:
         case "limits":
             return tuple(LimitRule(**rule) for rule in value)
-        case "disabled_providers":
+        case "disabled_providers" | "degraded_providers":
             return tuple(value)
         case "access":
             return {model: Access(**access) for model, access in value.items()}
@@ -243,7 +251,7 @@ def _stored(name: str, value: Any) -> Any:
     match name:
         case "limits":
             return [_rule(rule) for rule in _several(value)]
-        case "disabled_providers":
+        case "disabled_providers" | "degraded_providers":
             return sorted({_text(one) for one in _several(value)})
         case "access":
             return {_text(model): Access.model_validate(one).model_dump() for model, one in value.items()}

@@ -103,7 +103,7 @@ class Planner:
             return Picked(self._usable(self._model(model.alias_of[0]), caller), name)
         behind = {alias.name: alias.alias_of[0] for alias in self._catalog.aliases() if alias.name in PURPOSES}
         chosen = pick(task, lambda purpose: purpose in behind and self._works(behind[purpose], caller, task))
-        if chosen is None:  # every breaker is open: the route knows fallbacks, or says when to try again
+        if chosen is None:  # every breaker is open, or every provider aside: the route knows fallbacks, or says when
             chosen = pick(task, lambda purpose: purpose in behind and bool(self._calls(behind[purpose], caller, task)))
         if chosen is None:
             raise ModelUnavailable("None of the models behind Auto can be used now. Choose another one.")
@@ -117,13 +117,15 @@ class Planner:
             return Route([Line(tuple(sorted(primary.steps, key=lambda step: step.model.order)[:1]), 1)], None)
         limit = self._own.retry_after_limit
         if not flags.failover:
-            return Route([primary], self._breakers, retry_after_limit=limit)
+            return Route(_degraded_last([primary], flags), self._breakers, retry_after_limit=limit)
         router = self._router
-        instead = Instead(
-            self._lines(self._behind(router.context_window_fallbacks, name), name, caller, flags, task) or None,
-            self._lines(self._behind(router.content_policy_fallbacks, name), name, caller, flags, task) or None,
+        too_long, refused = (
+            _degraded_last(self._lines(self._behind(entries, name), name, caller, flags, task), flags)
+            for entries in (router.context_window_fallbacks, router.content_policy_fallbacks)
         )
-        lines = [primary, *self._lines(self._fallbacks(name, flags), name, caller, flags, task)]
+        instead = Instead(tuple(too_long) or None, tuple(refused) or None)
+        fallbacks = self._lines(self._fallbacks(name, flags), name, caller, flags, task)
+        lines = _degraded_last([primary, *fallbacks], flags)
         return Route(lines, self._breakers, instead=instead, retry_after_limit=limit)
 
     def behind(self, name: str) -> Behind:
@@ -212,8 +214,10 @@ class Planner:
         return seen
 
     def _works(self, name: str, caller: Caller, task: Task) -> bool:
-        """Whether a model can be called now, and takes what is attached."""
-        return any(self._breakers.admits(step.breaker) for step in self._calls(name, caller, task))
+        """Whether a model can be called now, takes what is attached, and is not of a provider that is aside."""
+        aside = self._flags.now.degraded_providers
+        calls = [step for step in self._calls(name, caller, task) if step.model.provider not in aside]
+        return any(self._breakers.admits(step.breaker) for step in calls)
 
     def _calls(self, name: str, caller: Caller, task: Task) -> list[Step]:
         """The calls to a model that this caller may make, those that take what is attached."""
@@ -238,3 +242,16 @@ class Planner:
 
 def _takes(model: Model, task: Task) -> bool:
     return (model.vision or not task.images) and (model.audio or not task.sounds)
+
+
+def _degraded_last(lines: Sequence[Line], flags: Flags) -> list[Line]:
+    """The lines, with calls to providers that are aside after all others: for when nobody else can answer."""
+    aside = flags.degraded_providers
+    if not aside:
+        return list(lines)
+    parted: dict[bool, list[Line]] = {False: [], True: []}
+    for line in lines:
+        for degraded, found in parted.items():
+            if steps := tuple(step for step in line.steps if (step.model.provider in aside) is degraded):
+                found.append(replace(line, steps=steps))
+    return [*parted[False], *parted[True]] or list(lines)

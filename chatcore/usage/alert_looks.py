@@ -1,0 +1,243 @@
+"""One look at all rules: what they watch is read, what follows from it is written in one transaction.
+
+Only reading happens before that transaction. Where another process wrote an alert meanwhile, the look is dropped: of
+two that look at the same moment, one counts.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from chatcore.accounts.locks import serialize
+from chatcore.db import Database
+from chatcore.db.tables import Alert, AlertRule
+from chatcore.errors import DatabaseError
+from chatcore.ids import new_id
+from chatcore.usage import alert_delivery, alert_words
+from chatcore.usage.alert_readings import Reading, read
+from chatcore.usage.alert_rules import Rule, from_row
+from chatcore.usage.alert_state import QUIET, Standing, Word, step
+
+log = logging.getLogger(__name__)
+
+_OPEN: Final = ("pending", "firing")
+_Key = tuple[str, str]  # rule id, subject
+
+
+@dataclass(frozen=True)
+class _Open:
+    """An alert that is not over."""
+
+    id: str
+    standing: Standing
+    updated_at: datetime
+    fired_at: datetime | None
+    began_at: datetime
+    value: float
+    peak: float
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the database held before the look. `told_at`: when a notice of a rule and subject went out last."""
+
+    rules: list[Rule]
+    open: dict[_Key, _Open]
+    told_at: dict[_Key, datetime]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is to be written of one rule and subject. `rule`: None where it was deleted or switched off."""
+
+    key: _Key
+    rule: Rule | None
+    was: _Open | None
+    now: Standing
+    word: Word | None = None
+    reading: Reading = field(default_factory=lambda: Reading("", None))
+
+
+def look(db: Database, now: datetime, *, every: float, steady: float, failover: bool) -> bool:
+    """Evaluate every rule that is switched on; whether what was found was written.
+
+    `every`: seconds between two looks: at most twice as much is taken to have gone by. `steady`: seconds since which
+    the clock goes steadily: a rule whose window is longer waits. `failover`: whether providers may be put aside.
+    Raises `DatabaseError`.
+    """
+    known = db.read(_known)
+    changes = [_gone(key, was) for key, was in known.open.items() if key[0] not in {rule.id for rule in known.rules}]
+    for rule in known.rules:
+        if rule.window_seconds <= steady:
+            changes += _of_rule(db, rule, known, now, every, failover)
+    if not changes:
+        return True
+    return db.write(lambda session: _write(session, known, changes, now))
+
+
+def _known(session: Session) -> _Known:
+    rows = session.scalars(select(AlertRule).where(AlertRule.enabled).order_by(AlertRule.id))
+    rules = [rule for rule in map(from_row, rows) if rule is not None]
+    statement = select(Alert.rule_id, Alert.subject, func.max(Alert.notified_at))
+    told = statement.where(Alert.notified_at.is_not(None)).group_by(Alert.rule_id, Alert.subject)
+    told_at = {(rule_id, subject): at for rule_id, subject, at in session.execute(told) if at is not None}
+    return _Known(rules, _open(session), told_at)
+
+
+def _open(session: Session) -> dict[_Key, _Open]:
+    found = {}
+    for row in session.scalars(select(Alert).where(Alert.state.in_(_OPEN))):
+        standing = Standing(**row.details["standing"])
+        times = row.updated_at, row.fired_at, row.began_at
+        found[row.rule_id, row.subject] = _Open(row.id, standing, *times, row.value, row.peak, dict(row.details))
+    return found
+
+
+def _of_rule(db: Database, rule: Rule, known: _Known, now: datetime, every: float, failover: bool) -> list[_Change]:
+    """What a look at one rule makes of all its subjects. One that cannot be read stops no other."""
+    was = {key[1]: one for key, one in known.open.items() if key[0] == rule.id}
+    try:
+        readings = db.read(lambda session: _readings(session, rule, was, now))
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("an alert rule could not be evaluated", extra={"rule_id": rule.id, "metric": rule.metric})
+        return []
+    found = []
+    for subject in sorted({*readings, *was}):
+        reading = readings.get(subject) or _without(rule, subject, was[subject])
+        found.append(_stepped(rule, subject, reading, was.get(subject), known, now, every, failover))
+    return [one for one in found if one.was is not None or one.now.state != "quiet"]
+
+
+def _readings(session: Session, rule: Rule, was: Mapping[str, _Open], now: datetime) -> dict[str, Reading]:
+    """By subject. Of a provider on probation only the calls since then count."""
+    found = {one.subject: one for one in read(session, rule, now)}
+    for subject, one in was.items():
+        if one.standing.aside == "probation":
+            since = datetime.fromisoformat(one.details["probation_since"])
+            fresh = {reading.subject: reading for reading in read(session, rule, now, since)}
+            found[subject] = fresh.get(subject) or Reading(subject, None, 0, subject)
+    return found
+
+
+def _without(rule: Rule, subject: str, was: _Open) -> Reading:
+    """What stands for a subject of which nothing was found: a budget that is gone is not overspent."""
+    label = str(was.details.get("label", ""))
+    return Reading(subject, 0.0 if rule.metric == "budget_share" else None, 0, label)
+
+
+def _stepped(
+    rule: Rule, subject: str, reading: Reading, was: _Open | None, known: _Known, now: datetime, every: float,
+    failover: bool,
+) -> _Change:  # fmt: skip
+    terms = rule.terms if failover else rule.terms.without_failover
+    elapsed = 0.0 if was is None else min(max((now - was.updated_at).total_seconds(), 0.0), 2 * every)
+    told_at = known.told_at.get((rule.id, subject))
+    cooled = told_at is None or (now - told_at).total_seconds() >= rule.cooldown_seconds
+    before = QUIET if was is None else was.standing
+    after, word = step(before, terms, rule.broken(reading.value), elapsed, cooled and bool(rule.channels))
+    return _Change((rule.id, subject), rule, was, after, word, reading)
+
+
+def _gone(key: _Key, was: _Open) -> _Change:
+    return _Change(key, None, was, QUIET)
+
+
+def _write(session: Session, known: _Known, changes: Sequence[_Change], now: datetime) -> bool:
+    serialize(session, "alerts")
+    if {key: one.updated_at for key, one in _open(session).items()} != {
+        key: one.updated_at for key, one in known.open.items()
+    }:
+        return False
+    # A clock that went back must not stretch a cool-down beyond its length.
+    session.execute(update(Alert).where(Alert.notified_at > now).values(notified_at=now))
+    for change in changes:
+        if change.was is None and change.rule is not None:
+            session.execute(insert(Alert).values(**_first(change, change.rule, now)))
+        elif change.was is not None and change.was.fired_at is None and change.now.state == "quiet":
+            session.execute(delete(Alert).where(Alert.id == change.was.id))  # it was nothing
+        elif change.was is not None:
+            session.execute(update(Alert).where(Alert.id == change.was.id).values(**_next(change, change.was, now)))
+    return True
+
+
+def _first(change: _Change, rule: Rule, now: datetime) -> dict[str, Any]:
+    value = change.reading.value or 0.0
+    alert = {
+        "id": new_id("alert"), "tenant_id": rule.tenant_id, "rule_id": rule.id, "rule_name": rule.name,
+        "severity": rule.severity, "subject": change.key[1], "threshold": rule.threshold, "began_at": now,
+        "value": value, "peak": value,
+    }  # fmt: skip
+    details = {"metric": rule.metric, "label": change.reading.label}
+    return alert | _states(change, now, details, None, None) | _told(change, now, details, rule, value, now)
+
+
+def _next(change: _Change, was: _Open, now: datetime) -> dict[str, Any]:
+    value = was.value if change.reading.value is None else change.reading.value
+    peak = max(was.peak, value) if change.now.state != "quiet" else was.peak
+    details = {**was.details, "calls": change.reading.calls}
+    began = was.fired_at or was.began_at
+    values = {"value": value, "peak": peak}
+    if change.rule is None:
+        details["ended"] = "The rule was switched off or deleted."
+        return values | _states(change, now, details, was.fired_at, was)
+    values |= {"threshold": change.rule.threshold}
+    return (
+        values
+        | _states(change, now, details, was.fired_at, was)
+        | _told(change, now, details, change.rule, peak, began)
+    )
+
+
+def _states(
+    change: _Change, now: datetime, details: dict[str, Any], fired_at: datetime | None, was: _Open | None
+) -> dict[str, Any]:
+    """State, times and message; `details` gets the standing."""
+    details["standing"] = asdict(change.now)
+    if change.now.aside == "probation" and (was is None or was.standing.aside != "probation"):
+        details["probation_since"] = now.isoformat()
+    values: dict[str, Any] = {"updated_at": now, "details": details, "state": change.now.state}
+    if change.now.state == "quiet":
+        return values | {"state": "recovered", "recovered_at": now}
+    if change.now.state == "firing" and fired_at is None:
+        values["fired_at"] = now
+    if change.rule is not None and change.reading.value is not None and change.rule.broken(change.reading.value):
+        values["message"] = alert_words.broken(change.rule, change.reading, change.reading.value)
+    return values
+
+
+def _told(
+    change: _Change, now: datetime, details: dict[str, Any], rule: Rule, peak: float, began: datetime
+) -> dict[str, Any]:
+    """The notices that are due, in `details`, and what follows for the alert's times."""
+    if change.word is None:
+        return {}
+    value, label = change.reading.value, change.reading.label or str(details.get("label", ""))
+    if change.word == "recovered":
+        body = alert_words.recovered(rule, label, value, peak, now - began)
+    else:
+        body = alert_words.broken(rule, change.reading, peak if value is None else value)
+        if change.now.aside == "aside":
+            body = f"{body} {alert_words.aside(rule, label)}"
+    shown = value if value is not None else peak
+    alert_delivery.queue(details, rule.channels, change.word, body, shown, now)
+    return {"due_at": now, "details": details} | ({"notified_at": now} if change.word == "firing" else {})
+
+
+def put_aside(session: Session) -> set[str]:
+    """The providers that an alert has put aside now."""
+    return {subject for (_, subject), one in _open(session).items() if one.standing.aside == "aside"}
+
+
+def close_all(session: Session, rule_id: str, now: datetime) -> None:
+    """End a rule's alerts, without a notice: the rule is deleted."""
+    session.execute(delete(Alert).where(Alert.rule_id == rule_id, Alert.fired_at.is_(None)))
+    firing = (Alert.rule_id == rule_id, Alert.state == "firing")
+    session.execute(update(Alert).where(*firing).values(state="recovered", recovered_at=now, updated_at=now))

@@ -1,0 +1,63 @@
+"""What alerts say: values in their units, and the sentences of notices."""
+
+from datetime import timedelta
+
+from chatcore.usage.alert_readings import Reading
+from chatcore.usage.alert_rules import METRICS, Rule
+
+
+def amount(metric: str, value: float) -> str:
+    """A value or threshold of a metric: `7.3 %`, `$12.50 an hour`, `5.2 s`, `12 a minute`."""
+    unit = METRICS[metric].unit
+    if unit == "US$ an hour":
+        return f"${value:,.2f} an hour"
+    digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2
+    number = f"{value:,.{digits}f}"
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """`45 seconds`, `5 minutes`, `2 hours`, `3 days`."""
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size * 2 or seconds == size:
+            count = round(seconds / size)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{round(seconds)} second{'' if round(seconds) == 1 else 's'}"
+
+
+def broken(rule: Rule, reading: Reading, value: float) -> str:
+    """What is wrong, in one sentence."""
+    window, limit = duration(rule.window_seconds), amount(rule.metric, rule.threshold)
+    said = amount(rule.metric, value)
+    who = f"{reading.label}: " if reading.label else ""
+    calls = f"{reading.calls:,} calls"
+    match rule.metric:
+        case "error_rate" | "provider_error_rate":
+            what = f"{said} of {calls} failed in the last {window}"
+        case "timeout_rate":
+            what = f"{said} of {calls} timed out in the last {window}"
+        case "cost_per_hour":
+            what = f"calls cost {said} in the last {window}"
+        case "latency_p95":
+            what = f"the slowest 5 % of {calls} took {said} and more in the last {window}"
+        case "ttft_p95":
+            what = f"the slowest 5 % of {calls} had their first word after {said} and more in the last {window}"
+        case "refusals":
+            what = f"{said} were refused in the last {window}"
+        case _:
+            what = f"{said} of the budget is spent"
+    return f"{who}{what if who else what[0].upper() + what[1:]}; the limit is {limit}."
+
+
+def aside(rule: Rule, subject: str) -> str:
+    """What is done about a provider that fails."""
+    again = duration(rule.cooldown_seconds)
+    return f"Where another model can answer, {subject} is not asked for now; it is tried again in {again}."
+
+
+def recovered(rule: Rule, label: str, value: float | None, peak: float, took: timedelta) -> str:
+    """That it is over."""
+    now = f" {amount(rule.metric, value)} now," if value is not None else " too few calls to tell more,"
+    who = f"{label}: b" if label else "B"
+    worst = amount(rule.metric, peak)
+    return f"{who}ack to normal:{now} the worst was {worst}. It lasted {duration(max(took.total_seconds(), 0))}."
