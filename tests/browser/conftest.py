@@ -54,14 +54,10 @@ READY = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-co
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the journeys, and put them last: beside Playwright's open loop `asyncio.run` refuses to work."""
-
-    def is_journey(item: pytest.Item) -> bool:
-        return "tests/browser/" in item.path.as_posix()
-
-    for item in filter(is_journey, items):
-        item.add_marker(pytest.mark.browser)
-    items.sort(key=is_journey)
+    """Mark the journeys."""
+    for item in items:
+        if "tests/browser/" in item.path.as_posix():
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(scope="session")
@@ -84,14 +80,14 @@ def server(site: Site) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def driver() -> Iterator[Playwright]:
-    """Playwright. The journeys come last: while it is open this thread cannot run another asyncio loop."""
+    """Playwright, no longer than a module: while it is open this thread cannot run another asyncio loop."""
     with sync_playwright() as driver:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(driver: Playwright) -> Iterator[Browser]:
     """Chromium, for all journeys that do not say otherwise."""
     path = os.environ.get("PLAYWRIGHT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -102,7 +98,7 @@ def chromium(driver: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_firefox(driver: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Browser]:
     """`start_firefox(dark=False)` starts a Firefox, which whoever asks closes."""
 
@@ -115,7 +111,7 @@ def start_firefox(driver: Playwright, tmp_path_factory: pytest.TempPathFactory) 
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def firefox(start_firefox: Callable[..., Browser]) -> Iterator[Browser]:
     """Firefox: a module whose fixture `browser` returns this has all its journeys in it, with the same `Screen`."""
     browser = start_firefox()
