@@ -12,11 +12,11 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
     """The rows as CSV. Times become ISO 8601 in UTC, True and False 1 and 0, None nothing."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(text, lineterminator="\r\n").writerows([safe_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula begins with an apostrophe instead."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()

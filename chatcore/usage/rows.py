@@ -1,10 +1,8 @@
-"""The ledger's rows themselves: the newest behind a number, and all of them as CSV."""
+"""The ledger's rows themselves: the calls behind a number, the newest first."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import UsageMetric, User
+from chatcore.usage.measures import ERROR_TYPE, FAILED
 from chatcore.usage.scope import Filter, conditions
 
 Cursor = tuple[datetime, str]
@@ -20,14 +19,6 @@ Rows = Sequence[Row[Any]]
 Read = Callable[[Callable[[Session], Rows]], Rows]
 
 _PAGE: Final = 5_000
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-CSV_COLUMNS: Final = (
-    *("id", "created_at", "tenant_id", "user_id", "username", "conversation_id", "message_id", "turn_id", "attempt"),
-    *("purpose", "provider", "model", "provider_model", "agent_id", "outcome", "error_type", "prompt_tokens"),
-    *("cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens", "usage_source", "price_source"),
-    *("key_source", "cost_nano_usd"),
-    *("saved_nano_usd", "ttft_ms", "latency_ms", "cache_hit", "tier", "trace_id", "is_demo", "settled_at"),
-)
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,7 @@ class Call:
     latency_ms: int | None
     trace_id: str
     is_demo: bool
+    tier: str
 
     @property
     def cursor(self) -> Cursor:
@@ -63,24 +55,46 @@ class Call:
         return self.created_at, self.id
 
 
-def calls(session: Session, principal: Principal, chosen: Filter, limit: int, before: Cursor | None) -> list[Call]:
+NAMES: Final = tuple(one.name for one in fields(Call))
+
+
+def calls(
+    session: Session,
+    principal: Principal,
+    chosen: Filter,
+    limit: int,
+    before: Cursor | None,
+    outcomes: Sequence[str] = (),
+    error_types: Sequence[str] = (),
+) -> list[Call]:
     """At most `limit` rows, newest first, those older than `before` where it is given."""
-    names = [one.name for one in fields(Call)]
-    return [Call(*row) for row in session.execute(_newest(principal, chosen, names, limit, before))]
+    statement = _newest(principal, chosen, NAMES, limit, before)
+    if outcomes:
+        statement = statement.where(UsageMetric.outcome.in_(outcomes))
+    if error_types:
+        statement = statement.where(UsageMetric.outcome.in_(FAILED), ERROR_TYPE.in_(error_types))
+    return [Call(*row) for row in session.execute(statement)]
 
 
-def csv_lines(read: Read, principal: Principal, chosen: Filter) -> Iterator[str]:
-    """CSV text in pieces: a heading, then every row, newest first. No session stays open between two pieces."""
-    yield _csv([CSV_COLUMNS])
+def pages(read: Read, principal: Principal, chosen: Filter, names: Sequence[str]) -> Iterator[Rows]:
+    """All rows in lists of some thousand, newest first. No session stays open between two of them."""
     before: Cursor | None = None
     while True:
-        statement = _newest(principal, chosen, CSV_COLUMNS, _PAGE, before)
-        rows = read(partial(_all, statement))
+        rows = read(partial(_all, _newest(principal, chosen, names, _PAGE, before)))
         if rows:
-            yield _csv([_cell(value) for value in row] for row in rows)
+            yield rows
         if len(rows) < _PAGE:
             return
         before = (rows[-1].created_at, rows[-1].id)
+
+
+def columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
+    """Ledger columns by name, and `username`, for a SELECT that joins `PERSON`."""
+    username = func.coalesce(User.username, "").label("username")
+    return [username if name == "username" else getattr(UsageMetric, name) for name in names]
+
+
+PERSON: Final = and_(User.id == UsageMetric.user_id, User.tenant_id == UsageMetric.tenant_id)
 
 
 def _all(statement: Select[Any], session: Session) -> Rows:
@@ -88,31 +102,11 @@ def _all(statement: Select[Any], session: Session) -> Rows:
 
 
 def _newest(
-    principal: Principal, chosen: Filter, names: list[str] | tuple[str, ...], limit: int, before: Cursor | None
+    principal: Principal, chosen: Filter, names: Sequence[str], limit: int, before: Cursor | None
 ) -> Select[Any]:
     row = UsageMetric
-    username = func.coalesce(User.username, "").label("username")
-    wanted: list[ColumnElement[Any]] = [username if name == "username" else getattr(row, name) for name in names]
-    statement = select(*wanted).outerjoin(User, and_(User.id == row.user_id, User.tenant_id == row.tenant_id))
-    statement = statement.where(*conditions(principal, chosen))
+    statement = select(*columns(names)).outerjoin(User, PERSON).where(*conditions(principal, chosen))
     if before is not None:
         at, row_id = before
         statement = statement.where(row.created_at <= at, or_(row.created_at < at, row.id < row_id))
     return statement.order_by(row.created_at.desc(), row.id.desc()).limit(limit)
-
-
-def _csv(rows: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula begins with an apostrophe instead."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value

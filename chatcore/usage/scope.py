@@ -1,20 +1,38 @@
-"""Which ledger rows a question is about, and which of them the asker may count."""
+"""What a question is about: a range of time, the only calls that count, and which of them the asker may count."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, false, func, or_, select
 
 from chatcore.accounts.principal import Principal
-from chatcore.db.tables import UsageMetric
+from chatcore.db.tables import UsageMetric, User
 from chatcore.errors import InvalidInput
+
+NONE: Final = "none"
+"""The group, and the choice in a filter, of calls without an agent, people without a team."""
+FEW_PEOPLE: Final = 20
+"""Up to so many people's calls are read from the ledger, where each person's lie side by side."""
+_YEARS: Final = (1970, 2200)
+
+Step = Literal["hour", "day", "week", "month"]
+_SHOWN_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
+    ("hour", timedelta(days=7)), ("day", timedelta(days=184)), ("week", timedelta(days=3 * 366)),
+)  # fmt: skip
+_BY_DEFAULT_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
+    ("hour", timedelta(days=2)), ("day", timedelta(days=92)), ("week", timedelta(days=400)),
+)  # fmt: skip
+_AN_HOUR: Final = timedelta(hours=1)  # by which a range across a change of the clock is longer
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A range of time and, where not empty, the only models, people and purposes that count.
+    """A range of time and, where not empty, the only models, people, … that count.
 
-    `start` is part of the range, `end` is not; both carry a time zone. Raises `InvalidInput` for an empty range.
+    `start` is part of the range, `end` is not; both carry a time zone. `agents`: ids; `teams`: those people are in
+    now; in both `none` stands for being without. Raises `InvalidInput` for an empty or impossible range.
     """
 
     start: datetime
@@ -22,12 +40,18 @@ class Filter:
     models: tuple[str, ...] = ()
     user_ids: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise InvalidInput("A range of time needs a time zone.")
         if self.start >= self.end:
             raise InvalidInput("A range of time must end after it begins.")
+        if self.start.year < _YEARS[0] or self.end.year > _YEARS[1]:
+            raise InvalidInput(f"A range of time lies between the years {_YEARS[0]} and {_YEARS[1]}.")
 
     @property
     def length(self) -> timedelta:
@@ -45,20 +69,60 @@ class Filter:
         return replace(self, start=self.start - self.length, end=end - self.length)
 
 
+def steps(chosen: Filter) -> tuple[Step, ...]:
+    """The steps in which the range can be drawn, the finest first. Finer ones would be too many to tell apart."""
+    fine = [step for step, longest in _SHOWN_UP_TO if chosen.length <= longest + _AN_HOUR]
+    return (*fine, "month")
+
+
+def default_step(chosen: Filter) -> Step:
+    """The step that suits the range's length."""
+    return next((step for step, longest in _BY_DEFAULT_UP_TO if chosen.length <= longest + _AN_HOUR), "month")
+
+
 def conditions(principal: Principal, chosen: Filter) -> list[ColumnElement[bool]]:
     """The WHERE of every question to the ledger: tenant, then owner, then what was asked for."""
-    where = [*scope(principal), UsageMetric.created_at >= chosen.start, UsageMetric.created_at < chosen.end]
-    for column, values in (
-        (UsageMetric.model, chosen.models),
-        (UsageMetric.user_id, chosen.user_ids),
-        (UsageMetric.purpose, chosen.purposes),
-    ):
-        if values:
-            where.append(column.in_(values))
+    within = [UsageMetric.created_at >= chosen.start, UsageMetric.created_at < chosen.end]
+    where = scope(principal, of_people=bool(chosen.user_ids or chosen.teams))
+    return [*where, *within, *restrictions(UsageMetric.__table__.c, principal, chosen)]
+
+
+def scope(principal: Principal, of_people: bool = False) -> list[ColumnElement[bool]]:
+    """Ledger rows of their tenant for an admin or operator, their own rows there for a member.
+
+    `of_people`: these are narrowed to certain people, too.
+    """
+    tenant: ColumnElement[str] = UsageMetric.tenant_id.expression
+    if of_people or not principal.is_admin:
+        tenant = tenant.concat("")  # by the people's index then, not the tenant's: SQLite cannot know which is shorter
+    where = [tenant == principal.tenant_id]
+    return where if principal.is_admin else [*where, UsageMetric.user_id == principal.user_id]
+
+
+def restrictions(
+    columns: Mapping[str, ColumnElement[Any]] | Any, principal: Principal, chosen: Filter
+) -> list[ColumnElement[bool]]:
+    """What `chosen` asks for beside the time, over a table with the ledger's column names."""
+    where = [
+        columns[name].in_(values)
+        for name, values in (
+            ("model", chosen.models),
+            ("provider", chosen.providers),
+            ("user_id", chosen.user_ids),
+            ("purpose", chosen.purposes),
+            ("tier", chosen.tiers),
+        )
+        if values
+    ]
+    if chosen.agents:
+        ids = ["" if one == NONE else one for one in chosen.agents]
+        where.append(func.coalesce(columns["agent_id"], "").in_(ids))
+    if chosen.teams:
+        where.append(_in_teams(columns["user_id"], principal, chosen.teams))
     return where
 
 
-def scope(principal: Principal) -> list[ColumnElement[bool]]:
-    """Rows of their tenant for an admin or operator, their own rows there for a member."""
-    where = [UsageMetric.tenant_id == principal.tenant_id]
-    return where if principal.is_admin else [*where, UsageMetric.user_id == principal.user_id]
+def _in_teams(user_id: ColumnElement[str], principal: Principal, teams: tuple[str, ...]) -> ColumnElement[bool]:
+    of_tenant = select(User.id).where(User.tenant_id == principal.tenant_id)
+    without = user_id.not_in(of_tenant.where(User.team.is_not(None))) if NONE in teams else false()
+    return or_(user_id.in_(of_tenant.where(User.team.in_(teams))), without)

@@ -33,12 +33,12 @@ def test_no_cell_begins_like_a_formula(db: Database, evil: str) -> None:
 
 
 def test_every_value_comes_back(db: Database) -> None:
-    put(db, call(model='quo"ted, and\nbroken', cost_nano_usd=None, latency_ms=1200, cache_hit=True))
+    put(db, call(model='quo"ted, and\nbroken', cost_nano_usd=None, latency_ms=1200, outcome="cached"))
     (row,) = exported(db)
     assert row["model"] == 'quo"ted, and\nbroken'
     assert (row["cost_nano_usd"], row["latency_ms"], row["cache_hit"], row["prompt_tokens"]) == ("", "1200", "1", "10")
     assert row["created_at"] == "2026-03-01T00:00:00+00:00"
-    assert set(row) == set(UsageMetric.__table__.columns.keys()) - {"unit_prices"} | {"username"}
+    assert set(row) == set(UsageMetric.__table__.columns.keys()) - {"unit_prices", "rolled_up"} | {"username"}
 
 
 def test_a_long_export_has_each_row_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,15 @@ from chatcore.db.tables import Tenant, UsageMetric, User
 from chatcore.errors import DatabaseError, InvalidInput
 from chatcore.ids import new_id
 from chatcore.usage import Filter, Totals, Usage
-from chatcore.usage.totals import FAILED
+from chatcore.usage.totals import FAILED, OUTCOMES
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=5)
 PEOPLE = {"user_ann": "tenant_a", "user_bob": "tenant_a", "user_cy": "tenant_b"}
+
+
+NUMBERS = ("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens",
+           "saved_nano_usd")  # fmt: skip
 
 
 def principal(user_id: str, role: Role = "member") -> Principal:
@@ -32,13 +36,15 @@ ALL = Filter(START, END)
 
 
 def call(**values: Any) -> dict[str, Any]:
-    """A priced, settled call of Ann's on the first day, except for what `values` says."""
+    """A priced, settled call of Ann's on the first day, except for what `values` says. One that runs has no numbers."""
     row = {
         "id": new_id("use"), "created_at": START, "tenant_id": "tenant_a", "user_id": "user_ann", "purpose": "chat",
         "provider": "acme", "model": "m1", "agent_id": None, "outcome": "ok", "prompt_tokens": 10, "cached_tokens": 0,
         "completion_tokens": 5, "reasoning_tokens": 0, "usage_source": "provider", "cost_nano_usd": 7, "trace_id": "t",
     } | values  # fmt: skip
-    return row | {"tenant_id": PEOPLE[row["user_id"]]}
+    if row["outcome"] == "running":
+        row |= dict.fromkeys(NUMBERS, 0) | {"cost_nano_usd": None, "usage_source": "none"}
+    return row | {"tenant_id": PEOPLE[row["user_id"]], "cache_hit": row["outcome"] == "cached"}
 
 
 def put(db: Database, *rows: dict[str, Any]) -> None:
@@ -75,7 +81,6 @@ calls = st.builds(
     usage_source=st.sampled_from(["provider", "estimated", "none"]),
     cost_nano_usd=st.none() | st.integers(0, 10**15),
     saved_nano_usd=st.integers(0, 10**12),
-    cache_hit=st.booleans(),
     is_demo=st.booleans(),
 )
 filters = st.builds(
@@ -119,8 +124,9 @@ def summed(rows: list[dict[str, Any]]) -> Totals:
         estimated=sum(row["usage_source"] == "estimated" for row in rows),
         running=sum(row["outcome"] == "running" for row in rows),
         failed=sum(row["outcome"] in FAILED for row in rows),
-        cached=sum(row.get("cache_hit", False) for row in rows),
+        cached=sum(row["outcome"] == "cached" for row in rows),
         demo=sum(row.get("is_demo", False) for row in rows),
+        **{one: sum(row["outcome"] == one for row in rows) for one in set(OUTCOMES) - {"cached"}},
     )
 
 
@@ -162,7 +168,7 @@ def check_everything(db: Database, rows: list[dict[str, Any]], asker: Principal,
         row["id"] for row in sorted(expected, key=lambda row: (row["created_at"], row["id"]), reverse=True)
     ]
     assert "".join(usage.export_csv(asker, chosen)).count("\r\n") == totals.calls + 1
-    ever = Filter(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    ever = Filter(START - timedelta(days=999), END + timedelta(days=999))
     assert usage.models(asker) == sorted({row["model"] for row in visible(rows, asker, ever)})
 
 

@@ -1,0 +1,202 @@
+"""Sums of calls by step and group, read from rollups and from the ledger rows that these lack.
+
+One statement reads one sort of rows for all steps at once. All of them see the database as it was at one moment, or a
+call that is counted just then would be in both or in neither.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.orm import Session
+
+from chatcore.accounts.principal import Principal
+from chatcore.db.tables import NOT_ROLLED_UP, Tenant, UsageDaily, UsageHourly, UsageMetric, User
+from chatcore.errors import InvalidInput
+from chatcore.usage import zones
+from chatcore.usage.measures import ERROR_TYPE, FAILED, MEASURES, over_ledger, over_rollup
+from chatcore.usage.scope import FEW_PEOPLE, NONE, Filter, restrictions, scope
+from chatcore.usage.segments import Calendar, Kind, Rows, Segment, choose, plan
+from chatcore.usage.steps import Span
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+GroupBy = Literal["model", "provider", "agent", "user", "team", "tier", "purpose", "error", "none"]
+ALL: Final = "all"
+"""The one group of `none`."""
+COLUMNS: Final = ("span", "group", *MEASURES)
+
+KINDS: Final = (
+    Kind("model", frozenset({"model", "provider", "tier"}), ("month", "day", "quarter")),
+    Kind("error", frozenset({"error", "model", "provider"}), ("day",)),
+    Kind("user", frozenset({"user", "team", "tier"}), ("month", "day")),
+    Kind("detail", frozenset({"model", "provider", "tier", "agent", "purpose"}), ("day",)),
+)
+
+
+def read(
+    session: Session,
+    principal: Principal,
+    chosen: Filter,
+    group_by: GroupBy,
+    spans: Sequence[Span],
+) -> "DataFrame":
+    """One row for each span and group with calls: `span` (its place), `group`, and the measures as int64.
+
+    `error` counts failed calls only.
+    """
+    needed = dimensions(principal, chosen) | ({group_by} - {"none"})
+    # A failed call has an error, so nothing but the group itself may choose this kind.
+    kinds = [kind for kind in KINDS if (kind.name == "error") == (group_by == "error")]
+    kind = choose(kinds, needed)
+    segments = plan(spans, kind, calendar(session, principal), few_people(principal, chosen))
+    rows: list[Any] = []
+    for wanted in (("month", "day"), ("quarter",), ("unrolled",), ("ledger",)):
+        some = [segment for segment in segments if segment.rows in wanted]
+        if some:
+            statement = _statement(session, principal, chosen, group_by, kind, some, wanted[0])
+            rows += session.execute(statement).all()
+    return _sum(rows)
+
+
+def dimensions(principal: Principal, chosen: Filter) -> set[str]:
+    """What a question tells calls apart by, beside its group."""
+    asked = {
+        "model": chosen.models, "provider": chosen.providers, "tier": chosen.tiers, "agent": chosen.agents,
+        "purpose": chosen.purposes, "user": chosen.user_ids, "team": chosen.teams,
+    }  # fmt: skip
+    return {name for name, values in asked.items() if values} | (set() if principal.is_admin else {"user"})
+
+
+def few_people(principal: Principal, chosen: Filter) -> bool:
+    """Whether only one or a few people's calls count."""
+    return not principal.is_admin or 0 < len(chosen.user_ids) <= FEW_PEOPLE
+
+
+def calendar(session: Session, principal: Principal) -> Calendar:
+    """How the days of the principal's tenant are kept."""
+    statement = select(Tenant.timezone, Tenant.days_zone, Tenant.ledger_since).where(Tenant.id == principal.tenant_id)
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        return Calendar(ZoneInfo("UTC"))
+    where, since = tenant_zone(row.timezone), row.ledger_since
+    if since is not None and zones.day_start(since, where) != since:
+        since = zones.next_day(since, where)  # a day that the ledger has only half of comes from the rollups
+    return Calendar(where, row.timezone == row.days_zone, since)
+
+
+def tenant_zone(name: str) -> ZoneInfo:
+    """A tenant's time zone; UTC where this machine does not know it, as when its days are counted."""
+    try:
+        return zones.zone(name)
+    except InvalidInput:
+        return ZoneInfo("UTC")
+
+
+def read_at_once(session: Session) -> None:
+    """Have all that is read in this session be of one moment, as it is on SQLite anyway. Before the first statement."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+def segment_table(session: Session, segments: Iterable[Segment]) -> FromClause:
+    """The segments as something to join: `span`, `level`, `first` and `last`, in the database's own times."""
+    listed = list(segments)
+    if session.get_bind().dialect.name == "sqlite":
+        form = "%Y-%m-%d %H:%M:%S.%f"
+        text = json.dumps([[one.span, one.rows, f"{one.begin:{form}}", f"{one.end:{form}}"] for one in listed])
+        each = func.json_each(literal(text)).table_valued("value", name="each")
+        names = ("span", "level", "first", "last")
+        columns = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(names)]
+        return select(*columns).cte("segments").prefix_with("MATERIALIZED")
+    lists: tuple[tuple[list[Any], Any], ...] = (
+        ([one.span for one in listed], Integer()),
+        ([one.rows for one in listed], String()),
+        ([one.begin for one in listed], DateTime(timezone=True)),
+        ([one.end for one in listed], DateTime(timezone=True)),
+    )
+    arrays = [bindparam(None, values, type_=ARRAY(kind)) for values, kind in lists]
+    return func.unnest(*arrays).table_valued("span", "level", "first", "last", name="segments").render_derived()
+
+
+def rows_of(principal: Principal, chosen: Filter, rows: Rows) -> list[ColumnElement[bool]]:
+    """The WHERE over the ledger, beside the time."""
+    narrowed = restrictions(UsageMetric.__table__.c, principal, chosen)
+    if rows == "ledger":
+        return [*scope(principal, of_people=bool(chosen.user_ids or chosen.teams)), *narrowed]
+    # Written as text, the condition has no type of its own.
+    lacking = cast("ColumnElement[bool]", NOT_ROLLED_UP)
+    own = [] if principal.is_admin else [UsageMetric.user_id == principal.user_id]
+    return [UsageMetric.tenant_id == principal.tenant_id, *own, *narrowed, lacking]
+
+
+def group_of(columns: Mapping[str, Any] | Any, group_by: GroupBy) -> ColumnElement[str]:
+    """The group of a row of a table with the ledger's column names."""
+    match group_by:
+        case "none":
+            return literal_column(f"'{ALL}'", String())
+        case "agent":
+            return func.coalesce(func.nullif(columns["agent_id"], ""), NONE)
+        case "user":
+            return columns["user_id"]  # type: ignore[no-any-return]
+        case "team":
+            return func.coalesce(User.team, NONE)
+        case "error":
+            return columns["error_type"] if columns is not UsageMetric.__table__.c else ERROR_TYPE
+    return columns[group_by]  # type: ignore[no-any-return]
+
+
+def _statement(
+    session: Session,
+    principal: Principal,
+    chosen: Filter,
+    group_by: GroupBy,
+    kind: Kind | None,
+    some: Sequence[Segment],
+    rows: Rows,
+) -> Select[Any]:
+    parts = segment_table(session, some)
+    table: Any
+    if rows in ("unrolled", "ledger"):
+        table, time, sums = UsageMetric.__table__, UsageMetric.created_at.expression, over_ledger()
+        where = rows_of(principal, chosen, rows)
+        where += [table.c.outcome.in_(FAILED)] if group_by == "error" else []
+    elif rows == "quarter":
+        table, time, sums = UsageHourly.__table__, UsageHourly.slot.expression, over_rollup(UsageHourly)
+        where = [table.c.tenant_id == principal.tenant_id, *restrictions(table.c, principal, chosen)]
+    else:
+        assert kind is not None
+        table, time, sums = UsageDaily.__table__, UsageDaily.start.expression, over_rollup(UsageDaily)
+        where = [table.c.tenant_id == principal.tenant_id, table.c.level == parts.c.level, table.c.kind == kind.name]
+        where += restrictions(table.c, principal, chosen)
+        where += [] if principal.is_admin else [table.c.user_id == principal.user_id]
+    joined = parts.join(table, and_(time >= parts.c["first"], time < parts.c["last"]))
+    if group_by == "team":
+        joined = joined.outerjoin(User, and_(User.id == table.c.user_id, User.tenant_id == table.c.tenant_id))
+    group = group_of(table.c, group_by).label("grouped")
+    return select(parts.c.span, group, *sums).select_from(joined).where(*where).group_by(parts.c.span, "grouped")
+
+
+def _sum(rows: Sequence[Any]) -> "DataFrame":
+    import pandas as pd
+
+    frame = pd.DataFrame([tuple(row) for row in rows], columns=list(COLUMNS))
+    frame = frame.astype({"group": "str", **{name: "int64" for name in COLUMNS if name != "group"}})
+    return frame.groupby(["span", "group"], as_index=False, sort=True).sum() if len(frame) else frame
