@@ -1,0 +1,166 @@
+"""The live panel: what happens at this moment, looked at again every two seconds for as long as it is shown."""
+
+from typing import Any, Final
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.bootstrap import core
+from chatcore.errors import ChatcoreError
+from chatcore.gateway import Health
+from chatcore.usage.live import SERIES, Failure, Hour, Now, Sample
+from pages.ui import figures
+from pages.ui.session import require_principal
+
+EVERY: Final = 2.0  # seconds
+_WINDOWS: Final = {5: "5 min", 15: "15 min", 60: "60 min"}
+_LOOKS: Final = 3  # words a second are those since the third last look: one alone jumps about
+_SAMPLES: Final = "live_samples"
+_KINDS: Final = {
+    "requests": "requests", "tokens": "tokens", "budget": "budget", "breaker": "model left alone", "access": "access",
+}  # fmt: skip
+Scope = tuple[str, str | None]
+
+
+def draw(principal: Principal) -> None:
+    """The whole panel. It looks by itself who is there, so that a tab that was signed out shows nothing more."""
+    whose = "Of everybody in your team" if principal.is_admin else "Only what is yours"
+    st.caption(f"{whose}. It is looked at again every {EVERY:.0f} seconds.")
+    _panel()
+
+
+@st.fragment(run_every=EVERY)
+def _panel() -> None:
+    principal = require_principal()
+    scope = (principal.tenant_id, None if principal.is_admin else principal.user_id)
+    try:
+        now, hour = _look(scope, principal), _hour(scope, principal)
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    minutes = st.segmented_control(
+        "Over the last", list(_WINDOWS), default=5, format_func=_WINDOWS.__getitem__, key="live_window", required=True
+    )
+    _cards(now, hour, int(minutes))
+    with st.grid(2, min_column_width=380):
+        _running(now)
+        _failures(hour.failures)
+    if principal.is_operator:
+        _breakers([one for one in core().gateway.health() if one.state != "closed"])
+
+
+def _look(scope: Scope, principal: Principal) -> Now:
+    """The present moment, with words counted since some looks ago by the same person in this tab."""
+    whose, samples = st.session_state.get(_SAMPLES, (None, []))
+    kept: list[Sample] = samples if whose == scope else []
+    now = core().live.now(principal, kept[0] if kept else None)
+    st.session_state[_SAMPLES] = (scope, [*kept, now.sample][-_LOOKS:])
+    return now
+
+
+@st.cache_data(ttl=2, max_entries=200, show_spinner=False)
+def _hour(scope: Scope, _principal: Principal) -> Hour:
+    return core().live.hour(_principal)
+
+
+def _cards(now: Now, hour: Hour, minutes: int) -> None:
+    failed, words = hour.share_failed(minutes), now.words_per_second
+    refused = sum(now.refusals.values())
+    unpriced = sum(hour.unpriced[-minutes:])
+    lacks = f" Without {unpriced:,} calls that have no known price." if unpriced else ""
+    mean = f"Mean of the last {minutes} minutes; the line is the last hour, by minute."
+    with st.grid(4, min_column_width=150):
+        _card("Replies running", figures.whole(now.running), "Replies that are being written now.")
+        _card("Words a second", "–" if words is None else _rate(words), "Of all running replies, over some seconds.")
+        _line("Calls a minute", _rate(hour.per_minute(hour.calls, minutes)), hour.calls, mean)
+        _line("Tokens a minute", figures.compact(hour.per_minute(hour.tokens, minutes)), hour.tokens, mean)
+        cost = figures.usd(round(hour.per_minute(hour.cost_nano_usd, minutes)))
+        _line("Cost a minute", cost, [nano / 1e9 for nano in hour.cost_nano_usd], mean + lacks)
+        ended = f"{sum(hour.failed[-minutes:]):,} of {sum(hour.settled[-minutes:]):,} calls that have ended."
+        _line("Failed calls", "–" if failed is None else figures.percent(failed), hour.failed, ended)
+        kinds = ", ".join(f"{count:,} by {_KINDS.get(kind, kind)}" for kind, count in sorted(now.refusals.items()))
+        _card("Refused", figures.whole(refused), f"Questions in the last 5 minutes. {kinds}".strip())
+
+
+def _card(label: str, value: str, says: str) -> None:
+    st.metric(label, value, border=True, help=says, height="stretch")
+
+
+def _line(label: str, value: str, series: Any, says: str) -> None:
+    """A card with the hour that is over drawn in it. The present minute would look like a fall."""
+    drawn = list(series[: SERIES - 1])
+    st.metric(label, value, border=True, help=says, height="stretch", chart_data=drawn, chart_type="area")
+
+
+def _rate(number: float) -> str:
+    return figures.compact(number) if number >= 10 or number == 0 else f"{number:.1f}"
+
+
+def _running(now: Now) -> None:
+    with st.container(border=True, height="stretch"):
+        st.markdown("**Running replies by model**")
+        if not now.active:
+            st.caption("Nothing is being answered right now.")
+            return
+        st.dataframe(
+            [{"model": model, "replies": count} for model, count in now.active.items()],
+            column_config={
+                "model": "Model",
+                "replies": st.column_config.ProgressColumn(
+                    "Replies", format="%d", min_value=0, max_value=max(now.active.values()), color="primary"
+                ),
+            },
+            hide_index=True,
+            key="live_running",
+            alt="Running replies by model",
+        )
+
+
+def _failures(failures: tuple[Failure, ...]) -> None:
+    with st.container(border=True, height="stretch"):
+        st.markdown("**Last failures** :gray[(of the last hour)]")
+        if not failures:
+            st.caption("No call has failed.")
+            return
+        st.dataframe(
+            [vars(one) | {"what": one.error_type or one.outcome} for one in failures],
+            column_order=["at", "model", "what", "provider", "trace_id"],
+            column_config={
+                "at": st.column_config.DatetimeColumn("Time", format="HH:mm:ss", timezone=st.context.timezone),
+                "model": "Model",
+                "what": "What",
+                "provider": "Provider",
+                "trace_id": st.column_config.TextColumn("Trace", help="The same as in the log and in traces."),
+            },
+            hide_index=True,
+            key="live_failures",
+            alt="The newest calls that failed",
+        )
+
+
+def _breakers(bad: list[Health]) -> None:
+    """For operators, of the process that draws the page."""
+    with st.container(border=True):
+        st.markdown("**Models left alone** :gray[(open breakers)]")
+        if not bad:
+            st.caption("None: every deployment is called.")
+            return
+        st.dataframe(
+            [
+                {
+                    "deployment": one.deployment,
+                    "key": "shared" if one.key == "shared" else "somebody's own",
+                    "state": "left alone" if one.state == "open" else "being tried",
+                    "failures": one.failures,
+                    "error": one.last_error or ("an operator's word" if one.word else ""),
+                }
+                for one in bad
+            ],
+            column_config={
+                "deployment": "Deployment", "key": "Key", "state": "State", "failures": "Failures in a row",
+                "error": "Last error",
+            },
+            hide_index=True,
+            key="live_breakers",
+            alt="Deployments that are left alone",
+        )  # fmt: skip
