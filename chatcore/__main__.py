@@ -4,12 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 from typing import Any, Final
 
 from chatcore import commands
 from chatcore.accounts import ROLES
-from chatcore.commands import bill
+from chatcore.commands import bill, care
 from chatcore.errors import ChatcoreError
 
 _EXAMPLES: Final = """examples:
@@ -57,8 +56,10 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--tenant", help="whose (default: the oldest tenant; with --remove: everybody's)")
     demo.add_argument("--remove", action="store_true", help="take all made-up calls and people away again")
     bill.arguments(_command(groups, "reconcile", bill.reconcile, "compare a provider's usage CSV with the ledger"))
-    copy = _command(groups, "backup", commands.backup, "copy the SQLite database while the app runs")
-    copy.add_argument("file", nargs="?", type=Path, help="where to (default: a dated file below data/backups)")
+    care.backup_arguments(_command(groups, "backup", care.backup, "save database and attachments, while the app runs"))
+    care.restore_arguments(_command(groups, "restore", care.restore, "bring a backup back, while no app runs"))
+    words = "remove messages and calls that are older than their tenant keeps them; the app does it once an hour"
+    care.retention_arguments(_command(groups, "retention", care.retention, words))
     _command(groups, "doctor", commands.doctor, "say what a start would stumble over; exit code 1 when it would")
     return top
 
@@ -79,6 +80,8 @@ def _users(group: Any) -> None:
     team.add_argument("team", nargs="?", metavar="TEAM", help="the team's name (default: none, out of the old one)")
     _named(group, "disable", commands.users_disable, "shut a person out at once; what they wrote stays")
     _named(group, "enable", commands.users_enable, "let a disabled person in again")
+    words = "remove a person and all they wrote for good; what they cost stays, without a name"
+    care.erase_arguments(_named(group, "erase", care.users_erase, words))
     _named(group, "session", commands.users_session, "print a browser-session cookie value, for load tests and support")
 
 

@@ -1,8 +1,6 @@
-"""`backup` and `doctor`: what whoever runs an instance asks of it."""
+"""`doctor`: what a start would stumble over."""
 
 import os
-import shlex
-import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import exists, select
-from sqlalchemy.engine import URL
 
 from chatcore.config import Settings
 from chatcore.db import Database, check
 from chatcore.db.migrate import current, head
-from chatcore.db.tables import User, utcnow
-from chatcore.errors import ChatcoreError, Conflict, DatabaseError, InvalidInput
+from chatcore.db.tables import User
+from chatcore.errors import ChatcoreError, DatabaseError
 from chatcore.gateway.catalog import Catalog
 
 _OLDEST_PYTHON: Final = (3, 11)
@@ -29,39 +26,6 @@ class Finding:
     what: str
     fine: bool | None
     words: str
-
-
-def backup(settings: Settings, target: Path | None = None) -> Path:
-    """Copy the SQLite file as of one moment, while the app runs. Returns where the copy is.
-
-    `target`: the file to write; a dated one below `data/backups` where None. Raises `InvalidInput` when it exists or
-    cannot be written, `Conflict` on PostgreSQL, which has its own tool.
-    """
-    url = settings.database_url
-    if url.get_backend_name() != "sqlite":
-        bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
-        plain = bare.render_as_string(hide_password=False)
-        raise Conflict(
-            f"PostgreSQL is backed up with its own tool: pg_dump --format=custom --file=chatcore.dump "
-            f"{shlex.quote(plain)}"
-        )
-    source = Path(url.database or "")
-    if not source.is_file():
-        raise DatabaseError("There is no database yet, so there is nothing to back up.")
-    target = target or settings.data_dir / "backups" / f"chatcore-{utcnow():%Y%m%d-%H%M%S}.db"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # VACUUM INTO takes an empty file
-        connection = sqlite3.connect(source, timeout=30)
-        try:
-            connection.execute("VACUUM INTO ?", (str(target),))
-        finally:
-            connection.close()
-    except FileExistsError as error:
-        raise InvalidInput(f"{target} exists already; a backup never overwrites a file.") from error
-    except (OSError, sqlite3.Error) as error:
-        raise InvalidInput(f"{target} could not be written: {error}.") from error
-    return target
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

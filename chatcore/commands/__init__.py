@@ -211,11 +211,6 @@ def demo_data(chosen: Namespace) -> None:
     say(f"Made {made.calls:,} calls of {made.people} made-up people. Take them away again: demo-data --remove")
 
 
-def backup(chosen: Namespace) -> None:
-    target = maintenance.backup(load_settings(), chosen.file)
-    say(f"The database is copied to {target}. Keep the file secret_key of the data folder with it.")
-
-
 def doctor(chosen: Namespace) -> int:
     faults = 0
     for finding in maintenance.examine(load_settings()):

@@ -61,15 +61,16 @@ def current(database: Database) -> str | None:
 
 def head() -> str:
     """The newest revision this code knows: revisions are numbered `0001_name`, so the last by name."""
-    return _revisions()[-1]
+    return revisions()[-1]
 
 
-def _revisions() -> list[str]:
+def revisions() -> list[str]:
+    """The revisions this code knows, the oldest first."""
     return sorted(path.stem for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
 
 
 def _refuse_newer(found: str | None) -> None:
-    if found is not None and found not in _revisions():
+    if found is not None and found not in revisions():
         raise DatabaseError(f"The database is at revision {found}, made by a newer Chatcore: start that one instead.")
 
 
