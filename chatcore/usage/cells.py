@@ -47,6 +47,7 @@ KINDS: Final = (
     Kind("model", frozenset({"model", "provider", "tier"}), ("month", "day", "quarter")),
     Kind("error", frozenset({"error", "model", "provider"}), ("day",)),
     Kind("user", frozenset({"user", "team", "tier"}), ("month", "day")),
+    Kind("agent", frozenset({"agent", "purpose", "tier"}), ("month", "day")),
     Kind("detail", frozenset({"model", "provider", "tier", "agent", "purpose"}), ("day",)),
 )
 

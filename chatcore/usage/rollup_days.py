@@ -11,8 +11,8 @@ from chatcore.usage import rollup_sql, zones
 
 Chosen = dict[str, Any]
 _LEVELS: Final = (
-    *(("day", kind) for kind in ("model", "detail", "user", "error")),
-    *(("month", kind) for kind in ("model", "user")),
+    *(("day", kind) for kind in ("model", "agent", "detail", "user", "error")),
+    *(("month", kind) for kind in ("model", "agent", "user")),
 )
 _TIMES: Final = ("quarter", "all"), ("day", "all"), ("day", "model"), ("month", "model")
 

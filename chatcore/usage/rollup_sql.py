@@ -235,16 +235,25 @@ def _models_of_day() -> Part:
     return _part("model", _DAILY, keys, groups, sums, _stored(_DAILY, "day", "model"), inside)
 
 
+def _agents_of_day() -> Part:
+    keys = {"level": _word("day"), "kind": _word("agent"), "start": _BEGIN}
+    groups = {name: _DAILY.c[name] for name in ("tier", "agent_id", "purpose")}
+    stored, details = _stored(_DAILY, "day", "agent"), _stored(_DAILY, "day", "detail")
+    return _part("agent", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, details)
+
+
 def _of_month(kind: str) -> Part:
     keys = {"level": _word("month"), "kind": _word(kind), "start": _BEGIN}
-    groups = {name: _DAILY.c[name] for name in ("model", "provider", "tier", "user_id")}
+    groups = {name: _DAILY.c[name] for name in ("model", "provider", "tier", "agent_id", "purpose", "user_id")}
     stored, days = _stored(_DAILY, "month", kind), _stored(_DAILY, "day", kind)
     return _part(f"{kind} by month", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, days)
 
 
 FROM_QUARTERS: Final = (_models_of_day(), _times_from("day", "all", "quarter"))
 """What of a day comes from its quarters, after them."""
-DAY: Final = (_quarters(), *(_of_day(kind) for kind in _KINDS), _times_of_day(), *FROM_QUARTERS)
+DAY: Final = (
+    _quarters(), *(_of_day(kind) for kind in _KINDS), _agents_of_day(), _times_of_day(), *FROM_QUARTERS,
+)  # fmt: skip
 """All of a day, after `MARK`."""
 MONTH: Final = (*(_of_month(kind) for kind in OF_MONTHS), _times_from("month", "model", "day"))
 """All of a month, after its days."""

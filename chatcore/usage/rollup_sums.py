@@ -17,7 +17,7 @@ from chatcore.usage import latency, measures, zones
 log = logging.getLogger(__name__)
 
 Key = tuple[Any, ...]
-OF_MONTHS: Final = ("model", "user")
+OF_MONTHS: Final = ("model", "agent", "user")
 """The kinds that `usage_daily` has months of."""
 
 
@@ -96,6 +96,7 @@ def _kinds(row: Row[Any]) -> list[tuple[str, Key]]:
     of_model = row.model, row.provider, row.tier
     found = [
         ("model", (*of_model, "", "", "", "")),
+        ("agent", ("", "", row.tier, row.agent_id, row.purpose, "", "")),
         ("detail", (*of_model, row.agent_id, row.purpose, "", "")),
         ("user", ("", "", row.tier, "", "", row.user_id, "")),
     ]

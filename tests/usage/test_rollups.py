@@ -184,7 +184,8 @@ def test_a_settled_call_is_counted_at_once(books: Books) -> None:
     settled = ledger.Settlement("ok", prompt_tokens=7, cost_nano_usd=900, ttft_ms=120, latency_ms=800)
     books.db.write(lambda session: ledger.settle_call(session, row_id, settled))
     assert (books.counted(), books.missing(), books.wrong()) == (1, 0, [])
-    for level, kind in (("day", "model"), ("day", "detail"), ("day", "user"), ("month", "model"), ("month", "user")):
+    for level, kind in (("day", "model"), ("day", "agent"), ("day", "detail"), ("day", "user"),
+                        ("month", "model"), ("month", "agent"), ("month", "user")):  # fmt: skip
         where = UsageDaily.level == level, UsageDaily.kind == kind
         assert books.sum(UsageDaily.cost_nano_usd, *where) == 900
 
