@@ -8,7 +8,7 @@ from chatcore.accounts import Principal, SessionInfo
 from chatcore.accounts.preferences import MAX_INSTRUCTIONS, Prefs
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
-from pages.ui import allowance, key_parts, session
+from pages.ui import allowance, company, key_parts, session
 from pages.ui.text import ago, device, plain
 
 
@@ -112,7 +112,8 @@ def page() -> None:
     instructions_form(principal, prefs)
     titles_switch(principal, prefs)
     key_parts.draw(principal, for_tenant=False)
-    password_form(principal)
+    if company.has_password(principal):
+        password_form(principal)
     browsers(principal)
 
 

@@ -14,6 +14,7 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
 from chatcore import logs
+from chatcore.accounts import Principal
 from chatcore.accounts.claims import sentence
 from chatcore.bootstrap import Core, core
 from chatcore.config_oidc import Oidc
@@ -73,6 +74,13 @@ def draw(oidc: Oidc) -> None:
 def provider() -> Oidc | None:
     """The company's identity provider, None where there is none."""
     return core().settings.oidc()
+
+
+def has_password(principal: Principal) -> bool:
+    """Whether a password lets this person in, so that they may change it."""
+    oidc = core().settings.own.oidc
+    taken = oidc is None or oidc.passwords or principal.is_operator
+    return taken and core().accounts.has_password(principal)
 
 
 def _cookie_secret(secret_key: str) -> str:

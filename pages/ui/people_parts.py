@@ -24,6 +24,7 @@ export default function ({ parentElement }) {
 
 
 _NO_TEAM: Final = ""
+_FEW: Final = 10  # people among whom nobody needs a search
 
 
 def draw(principal: Principal) -> None:
@@ -34,9 +35,10 @@ def draw(principal: Principal) -> None:
     handed = st.session_state.pop("admin_link", None)
     if handed:
         show_link(*handed)
-    people = core().accounts.people(principal)
+    everybody = core().accounts.people(principal)
+    people = found(everybody)
     table(people)
-    change(principal, people)
+    change(principal, people, everybody)
     invite(principal)
 
 
@@ -52,8 +54,33 @@ def tiers(people: Sequence[Person]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def found(people: list[Person]) -> list[Person]:
+    """Those in whose line every word stands that is searched for; all where there are few to look through."""
+    if len(people) <= _FEW:
+        return people
+    rule = "Name, username, team, role, tier or status"
+    typed = st.text_input("Find people", key="people-search", placeholder=rule, icon=":material/search:")
+    words = typed.casefold().split()
+    kept = [one for one in people if all(word in _line(one) for word in words)]
+    st.caption(f"{len(kept)} of {len(people)} people" if words else f"{len(people)} people")
+    return kept
+
+
+def _line(one: Person) -> str:
+    return " ".join((one.name, one.username, one.team or "", one.role, one.tier, one.status, signs_in(one))).casefold()
+
+
+def signs_in(person: Person) -> str:
+    """How they can: with a password, with their company's account, with both, or not yet."""
+    oidc = core().settings.own.oidc
+    company = oidc.name if oidc else "company account"
+    ways = [way for way, has in (("password", person.has_password), (company, person.has_company)) if has]
+    return ", ".join(ways)
+
+
 def table(people: list[Person]) -> None:
     """Who is there, and who was when."""
+    by_company = core().settings.own.oidc is not None or any(one.has_company for one in people)
     rows = [
         {
             "Name": one.name,
@@ -62,6 +89,7 @@ def table(people: list[Person]) -> None:
             "Team": one.team or "",
             "Last seen": ago(one.last_seen_at),
             "Username": one.username,
+            **({"Signs in with": signs_in(one)} if by_company else {}),
         }
         for one in people
     ]
@@ -69,19 +97,35 @@ def table(people: list[Person]) -> None:
 
 
 def invite(principal: Principal) -> None:
-    st.subheader("Invite someone")
+    """The form for one more. Where only the company's account lets in, it makes an account and no link."""
+    oidc = core().settings.own.oidc
+    by_company = oidc.name if oidc and not oidc.passwords else None
+    st.subheader("Invite someone" if by_company is None else "Add someone")
+    if oidc and by_company and not oidc.link_by_email:
+        st.caption(f"People join by signing in with {plain(by_company)}.")
+        return
     with st.form("invite", border=True):
         count = st.session_state.get("admin_invites", 0)  # fields with new keys are empty
-        rule = "a to z, digits and . _ @ + -"
+        rule = "a to z, digits and . _ @ + -" if by_company is None else f"Their e-mail address at {by_company}"
         username = st.text_input("Username", max_chars=64, placeholder=rule, key=f"invite-username-{count}")
         name = st.text_input("Name", max_chars=100, key=f"invite-name-{count}")
         role = st.selectbox("Role", roles_of(principal))
-        sent = st.form_submit_button("Make invite link", type="primary")
-    if sent:
+        sent = st.form_submit_button("Make invite link" if by_company is None else "Add", type="primary")
+    if sent and by_company is None:
         hand_out(lambda: core().accounts.invite(principal, username, name, role), name)
+    elif sent:
+        done = f"{name} can sign in with {by_company}."
+        act(lambda: _invited(principal, username, name, role), done)
 
 
-def change(principal: Principal, people: list[Person]) -> None:
+def _invited(principal: Principal, username: str, name: str, role: str) -> None:
+    """The link that comes with it is handed to nobody."""
+    core().accounts.invite(principal, username, name, role)
+    st.session_state["admin_invites"] = st.session_state.get("admin_invites", 0) + 1
+
+
+def change(principal: Principal, people: list[Person], everybody: list[Person]) -> None:
+    """One of `people`. `everybody`: whose tiers and teams are offered."""
     st.subheader("Manage a person")
     known = {one.id: one for one in people}
     chosen = st.selectbox(
@@ -94,7 +138,7 @@ def change(principal: Principal, people: list[Person]) -> None:
     if person.role not in offered:
         st.caption("Only an operator can change an operator.")
         return
-    _places(principal, person, offered, people)
+    _places(principal, person, offered, everybody)
     if person.id != principal.user_id:
         _entry(principal, person)
 
@@ -136,10 +180,29 @@ def _entry(principal: Principal, person: Person) -> None:
                 enable = core().accounts.set_disabled
                 act(lambda: enable(principal, person.id, False), f"{person.name} can sign in again.")
         else:
-            wanted = st.button("Make a new link" if person.status == "invited" else "Reset password")
+            if may_have_password(person):
+                wanted = st.button("Make a new link" if person.status == "invited" else "Reset password")
+            if person.status == "active":
+                sign_out(principal, person)
             disable(principal, person)
     if wanted:
         hand_out(lambda: core().accounts.reset_link(principal, person.id), person.name)
+
+
+def may_have_password(person: Person) -> bool:
+    """Whether a link to choose a password makes sense: not where it would not let them in."""
+    oidc = core().settings.own.oidc
+    open_to_them = oidc is None or oidc.passwords or person.role == "operator"
+    return open_to_them and (person.has_password or not person.has_company)
+
+
+def sign_out(principal: Principal, person: Person) -> None:
+    """Asks first: whoever writes somewhere now sees the sign-in form next."""
+    with st.popover("Sign out everywhere", key=f"sign-out-{person.id}"):
+        st.markdown(f"{plain(person.name)} is signed out in every browser. They can sign in again; API keys stay.")
+        if st.button("Yes, sign out", type="primary"):
+            done = f"{person.name} is signed out everywhere."
+            act(lambda: core().accounts.sign_out_person(principal, person.id), done)
 
 
 def disable(principal: Principal, person: Person) -> None:
@@ -183,7 +246,7 @@ def hand_out(make: Callable[[], Link], name: str) -> None:
         st.rerun()
 
 
-def act(work: Callable[[], None], done: str) -> None:
+def act(work: Callable[[], object], done: str) -> None:
     """Do it and draw the page anew with `done`, or say why not."""
     try:
         work()

@@ -1,6 +1,7 @@
 """The admin page: who sees which part of it, and its people. The router: what is drawn for whom."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,7 +150,7 @@ def test_an_invite_link_is_shown_once_and_its_person_stands_in_the_table(
 
 
 def test_a_link_uses_the_public_address_where_one_is_set(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.settings = SimpleNamespace(public_url="https://public.example/chat")
+    house.settings = replace(house.settings, public_url="https://public.example/chat")
     monkeypatch.setattr(session, "base_path", lambda: "/chat")
     at = page(house, monkeypatch, "admin")
     at.selectbox(key="person").set_value(house.console.find("bob").id).run()

@@ -13,6 +13,7 @@ from chatcore.accounts import Accounts, Console, passwords
 from chatcore.config import Settings
 from chatcore.db import Database
 from pages.ui import session
+from tests.pages.test_people_parts import with_company
 
 PAGE = Path(__file__).parents[2] / "pages" / "login.py"
 PASSWORD = "correct horse"
@@ -198,3 +199,56 @@ def test_a_reset_link_sets_the_password(house: Any, gone_to: list[str]) -> None:
     fill(page(reset=link.code), "another password", "another password")
     assert gone_to
     assert passwords.matches("another password", house.accounts.credentials("bob")[1])
+
+
+# ---- beside a company's account
+
+
+def labels(at: AppTest) -> list[str]:
+    return [button.label for button in at.button]
+
+
+def test_a_companys_button_stands_above_the_form(house: Any, gone_to: list[str]) -> None:
+    with_company(house)
+    at = page()
+    assert labels(at)[0] == "Sign in with Example \\*ID\\*"
+    assert [one.label for one in at.text_input] == ["Username", "Password"]
+    assert not at.error
+
+
+def test_without_passwords_there_is_the_button_alone(house: Any, gone_to: list[str]) -> None:
+    with_company(house, passwords=False)
+    assert not page().text_input
+    assert len(page().button) == 1
+
+
+def test_without_passwords_an_operator_still_comes_in_and_nobody_else(house: Any, gone_to: list[str]) -> None:
+    with_company(house, passwords=False)
+    person(house)
+    person(house, "bob", "admin")
+    for username in ("bob", "ada"):
+        at = page(password="1")
+        for field, value in zip(at.text_input, (username, PASSWORD), strict=True):
+            field.set_value(value)
+        at.button[-1].click().run()
+        assert bool(gone_to) == (username == "ada")
+    assert gone_to[0].endswith("&next=%2Fusage"), "and the way in does not stay in the address"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("cancelled", "You cancelled signing in with Example"),
+        ("domain", "E-mail addresses of this domain may not"),
+        ("<script>alert(1)</script>", "Signing in did not work. Try again."),
+    ],
+)
+def test_why_a_companys_sign_in_failed_is_said(house: Any, gone_to: list[str], reason: str, words: str) -> None:
+    with_company(house)
+    at = page(sign_in=reason)
+    assert at.error[0].value.startswith(words)
+    assert "script" not in at.error[0].value
+
+
+def test_without_a_provider_a_reason_in_the_address_says_nothing(house: Any, gone_to: list[str]) -> None:
+    assert not page(sign_in="domain").error
