@@ -50,7 +50,7 @@ def bill(tmp_path: Path, run: Run) -> Path:
 def test_it_says_how_far_they_are_apart_and_why(run: Run, bill: Path) -> None:
     code, out, _ = run(str(bill))
     assert code == 0
-    assert out[0] == "march.csv: generic form, 1 rows, 2026-03-02 to 2026-03-02 (UTC)"
+    assert out[0] == "march.csv: generic form, 1 row, 2026-03-02 to 2026-03-02 (UTC)"
     assert out[1] == "The ledger says $0.0000020, the bill $0.50: $0.50 apart (100.0%)."
     assert out[3].split("  ")[0] == "MODEL"
     assert out[4].split() == ["gpt-5-2025-08-07", "large", "30", "30", "$0.50", "$0.0000020", "$0.50"]

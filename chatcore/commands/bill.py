@@ -3,13 +3,13 @@
 import argparse
 from argparse import ArgumentParser, Namespace
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
 from chatcore.commands.shell import say, shell, show
 from chatcore.errors import InvalidInput
-from chatcore.usage.bill_formats import Reading
+from chatcore.usage.bill_formats import Reading, rate
 from chatcore.usage.bill_forms import SOURCES
 from chatcore.usage.reconcile import Bills, Keys, Options, csv_lines
 from chatcore.usage.reconcile_values import Comparison, Line, dollars
@@ -52,11 +52,13 @@ def reconcile(chosen: Namespace) -> None:
 
 
 def _say(found: Comparison) -> None:
-    say(f"{found.name}: {found.form}, {found.rows:,} rows, {found.first} to {found.last} ({found.zone})")
+    say(f"{found.name}: {found.form}, {_rows(found.rows)}, {found.first} to {found.last} ({found.zone})")
     say(found.headline)
+    for reason in found.doubts:
+        say(f"In the ledger's sums: {reason.words}")
     say("")
     head = ("MODEL", "IN THE LEDGER", "TOKENS: BILL", "LEDGER", "COST: BILL", "LEDGER", "BILL MORE BY")
-    show(head, [_row(line) for line in found.models])
+    show(head, [_row(line, "money" in found.says) for line in found.models])
     for line in found.models:
         for reason in line.reasons:
             say(f"  {line.model}: {reason.words}")
@@ -67,14 +69,17 @@ def _say(found: Comparison) -> None:
         say(note)
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _row(line: Line, in_money: bool) -> tuple[str, ...]:
     sides = line.bill, line.ledger
     tokens = [f"{side.tokens:,}" if side and side.tokens is not None else "-" for side in sides]
     money = [dollars(side.nano_usd) if side and side.nano_usd is not None else "-" for side in sides]
     apart = line.difference
-    by_money = apart.nano_usd is not None
-    difference = dollars(apart.nano_usd) if by_money else "-" if apart.tokens is None else f"{apart.tokens:,} tokens"
+    difference = dollars(apart.nano_usd) if in_money else f"{apart.tokens or 0:,} tokens"
     return (line.model, line.called or "-", *tokens, *money, "agrees" if line.agrees else difference)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _write(found: Comparison, path: Path) -> None:
@@ -94,11 +99,7 @@ def _day(text: str) -> date:
 
 
 def _rate(text: str) -> tuple[str, Decimal]:
-    name, _, value = text.partition("=")
     try:
-        rate = Decimal(value)
-    except InvalidOperation as error:
-        raise argparse.ArgumentTypeError("must be like EUR=1.08") from error
-    if not name.strip() or not rate.is_finite() or rate <= 0:
-        raise argparse.ArgumentTypeError("must be like EUR=1.08")
-    return name.strip().upper(), rate
+        return rate(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

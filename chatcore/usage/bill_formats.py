@@ -7,7 +7,7 @@ models. What each column is taken for stands in docs/reconcile.md.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import BinaryIO, Final, TypeVar
 
 from chatcore.errors import InvalidInput
@@ -82,6 +82,18 @@ def read(stream: BinaryIO, how: Reading) -> Bill:
         raise InvalidInput(_nothing(reader.bill))
     reader.bill.step = reader.step()
     return reader.bill
+
+
+def rate(text: str) -> tuple[str, Decimal]:
+    """A currency and what one unit of it is in USD, from text such as `EUR=1.08`. Raises `InvalidInput`."""
+    name, _, value = text.partition("=")
+    try:
+        found = Decimal(value.strip())
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not name.strip().isalpha() or not found.is_finite() or not 0 < found < 10**9:
+        raise InvalidInput("A rate must be like EUR=1.08: a currency, and what one unit of it is in USD.")
+    return name.strip().upper(), found
 
 
 def _nothing(bill: Bill) -> str:

@@ -20,7 +20,7 @@ from chatcore.usage.bill_formats import Bill, Cell, Reading
 from chatcore.usage.bill_forms import Source
 from chatcore.usage.model_names import key, keys_of_groups
 from chatcore.usage.reconcile_ledger import Group, Sums
-from chatcore.usage.reconcile_reasons import Side, agree, explain, left_out
+from chatcore.usage.reconcile_reasons import Side, agree, doubts, explain, left_out
 from chatcore.usage.reconcile_values import Comparison, Figures, Line
 
 Keys = Literal["shared", "tenant", "person"]
@@ -128,7 +128,7 @@ class _Work:
         return Comparison(
             name, self._bill.form.name, self._bill.says, self._options.reading.zone, first, last, self._bill.rows,
             self.providers, bill, ledger, all(line.agrees for line in models), days, tuple(models),
-            left_out(everything.parts), tuple(self._notes(last, now)),
+            doubts(everything.parts), left_out(everything.parts), tuple(self._notes(last, now)),
         )  # fmt: skip
 
     def _models(self) -> Iterator[Line]:
@@ -238,8 +238,11 @@ def _sum(sides: Iterable[Figures | None]) -> Figures:
 
 
 def _apart(line: Line) -> int:
-    apart = line.difference
-    return abs(apart.nano_usd if apart.nano_usd is not None else apart.tokens or 0)
+    """How far the two are apart, for the order: in money where the bill says it, a cost nobody knows as nothing."""
+    bill, ledger = line.bill or _NOTHING, line.ledger or _NOTHING
+    if bill.nano_usd is None:
+        return abs(line.difference.tokens or 0)
+    return abs(bill.nano_usd - (ledger.nano_usd or 0))
 
 
 def _listed(names: Iterable[str]) -> str:

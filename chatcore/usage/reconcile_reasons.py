@@ -7,7 +7,8 @@ from typing import Final
 from chatcore.usage.reconcile_ledger import LEFT_OUT, Part
 from chatcore.usage.reconcile_values import Figures, Kind, Reason, dollars
 
-_IN_LEDGER: Final[tuple[Kind, ...]] = ("estimated", "unpriced", "unsettled", "failed", *LEFT_OUT)
+_DOUBTFUL: Final[tuple[Kind, ...]] = ("estimated", "unpriced", "unsettled")
+_IN_LEDGER: Final[tuple[Kind, ...]] = (*_DOUBTFUL, "failed", *LEFT_OUT)
 _EXPLAIN_NOTHING: Final = frozenset({"failed", "cached", "demo"})  # neither tokens nor money of a bill
 
 
@@ -54,6 +55,11 @@ def explain(
     if not {reason.kind for reason in found} - _EXPLAIN_NOTHING:
         found.append(_unexplained(bill or Figures(), ledger or Figures()))
     return tuple(found)
+
+
+def doubts(parts: Mapping[Kind, Part]) -> tuple[Reason, ...]:
+    """The calls in the sums whose tokens or price are uncertain."""
+    return tuple(_of_part(kind, parts[kind]) for kind in _DOUBTFUL if kind in parts)
 
 
 def left_out(parts: Mapping[Kind, Part]) -> tuple[Reason, ...]:

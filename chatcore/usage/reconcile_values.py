@@ -84,9 +84,9 @@ class Comparison:
 
     `form`: what the file was recognised as. `says`: which of `requests`, `tokens`, `cached`, `money` the bill has
     columns for. `rows`: its rows that count. `providers`: whose calls of the ledger stand beside it. `days`: a line for
-    each day and model, `models`: a line for each model, the largest difference first. `left_out`: calls of the ledger
-    that are on no such bill, by kind. `unmatched`: models that only the bill has, `only_ledger`: only the ledger.
-    `notes`: sentences on what was skipped or assumed.
+    each day and model, `models`: a line for each model, the largest difference first. `doubts`: calls in the ledger's
+    sums whose tokens or price are uncertain, `left_out`: calls that are on no such bill, by kind. `unmatched`: models
+    that only the bill has, `only_ledger`: only the ledger. `notes`: sentences on what was skipped or assumed.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Comparison:
     agrees: bool
     days: tuple[Line, ...]
     models: tuple[Line, ...]
+    doubts: tuple[Reason, ...]
     left_out: tuple[Reason, ...]
     notes: tuple[str, ...]
 

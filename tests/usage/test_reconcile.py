@@ -321,3 +321,11 @@ def test_a_bill_made_from_the_ledger_has_no_difference(db: Database, calls: list
     assert found.agrees
     assert found.difference == Figures(0, 0, 0, 0, 0)
     assert (found.unmatched, found.only_ledger) == ((), ())
+
+
+def test_sums_carry_their_doubts_also_where_they_agree(db: Database) -> None:
+    put(db, call(usage_source="estimated"), call(model="free", provider_model="openai/free", cost_nano_usd=None))
+    found = compare(db, HEAD + "2026-03-02,gpt-5,10,0,5,1,0.000001\n2026-03-02,free,10,0,5,1,0.7\n")
+    assert [(one.kind, one.calls) for one in found.doubts] == [("estimated", 1), ("unpriced", 1)]
+    assert [line.model for line in found.models] == ["free", "gpt-5"], "an unknown cost is as far apart as the bill"
+    assert found.models[0].difference.nano_usd is None
