@@ -1,6 +1,7 @@
 """The live panel: what happens at this moment, looked at again every two seconds for as long as it is shown."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import streamlit as st
 
@@ -38,12 +39,12 @@ def _panel() -> None:
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
         return
-    minutes = st.segmented_control(
-        "Over the last", list(_WINDOWS), default=5, format_func=_WINDOWS.__getitem__, key="live_window", required=True
-    )
-    _cards(now, hour, int(minutes))
-    with st.grid(2, min_column_width=380):
+    _present(now)
+    _rates(hour)
+    left, right = st.columns([2, 3])
+    with left:
         _running(now)
+    with right:
         _failures(hour.failures)
     if principal.is_operator:
         _breakers([one for one in core().gateway.health() if one.state != "closed"])
@@ -63,33 +64,43 @@ def _hour(scope: Scope, _principal: Principal) -> Hour:
     return core().live.hour(_principal)
 
 
-def _cards(now: Now, hour: Hour, minutes: int) -> None:
-    failed, words = hour.share_failed(minutes), now.words_per_second
-    refused = sum(now.refusals.values())
-    unpriced = sum(hour.unpriced[-minutes:])
-    lacks = f" Without {unpriced:,} calls that have no known price." if unpriced else ""
-    mean = f"Mean of the last {minutes} minutes; the line is the last hour, by minute."
-    with st.grid(4, min_column_width=150):
+def _present(now: Now) -> None:
+    words = now.words_per_second
+    kinds = ", ".join(f"{count:,} by {_KINDS.get(kind, kind)}" for kind, count in sorted(now.refusals.items()))
+    with st.grid(3, min_column_width=150):
         _card("Replies running", figures.whole(now.running), "Replies that are being written now.")
         _card("Words a second", "–" if words is None else _rate(words), "Of all running replies, over some seconds.")
+        refused = figures.whole(sum(now.refusals.values()))
+        _card("Refused", refused, f"Questions in the last 5 minutes. {kinds}".strip())
+
+
+def _rates(hour: Hour) -> None:
+    minutes = st.segmented_control(
+        "Over the last", list(_WINDOWS), default=5, format_func=_WINDOWS.__getitem__, key="live_window", required=True
+    )
+    failed, unpriced = hour.share_failed(minutes), sum(hour.unpriced[-minutes:])
+    lacks = f" Without {unpriced:,} calls that have no known price." if unpriced else ""
+    mean = f"Mean of the last {minutes} minutes; the line is the last hour, by minute."
+    late = f"{mean} Counted when a call has ended."
+    with st.grid(4, min_column_width=150):
         _line("Calls a minute", _rate(hour.per_minute(hour.calls, minutes)), hour.calls, mean)
-        _line("Tokens a minute", figures.compact(hour.per_minute(hour.tokens, minutes)), hour.tokens, mean)
+        _line("Tokens a minute", figures.compact(hour.per_minute(hour.tokens, minutes)), hour.tokens, late)
         cost = figures.usd(round(hour.per_minute(hour.cost_nano_usd, minutes)))
-        _line("Cost a minute", cost, [nano / 1e9 for nano in hour.cost_nano_usd], mean + lacks)
+        _line("Cost a minute", cost, [nano / 1e9 for nano in hour.cost_nano_usd], late + lacks)
         ended = f"{sum(hour.failed[-minutes:]):,} of {sum(hour.settled[-minutes:]):,} calls that have ended."
         _line("Failed calls", "–" if failed is None else figures.percent(failed), hour.failed, ended)
-        kinds = ", ".join(f"{count:,} by {_KINDS.get(kind, kind)}" for kind, count in sorted(now.refusals.items()))
-        _card("Refused", figures.whole(refused), f"Questions in the last 5 minutes. {kinds}".strip())
 
 
 def _card(label: str, value: str, says: str) -> None:
     st.metric(label, value, border=True, help=says, height="stretch")
 
 
-def _line(label: str, value: str, series: Any, says: str) -> None:
-    """A card with the hour that is over drawn in it. The present minute would look like a fall."""
+def _line(label: str, value: str, series: Sequence[float], says: str) -> None:
+    """A card with the hour that is over drawn in it, where there is something to draw. The present minute would look
+    like a fall."""
     drawn = list(series[: SERIES - 1])
-    st.metric(label, value, border=True, help=says, height="stretch", chart_data=drawn, chart_type="area")
+    chart = drawn if any(drawn) else None
+    st.metric(label, value, border=True, help=says, height="stretch", chart_data=chart, chart_type="area")
 
 
 def _rate(number: float) -> str:

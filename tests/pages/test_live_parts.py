@@ -66,8 +66,8 @@ def shown(page: AppTest) -> str:
 def test_nothing_happens(stage: Stage) -> None:
     page = stage.open()
     assert cards(page) == {
-        "Replies running": "0", "Words a second": "–", "Calls a minute": "0", "Tokens a minute": "0",
-        "Cost a minute": "$0", "Failed calls": "–", "Refused": "0",
+        "Replies running": "0", "Words a second": "–", "Refused": "0", "Calls a minute": "0",
+        "Tokens a minute": "0", "Cost a minute": "$0", "Failed calls": "–",
     }  # fmt: skip
     assert "Nothing is being answered" in shown(page)
     assert "No call has failed" in shown(page)
