@@ -66,4 +66,5 @@ def _style() -> str:
       .st-key-entrance [data-testid="stFormSubmitButton"], {button} {{ width: 100%; }}
       {button} {{ {colour} border-color: transparent; }}
       {button}:is(:hover, :focus-visible, :active) {{ {colour} filter: brightness(1.12); }}
+      .st-key-entrance [data-testid="stButton"] button[kind="primary"] * {{ color: {_ON_PRIMARY[theme]}; }}
     </style>"""
