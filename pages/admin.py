@@ -1,5 +1,5 @@
-"""What admins look after: people, budgets, prices and keys of their tenant; for operators also limits, access to
-models, gateway and flags."""
+"""What admins look after in their tenant: people, budgets, prices, keys, retention, feedback, and the audit log; for
+operators also limits, access to models, gateway, flags and all tenants."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -10,7 +10,9 @@ from chatcore.accounts import Principal
 from chatcore.errors import ChatcoreError
 from pages.ui import (
     acts,
+    audit_parts,
     budget_parts,
+    feedback_parts,
     flag_parts,
     gateway_parts,
     key_parts,
@@ -18,6 +20,7 @@ from pages.ui import (
     model_parts,
     people_parts,
     session,
+    tenant_parts,
 )
 
 Draw = Callable[[Principal], None]
@@ -50,8 +53,15 @@ PARTS: Final[Mapping[str, Draw]] = {
     "Limits & budgets": limits_and_budgets,
     "Models": model_parts.draw,
     "Keys": keys,
+    "Tenant": tenant_parts.draw,
+    "Feedback": feedback_parts.draw,
+    "Audit": audit_parts.draw,
 }
-OPERATORS: Final[Mapping[str, Draw]] = {"Gateway": gateway_parts.draw, "Flags": flag_parts.draw}
+OPERATORS: Final[Mapping[str, Draw]] = {
+    "Gateway": gateway_parts.draw,
+    "Flags": flag_parts.draw,
+    "Tenants": tenant_parts.draw_tenants,
+}
 
 
 def page() -> None:

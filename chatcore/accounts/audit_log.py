@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Select, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from chatcore.accounts import audit
 from chatcore.accounts.audit_words import sentence
 from chatcore.accounts.people import require_admin
 from chatcore.accounts.principal import Principal
@@ -99,8 +100,9 @@ class AuditLog:
         return self._db.read(partial(_entries, principal, statement))
 
     def export_csv(self, principal: Principal, wanted: Wanted = Wanted()) -> Iterator[str]:
-        """All of them as CSV text, newest first, in pieces; no session stays open between two."""
+        """All of them as CSV text, newest first, in pieces; no session stays open between two. That is noted, too."""
         _refuse(principal, wanted)
+        self._db.write(lambda session: audit.record(session, principal, "audit.export"))
         return self._lines(principal, wanted)
 
     def _lines(self, principal: Principal, wanted: Wanted) -> Iterator[str]:

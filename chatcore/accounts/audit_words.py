@@ -30,6 +30,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "user.reset_link": "{who} made a link with which {whom} can choose a password",
     "user.invite_link": "{who} made a new link for {whom} to join",
     "user.erase": "{who} erased a person",
+    "tenant.add": "{who} added a tenant",
     "tenant.create": "{who} made this tenant",
     "tenant.rename": "{who} renamed the tenant to {after}",
     "tenant.timezone": "{who} set the time zone to {after}",

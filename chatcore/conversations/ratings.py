@@ -1,11 +1,11 @@
 """Ratings of replies: one to five stars and a comment; by model for admins, without the text unless it was sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.active import require_active
@@ -56,6 +56,16 @@ class RatingComment:
     question: str | None
     reply: str | None
     updated_at: datetime
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which ratings: of these models, agents and numbers of stars; empty for any."""
+
+    models: tuple[str, ...] = ()
+    agent_ids: tuple[str, ...] = ()
+    stars: tuple[int, ...] = ()
 
 
 class Ratings:
@@ -116,13 +126,15 @@ class Ratings:
 
         self._db.write(work)
 
-    def by_model(self, principal: Principal, since: datetime | None = None) -> list[ModelRating]:
+    def by_model(
+        self, principal: Principal, since: datetime | None = None, wanted: Wanted = Wanted()
+    ) -> list[ModelRating]:
         """The tenant's ratings since then, the most rated model first. Raises `Forbidden` for who is no admin."""
         count = func.count()
         stars = [count.filter(RatingRow.stars == number) for number in range(1, 6)]
         statement = (
             select(RatingRow.model, func.sum(RatingRow.stars), count, *stars)
-            .where(*_tenants(principal, since))
+            .where(*_tenants(principal, since), *_wanted(wanted))
             .group_by(RatingRow.model)
             .order_by(count.desc(), RatingRow.model)
         )
@@ -130,18 +142,39 @@ class Ratings:
         return [ModelRating(model, int(total) / number, number, tuple(each)) for model, total, number, *each in rows]
 
     def comments(
-        self, principal: Principal, since: datetime | None = None, *, limit: int = 20, offset: int = 0
+        self,
+        principal: Principal,
+        since: datetime | None = None,
+        wanted: Wanted = Wanted(),
+        *,
+        limit: int = 20,
+        offset: int = 0,
     ) -> list[RatingComment]:
         """The tenant's ratings that say more than stars, newest first, at most 200 at a time. Raises `Forbidden`."""
-        names = ("id", "model", "stars", "comment", "question", "reply", "updated_at")
+        names = [one.name for one in fields(RatingComment)]
         statement = (
             select(*(getattr(RatingRow, name) for name in names))
-            .where(*_tenants(principal, since), or_(RatingRow.comment != "", RatingRow.reply.is_not(None)))
+            .where(*_tenants(principal, since), *_wanted(wanted))
+            .where(or_(RatingRow.comment != "", RatingRow.reply.is_not(None)))
             .order_by(RatingRow.updated_at.desc(), RatingRow.id.desc())
             .limit(min(limit, MAX_LISTED))
             .offset(offset)
         )
         return self._db.read(lambda session: [RatingComment(*row) for row in session.execute(statement)])
+
+    def choices(self, principal: Principal) -> tuple[list[str], list[str]]:
+        """The models and the agents' ids that were rated in the tenant. Raises `Forbidden`."""
+        where = _tenants(principal, None)
+
+        def work(session: Session) -> tuple[list[str], list[str]]:
+            found = (
+                session.scalars(select(column).where(*where, column.is_not(None)).distinct().order_by(column))
+                for column in (RatingRow.model, RatingRow.agent_id)
+            )
+            models, agents = ([str(one) for one in each] for each in found)
+            return models, agents
+
+        return self._db.read(work)
 
 
 def _own(principal: Principal) -> tuple[Any, ...]:
@@ -154,6 +187,13 @@ def _tenants(principal: Principal, since: datetime | None) -> tuple[Any, ...]:
         raise Forbidden("Only admins can see what the team thinks of the models.")
     mine = RatingRow.tenant_id == principal.tenant_id
     return (mine,) if since is None else (mine, RatingRow.updated_at >= since)
+
+
+def _wanted(wanted: Wanted) -> list[ColumnElement[bool]]:
+    pairs: tuple[tuple[Any, tuple[Any, ...]], ...] = (
+        (RatingRow.model, wanted.models), (RatingRow.agent_id, wanted.agent_ids), (RatingRow.stars, wanted.stars),
+    )  # fmt: skip
+    return [column.in_(values) for column, values in pairs if values]
 
 
 def _rateable(session: Session, principal: Principal, message_id: str) -> tuple[str, Message]:

@@ -9,7 +9,7 @@ from chatcore.accounts import ROLES, Link, Person, Principal
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
 from chatcore.flags import DEFAULT_LIMITS
-from pages.ui import session
+from pages.ui import erase_parts, session
 from pages.ui.text import ago, plain
 
 _into_view = st.components.v2.component(
@@ -185,6 +185,7 @@ def _entry(principal: Principal, person: Person) -> None:
             if person.status == "active":
                 sign_out(principal, person)
             disable(principal, person)
+        erase_parts.draw_erase(principal, person)
     if wanted:
         hand_out(lambda: core().accounts.reset_link(principal, person.id), person.name)
 

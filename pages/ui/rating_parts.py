@@ -48,15 +48,16 @@ def draw_admin(principal: Principal, since: datetime | None = None) -> None:
     if not models:
         st.caption("No reply has been rated yet. People rate one with the menu below it.")
         return
-    _draw_models(models)
+    draw_models(models)
     comments = core().ratings.comments(principal, since, limit=_COMMENTS)
     if comments:
         st.markdown("**What people wrote**")
     for comment in comments:
-        _draw_comment(comment)
+        draw_comment(comment)
 
 
-def _draw_models(models: list[ModelRating]) -> None:
+def draw_models(models: list[ModelRating]) -> None:
+    """The table of models with their mean and their stars."""
     rows = [{"model": one.model, "mean": one.mean, "count": one.count, "stars": list(one.histogram)} for one in models]
     config = {
         "model": st.column_config.TextColumn("Model", pinned=True),
@@ -67,7 +68,8 @@ def _draw_models(models: list[ModelRating]) -> None:
     st.dataframe(rows, column_config=config, hide_index=True, key="ratings_table", alt="Ratings of each model")
 
 
-def _draw_comment(one: RatingComment) -> None:
+def draw_comment(one: RatingComment) -> None:
+    """Stars, model, and what somebody wrote; question and reply where they were sent."""
     with st.container(border=True, gap="xxsmall"):
         st.caption(f"{'★' * one.stars}{'☆' * (5 - one.stars)} · {plain(one.model)} · {ago(one.updated_at)}")
         if one.comment:

@@ -14,6 +14,7 @@ from chatcore.errors import DatabaseError
 from pages.ui import session
 
 PAGES = Path(__file__).parents[2] / "pages"
+PARTS = ["People", "Limits & budgets", "Models", "Keys", "Tenant", "Feedback", "Audit"]
 
 
 def page(
@@ -64,11 +65,11 @@ def test_an_admin_sees_their_own_tenant(house: Any, monkeypatch: pytest.MonkeyPa
     assert page(house, monkeypatch, "stranger").dataframe[0].value["Username"].tolist() == ["stranger"]
 
 
-@pytest.mark.parametrize("tab", ["Gateway", "Flags", "Nonsense"])
+@pytest.mark.parametrize("tab", ["Gateway", "Flags", "Tenants", "Nonsense"])
 def test_an_admin_has_no_operators_part_also_not_by_address_or_state(
     house: Any, monkeypatch: pytest.MonkeyPatch, tab: str
 ) -> None:
-    assert labels(page(house, monkeypatch, "admin")) == ["People", "Limits & budgets", "Models", "Keys"]
+    assert labels(page(house, monkeypatch, "admin")) == PARTS
     for given in ({"url": tab}, {"state": tab}):
         at = page(house, monkeypatch, "admin", **given)
         assert at.dataframe[0].value["Username"].tolist() == ["admin", "bob", "root"], "the first part is open"
@@ -78,7 +79,7 @@ def test_an_admin_has_no_operators_part_also_not_by_address_or_state(
 
 def test_an_operator_has_all_parts_and_only_the_open_one_is_drawn(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     at = page(house, monkeypatch, "root")
-    assert labels(at) == ["People", "Limits & budgets", "Models", "Keys", "Gateway", "Flags"]
+    assert labels(at) == [*PARTS, "Gateway", "Flags", "Tenants"]
     assert [one.value for one in at.subheader] == ["Manage a person", "Invite someone"]
     at = page(house, monkeypatch, "root", url="Keys")
     assert [one.value for one in at.subheader] == ["The team's provider keys"]
@@ -88,7 +89,7 @@ def test_what_goes_wrong_in_a_part_is_one_sentence_in_it(house: Any, monkeypatch
     house.budgets = SimpleNamespace(list=_fails)
     at = page(house, monkeypatch, "admin", url="Limits & budgets")
     assert [one.value for one in at.error] == ["The database does not answer."]
-    assert len(at.tabs) == 4
+    assert len(at.tabs) == len(PARTS)
 
 
 def _fails(*_: object) -> None:

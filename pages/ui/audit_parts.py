@@ -1,0 +1,124 @@
+"""The audit log: who did what to whom, when and from where."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+import streamlit as st
+
+from chatcore.accounts import Principal
+from chatcore.accounts.audit_log import Entry, Wanted
+from chatcore.bootstrap import core
+from chatcore.db.tables import utcnow
+from chatcore.errors import Unauthorized
+from pages.ui.people_parts import label
+
+_PAGE: Final = 50
+_KINDS: Final = {
+    "": "Everything",
+    "sign_in": "Signing in",
+    "session.": "Browsers",
+    "password.": "Passwords",
+    "key.": "API keys",
+    "user.": "People",
+    "tenant.": "Tenant",
+    "retention.": "Retention",
+    "budget.": "Budgets",
+    "flags.": "Flags, limits and prices",
+    "provider_key.": "Provider keys",
+    "breaker.": "Breakers",
+    "alert": "Alerts",
+    "share.": "Shares",
+    "prompt.": "Prompts of the team",
+    "usage.": "Exports of calls",
+    "audit.": "Exports of this log",
+}
+_DAYS: Final = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days", 0: "Always"}
+
+
+def draw(principal: Principal) -> None:
+    """Filters, the entries, and all of them as a file."""
+    st.subheader("Audit log")
+    st.caption("Written with each act, and never changed. Times are in UTC.")
+    wanted = _filters(principal)
+    shown = _shown(wanted)
+    found = core().audit.listed(principal, wanted, limit=min(shown + 1, 500))
+    if not found:
+        st.info("Nothing is noted that is like that.", icon=":material/filter_alt_off:")
+        return
+    _table(found[:shown], everywhere=wanted.everywhere)
+    with st.container(horizontal=True):
+        if len(found) > shown and st.button("Show more", key="audit-more"):
+            st.session_state["audit_shown"] = wanted, shown + _PAGE
+            st.rerun()
+        st.download_button(
+            "Download CSV",
+            lambda: _file(principal, wanted),
+            file_name=f"chatcore-audit-{utcnow():%Y-%m-%d}.csv",
+            mime="text/csv",
+            key="audit-csv",
+            icon=":material/download:",
+            on_click="ignore",
+            help="All entries that match, with their ids.",
+        )
+
+
+def _filters(principal: Principal) -> Wanted:
+    people = {"": "Everybody"} | {one.id: label(one) for one in core().accounts.people(principal)}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.selectbox("What", list(_KINDS), format_func=lambda one: _KINDS[one], key="audit-what", width=200)
+        actor = st.selectbox("By", list(people), format_func=lambda one: people[one], key="audit-by", width=200)
+        target = st.selectbox(
+            "To", list(people), format_func=lambda one: people[one] if one else "Anybody", key="audit-to", width=200
+        )
+        days = st.selectbox(
+            "When", list(_DAYS), index=2, format_func=lambda one: _DAYS[one], key="audit-when", width=120
+        )
+        everywhere = principal.is_operator and st.toggle("All tenants", key="audit-everywhere")
+    return Wanted(actor, kind, target, _since(days, utcnow().date()), everywhere=everywhere)
+
+
+def _since(days: int, today: date) -> datetime | None:
+    """The beginning of the day so many days ago, today being the first; None for 0."""
+    return datetime.combine(today - timedelta(days=days - 1), time(), UTC) if days else None
+
+
+def _shown(wanted: Wanted) -> int:
+    """How many are shown: with other filters it begins again."""
+    before, shown = st.session_state.get("audit_shown", (wanted, _PAGE))
+    return shown if before == wanted else _PAGE
+
+
+def _table(found: Sequence[Entry], *, everywhere: bool) -> None:
+    config: dict[str, Any] = {
+        "when": st.column_config.DatetimeColumn("When", format="D MMM, HH:mm:ss", timezone="UTC", width=130),
+        "words": st.column_config.TextColumn("What", width=380, pinned=True),
+        **({"tenant": "Tenant"} if everywhere else {}),
+        "from": st.column_config.TextColumn("From", width=110),
+        "details": st.column_config.TextColumn("Details", width=320),
+    }
+    rows = [
+        {"when": one.at, "words": one.words, "tenant": one.tenant, "from": one.address, "details": details(one)}
+        for one in found
+    ]
+    st.dataframe(
+        rows, column_order=list(config), column_config=config, hide_index=True, key="audit_table", placeholder="–",
+        alt="Who did what, when and from where",
+    )  # fmt: skip
+
+
+def details(one: Entry) -> str:
+    """What is noted beside the sentence: `role: admin, before: member`."""
+    return ", ".join(f"{name}: {_short(value)}" for name, value in one.details.items())
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _file(principal: Principal, wanted: Wanted) -> str:
+    """Made when it is asked for, which may be long after the page was drawn: who asks is looked up again."""
+    if principal.session_id and core().accounts.principal(principal.session_id) is None:
+        raise Unauthorized("You were signed out. Sign in again to download this.")
+    return "\ufeff" + "".join(core().audit.export_csv(principal, wanted))
