@@ -17,6 +17,8 @@ SECRETS = {
     "CHATCORE_SECRET_KEY": "planted-secret-key",
     "CHATCORE_ADMIN_USERNAME": "root",
     "CHATCORE_ADMIN_PASSWORD": "planted-admin-password",
+    "CHATCORE_METRICS_TOKEN": "planted-metrics-token",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=planted-collector-token",
     "CHATCORE_REDIS_URL": "redis://:planted-redis-password@cache/0",
     "CHATCORE_DATABASE_URL": "postgres://chat:planted-database-password@db.example/chat",
     "OPENAI_API_KEY": "planted-openai-key",
@@ -54,10 +56,11 @@ def test_nothing_set_is_enough_for_a_start(tmp_path: Path) -> None:
 
 def test_empty_variables_count_as_unset(tmp_path: Path) -> None:
     names = ["DATABASE_URL", "CONFIG", "SECRET_KEY", "REDIS_URL", "ADMIN_USERNAME", "ADMIN_PASSWORD", "DATA_DIR",
-             "DRAIN_SECONDS", "TRUSTED_PROXIES", "PUBLIC_URL"]  # fmt: skip
+             "DRAIN_SECONDS", "TRUSTED_PROXIES", "PUBLIC_URL", "METRICS_TOKEN"]  # fmt: skip
     settings = load_settings({f"CHATCORE_{name}": "" for name in names}, root=tmp_path)
     assert settings.data_dir == tmp_path / "data"
     assert settings.redis_url is None
+    assert settings.metrics_token is None
     assert settings.drain_seconds == 20.0
     assert len(settings.secret_key) >= 32
 

@@ -51,6 +51,8 @@ def call_ended(span: tracing.Span, step: Step, result: AttemptResult) -> None:
     )
     span.set({
         "gen_ai.usage.input_tokens": usage.prompt, "gen_ai.usage.output_tokens": usage.completion,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached or None,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning or None,
         "gen_ai.response.finish_reasons": [result.finish_reason] if result.finish_reason else None,
         "gen_ai.response.time_to_first_chunk": None if result.ttft_ms is None else result.ttft_ms / 1000,
         "chatcore.outcome": result.outcome, "chatcore.usage_source": usage.source,
