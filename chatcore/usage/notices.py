@@ -115,14 +115,14 @@ def _send(channel: Channel, notice: Notice) -> Outcome:
         if channel.public_only:
             channel_kinds.require_public(channel.kind, channel.fields)
         plugin = _plugin(channel, notice)
-        with _Heard() as heard:
-            sent = plugin.notify(body=notice.body, title=notice.title, notify_type=_SIGN[notice.word])
+        _EAR.begin()
+        sent = plugin.notify(body=notice.body, title=notice.title, notify_type=_SIGN[notice.word])
     except InvalidInput as error:
         return Outcome(False, str(error))
     except Exception as error:  # noqa: BLE001 - whatever a library makes of an address, the others are to be told
         log.warning("a notice could not be sent", extra={"channel_id": channel.id, "error": type(error).__name__})
         return Outcome(False, "It could not be sent.")
-    return Outcome(True, "Sent.") if sent else Outcome(False, heard.words)
+    return Outcome(True, "Sent.") if sent else Outcome(False, _EAR.words)
 
 
 def _plugin(channel: Channel, notice: Notice) -> "NotifyBase":
@@ -143,6 +143,8 @@ class _Library:
 
 @functools.cache
 def _library() -> _Library:
+    logging.getLogger("apprise").addFilter(_EAR)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)  # below, it names the paths of webhooks
     with _loading, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports what Python 3.13 has no more
         from apprise import AppriseAsset
@@ -150,7 +152,6 @@ def _library() -> _Library:
         from apprise.plugins.email.base import NotifyEmail
         from apprise.plugins.pagerduty import NotifyPagerDuty
         from apprise.plugins.slack import NotifySlack
-    _silence()
     asset = AppriseAsset(app_id="Chatcore", app_desc="Chatcore", app_url="", http_redirects=False)
     kinds = {"slack": NotifySlack, "email": NotifyEmail, "pagerduty": NotifyPagerDuty, "webhook": NotifyJSON}
     return _Library(asset, kinds)
@@ -203,40 +204,29 @@ def _email(fields: Mapping[str, str], notice: Notice, library: _Library) -> dict
 _ARGUMENTS: Final = {"slack": _slack, "email": _email, "pagerduty": _pagerduty, "webhook": _webhook}
 
 
-class _Heard(logging.Handler):
-    """What apprise says in this thread while it sends, for the sentence about what went wrong: the status alone."""
+class _Ear(logging.Filter):
+    """Hears what apprise logs and lets none of it pass: addresses stand in its lines. Only the status is kept."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._thread = threading.get_ident()
-        self._status = ""
+        super().__init__()
+        self._heard = threading.local()
+
+    def begin(self) -> None:
+        """Forget what was said in this thread."""
+        self._heard.status = ""
 
     @property
     def words(self) -> str:
-        """Why it was not sent."""
-        if self._status:
-            return f"The other side refused it with the status {self._status}."
+        """Why a notice was not sent in this thread."""
+        if status := getattr(self._heard, "status", ""):
+            return f"The other side refused it with the status {status}."
         return "The other side cannot be reached, or refused it. Check the address."
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the status where the line names one."""
-        if record.thread == self._thread and (found := _STATUS.search(record.getMessage())):
-            self._status = found[1]
-
-    def __enter__(self) -> "_Heard":
-        logging.getLogger("apprise").addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("apprise").removeHandler(self)
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the status where the line names one; the line itself goes nowhere."""
+        if found := _STATUS.search(record.getMessage()):
+            self._heard.status = found[1]
+        return False
 
 
-def _silence() -> None:
-    """Apprise logs addresses, which are secrets: its lines go nowhere."""
-    for name in ("apprise", "urllib3"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.WARNING)
-        if name == "apprise":
-            logger.propagate = False
-            if not logger.handlers:
-                logger.addHandler(logging.NullHandler())
+_EAR: Final = _Ear()

@@ -1,0 +1,212 @@
+"""Notices over real sockets: what arrives, who does not answer, wrong addresses, addresses inside the network."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from chatcore.errors import InvalidInput
+from chatcore.usage import channel_kinds
+from chatcore.usage.notices import Channel, Notice, Sender, _plugin
+from tests.receivers import Mailbox, Webhooks, free_port, mailbox, webhooks
+
+NOTICE = Notice(
+    "firing", "[critical] Errors", "7 % of 120 calls failed.", "critical", "alert_1", {"value": 7.0, "rule": "Errors"}
+)
+SLACK = "https://hooks.slack.com/services/T0PLANTED0/B0PLANTED0/plantedPLANTED0123456789"
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Iterator[Webhooks]:
+    with webhooks() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mails() -> Iterator[Mailbox]:
+    with mailbox() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def empty(hooks: Webhooks, mails: Mailbox) -> None:
+    hooks.got.clear()
+    hooks.paths.clear()
+    mails.got.clear()
+    mails.to.clear()
+
+
+def channel(kind: str, fields: Mapping[str, str], *, name: str = "c", public_only: bool = False) -> Channel:
+    return Channel(name, name, kind, fields, public_only)
+
+
+def hook(url: str, **more: Any) -> Channel:
+    return channel("webhook", {"url": url}, **more)
+
+
+def test_a_webhook_gets_the_words_and_the_facts_as_json(hooks: Webhooks) -> None:
+    [outcome] = Sender().send([(hook(hooks.url("/a/b?c=d&e=%2F")), NOTICE)])
+    assert (outcome.sent, outcome.words, hooks.paths) == (True, "Sent.", ["/a/b?c=d&e=%2F"])
+    [got] = hooks.got
+    assert {name: got[name] for name in ("title", "message", "state", "severity", "value", "rule")} == {
+        "title": "[critical] Errors", "message": "7 % of 120 calls failed.", "state": "firing", "severity": "critical",
+        "value": 7.0, "rule": "Errors",
+    }  # fmt: skip
+
+
+def test_a_mail_server_gets_a_mail_for_each_address(mails: Mailbox) -> None:
+    fields = channel_kinds.checked("email", mails.fields() | {"to": "ops@example.com, ada@example.com"})
+    [outcome] = Sender().send([(channel("email", fields), NOTICE)])
+    assert outcome.sent
+    assert sorted(mails.to) == [["ada@example.com"], ["ops@example.com"]]
+    assert mails.got[0]["Subject"] == "[critical] Errors"
+    assert mails.got[0]["From"] == "chatcore@example.com"
+    assert mails.got[0].get_content().strip() == "7 % of 120 calls failed."
+
+
+def test_slack_and_pagerduty_are_addressed_as_they_want_it() -> None:
+    slack = _plugin(channel("slack", {"url": SLACK}), NOTICE)
+    assert slack.url().startswith("slack://T0PLANTED0/B0PLANTED0/plantedPLANTED0123456789/")
+    for word, action in (("firing", "trigger"), ("recovered", "resolve")):
+        notice = Notice(word, "t", "b", "critical", "alert_1")  # type: ignore[arg-type]
+        pager: Any = _plugin(channel("pagerduty", {"key": KEY}), notice)
+        assert (pager.integration_key, pager.action, pager.dedup) == (KEY, action, "alert_1")
+
+
+def test_one_that_hangs_holds_up_nobody_else(hooks: Webhooks) -> None:
+    sender = Sender(1.0)
+    jobs = [
+        (hook(hooks.url("/hang"), name="slow"), NOTICE),
+        (hook(hooks.url("/fine"), name="fine"), NOTICE),
+    ]
+    began = time.monotonic()
+    slow, fine = sender.send(jobs)
+    assert time.monotonic() - began < 3
+    assert (slow.sent, slow.words) == (False, "There was no answer within 1 seconds.")
+    assert fine.sent
+
+
+def test_one_that_still_hangs_is_asked_no_second_time(hooks: Webhooks) -> None:
+    sender, slow = Sender(0.3), hook(hooks.url("/hang"))
+    assert not sender.send([(slow, NOTICE)])[0].sent
+    assert not sender.send([(slow, NOTICE)])[0].sent
+    assert hooks.paths == ["/hang"]
+
+
+def test_notices_of_one_channel_arrive_in_their_order(hooks: Webhooks) -> None:
+    target = hook(hooks.url())
+    notices = [Notice("firing" if number % 2 == 0 else "recovered", f"n{number}", "b") for number in range(6)]
+    assert all(one.sent for one in Sender().send([(target, notice) for notice in notices]))
+    assert [one["title"] for one in hooks.got] == [f"n{number}" for number in range(6)]
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_refusal_is_told_with_its_status(hooks: Webhooks, status: int) -> None:
+    [outcome] = Sender().send([(hook(hooks.url(f"/status/{status}")), NOTICE)])
+    assert (outcome.sent, outcome.words) == (False, f"The other side refused it with the status {status}.")
+
+
+def test_redirects_are_not_followed(hooks: Webhooks) -> None:
+    [outcome] = Sender().send([(hook(hooks.url("/to/elsewhere")), NOTICE)])
+    assert (outcome.sent, hooks.paths) == (False, ["/to/elsewhere"])
+
+
+@pytest.mark.parametrize("kind", ["webhook", "email"])
+def test_where_nobody_listens_the_sentence_says_so(kind: str) -> None:
+    port = str(free_port())
+    mail = {"host": "127.0.0.1", "port": port, "security": "none", "user": "", "password": "",
+            "from": "a@example.com", "to": "b@example.com"}  # fmt: skip
+    fields = {"url": f"http://127.0.0.1:{port}/x"} if kind == "webhook" else mail
+    [outcome] = Sender().send([(channel(kind, fields), NOTICE)])
+    assert (outcome.sent, outcome.words) == (
+        False, "The other side cannot be reached, or refused it. Check the address.",
+    )  # fmt: skip
+
+
+def test_a_mail_server_without_the_encryption_that_is_asked_for_is_no_success(mails: Mailbox) -> None:
+    [outcome] = Sender().send([(channel("email", mails.fields() | {"security": "starttls"}), NOTICE)])
+    assert (outcome.sent, mails.got) == (False, [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/x", "https://127.0.0.1/x", "https://localhost/x", "https://10.1.2.3/x", "https://[::1]/x",
+        "https://169.254.169.254/latest", "https://[::ffff:192.168.1.1]/x", "https://0.0.0.0/x", "https://2130706433/x",
+        "https://user:password@192.168.0.1:8443/x", "https://[fe80::1]/x", "https://100.64.0.1/x",
+    ],
+)  # fmt: skip
+def test_a_teams_webhook_goes_to_no_address_inside_the_network(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        channel_kinds.require_public("webhook", {"url": url})
+    [outcome] = Sender().send([(hook(url, public_only=True), NOTICE)])
+    assert not outcome.sent
+
+
+def test_an_address_inside_the_network_is_looked_for_again_before_each_notice(hooks: Webhooks, mails: Mailbox) -> None:
+    outcomes = Sender().send(
+        [
+            (hook(hooks.url(), public_only=True, name="a"), NOTICE),
+            (channel("email", mails.fields(), public_only=True, name="b"), NOTICE),
+        ]
+    )
+    assert not any(one.sent for one in outcomes)
+    assert (hooks.got, mails.got) == ([], [])
+
+
+def test_a_public_address_is_fine() -> None:
+    channel_kinds.require_public("webhook", {"url": "https://93.184.216.34/x"})
+    channel_kinds.require_public("webhook", {"url": "https://no-such-name.invalid/x"})
+    channel_kinds.require_public("slack", {"url": SLACK})
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("slack", {"url": "https://example.com/services/a/b/c"}), ("slack", {"url": ""}), ("slack", {}),
+        ("slack", {"url": "https://hooks.slack.com.evil.example/services/T0AAAAAA/B0AAAAAA/aaaaaaaaaaaa"}),
+        ("pagerduty", {"key": "short"}), ("pagerduty", {"key": "a b" * 10}), ("webhook", {"url": "ftp://example.com"}),
+        ("webhook", {"url": "https://"}), ("webhook", {"url": "https://example.com:99999/"}),
+        ("webhook", {"url": "https://example.com/a b"}), ("webhook", {"url": "https://example.com/\nHost: x"}),
+        ("webhook", {"url": "https://[::1/"}), ("webhook", {"url": "x" * 3000}), ("phone", {"number": "1"}),
+        ("email", {"host": "a b", "from": "a@example.com", "to": "b@example.com"}),
+        ("email", {"host": "a", "port": "0", "from": "a@example.com", "to": "b@example.com"}),
+        ("email", {"host": "a", "port": "x", "from": "a@example.com", "to": "b@example.com"}),
+        ("email", {"host": "a", "from": "nobody", "to": "b@example.com"}),
+        ("email", {"host": "a", "from": "a@example.com", "to": "b@example.com, x"}),
+        ("email", {"host": "a", "from": "a@example.com\nBcc: c@example.com", "to": "b@example.com"}),
+        ("email", {"host": "a", "from": "a@example.com", "to": ",".join(["b@example.com"] * 21)}),
+        ("email", {"host": "a", "from": "a@example.com", "to": "b@example.com", "user": "u"}),
+        ("email", {"host": "a", "from": "a@example.com", "to": "b@example.com", "security": "x"}),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_is_refused_with_a_sentence(kind: str, fields: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        channel_kinds.checked(kind, fields)
+    assert str(refused.value).endswith(".")
+
+
+def test_what_is_shown_of_an_address_gives_nothing_away() -> None:
+    mail = {"host": "smtp.example.com", "to": "ops@example.com", "password": "planted"}
+    assert channel_kinds.shown("slack", {"url": SLACK}) == "hooks.slack.com/…"
+    assert channel_kinds.shown("pagerduty", {"key": KEY}) == "key …cdef"
+    assert channel_kinds.shown("webhook", {"url": "https://u:planted@example.com:8/p?k=planted"}) == (
+        "https://example.com:8/…"
+    )
+    assert channel_kinds.shown("webhook", {"url": "https://example.com"}) == "https://example.com"
+    assert channel_kinds.shown("email", mail) == "ops@example.com by smtp.example.com"
+
+
+def test_no_address_stands_in_a_log_or_a_repr(hooks: Webhooks, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = hook(hooks.url("/status/500?token=planted-9876543210"))
+    bad = channel("pagerduty", {"key": ""}, name="bad")
+    gone = hook(f"http://127.0.0.1:{free_port()}/planted-9876543210", name="gone")
+    outcomes = Sender().send([(secret, NOTICE), (bad, NOTICE), (gone, NOTICE)])
+    assert not any(one.sent for one in outcomes)
+    said = f"{caplog.text} {outcomes} {secret!r} {gone!r}"
+    assert "planted" not in said
+    assert "apprise" not in caplog.text
