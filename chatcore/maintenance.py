@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx
 from sqlalchemy import exists, select
 
 from chatcore.config import Settings
 from chatcore.db import Database, check
 from chatcore.db.migrate import current, head
 from chatcore.db.tables import User
-from chatcore.errors import ChatcoreError, DatabaseError
+from chatcore.errors import ChatcoreError, ConfigError, DatabaseError
 from chatcore.gateway.catalog import Catalog
 
 _OLDEST_PYTHON: Final = (3, 11)
+_PATIENCE: Final = 5.0  # seconds for the identity provider
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _secret(settings)
     yield from _database(settings)
     yield from _models(settings)
+    yield from _company_sign_in(settings)
 
 
 def _data_folder(settings: Settings) -> Finding:
@@ -90,3 +93,27 @@ def _models(settings: Settings) -> Iterator[Finding]:
             yield Finding("models", None, f"{model.name}: {model.why_not}")
     usable = sum(model.available for model in models)
     yield Finding("models", usable > 0, f"{usable} of {len(models)} can be used")
+
+
+def _company_sign_in(settings: Settings) -> Iterator[Finding]:
+    """Whether the identity provider answers, and the address that must be registered there."""
+    what = "company sign-in"
+    try:
+        oidc = settings.oidc()
+    except ConfigError as error:
+        yield Finding(what, False, str(error))
+        return
+    if oidc is None:
+        return
+    wrong = "the address in server_metadata_url does not answer with an identity provider's description"
+    there = _describes_a_provider(oidc.server_metadata_url)
+    yield Finding(what, there, f"{oidc.name} answers" if there else wrong)
+    yield Finding(what, None, f"the redirect address to register there is {settings.public_url}/oauth2callback")
+
+
+def _describes_a_provider(address: str) -> bool:
+    try:
+        answer = httpx.get(address, timeout=_PATIENCE).raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return False
+    return isinstance(answer, dict) and isinstance(answer.get("issuer"), str)
