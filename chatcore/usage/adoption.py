@@ -120,7 +120,7 @@ def _people(session: Session, principal: Principal, chosen: Filter, spans: Seque
 def _callers(
     session: Session, principal: Principal, chosen: Filter, some: Sequence[Segment], rows: Rows
 ) -> Select[Any]:
-    parts = cells.segment_table(session, some)
+    parts = cells.segment_table(session, some, f"of_{rows}")
     if rows in ("unrolled", "ledger"):
         of, where = UsageMetric.__table__.c, cells.rows_of(principal, chosen, rows)
         joined = parts.join(

@@ -117,16 +117,19 @@ def read_at_once(session: Session) -> None:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def segment_table(session: Session, segments: Iterable[Segment]) -> FromClause:
-    """The segments as something to join: `span`, `level`, `first` and `last`, in the database's own times."""
+def segment_table(session: Session, segments: Iterable[Segment], name: str = "segments") -> FromClause:
+    """The segments as something to join: `span`, `level`, `first` and `last`, in the database's own times.
+
+    `name`: one of its own for each in a statement.
+    """
     listed = list(segments)
     if session.get_bind().dialect.name == "sqlite":
         form = "%Y-%m-%d %H:%M:%S.%f"
         text = json.dumps([[one.span, one.rows, f"{one.begin:{form}}", f"{one.end:{form}}"] for one in listed])
         each = func.json_each(literal(text)).table_valued("value", name="each")
         names = ("span", "level", "first", "last")
-        columns = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(names)]
-        return select(*columns).cte("segments").prefix_with("MATERIALIZED")
+        columns = [func.json_extract(each.c.value, f"$[{place}]").label(one) for place, one in enumerate(names)]
+        return select(*columns).cte(name).prefix_with("MATERIALIZED")
     lists: tuple[tuple[list[Any], Any], ...] = (
         ([one.span for one in listed], Integer()),
         ([one.rows for one in listed], String()),
@@ -134,7 +137,7 @@ def segment_table(session: Session, segments: Iterable[Segment]) -> FromClause:
         ([one.end for one in listed], DateTime(timezone=True)),
     )
     arrays = [bindparam(None, values, type_=ARRAY(kind)) for values, kind in lists]
-    return func.unnest(*arrays).table_valued("span", "level", "first", "last", name="segments").render_derived()
+    return func.unnest(*arrays).table_valued("span", "level", "first", "last", name=name).render_derived()
 
 
 def rows_of(principal: Principal, chosen: Filter, rows: Rows) -> list[ColumnElement[bool]]:
