@@ -8,11 +8,13 @@ conversation or a word. Names and units follow https://prometheus.io/docs/practi
 import platform
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     Info,
@@ -49,6 +51,7 @@ def _histogram(name: str, says: str, buckets: Iterable[float], *labels: str) -> 
 
 _BEGUN = _counter("turns_started", "Questions that this process began to answer.", "model", "provider")
 _ENDED = _counter("turns_ended", "Questions that were answered, or not, by outcome.", "model", "provider", "outcome")
+_FOLLOWERS = Gauge("chatcore_followers", "Tabs and clients that follow replies written here.", registry=REGISTRY)
 _RECOVERED = _counter("turns_recovered", "Replies that a dead process left, stored as interrupted by this one.")
 _CALLS = _counter("calls", "Calls to models, every attempt, by outcome.", "model", "provider", "outcome")
 _TOKENS = _counter("tokens", "Tokens of calls; cached are among prompt, reasoning among completion.", "model", "kind")
@@ -91,6 +94,11 @@ def turn_ended(model: str, provider: str, outcome: str, saved_nano_usd: int = 0)
     _ENDED.labels(_known(model), _known(provider), outcome).inc()
     if saved_nano_usd:
         _SAVED.labels(_known(model)).inc(saved_nano_usd / _NANO)
+
+
+def followed() -> AbstractContextManager[object]:
+    """Somebody follows a reply inside the `with`."""
+    return _FOLLOWERS.track_inprogress()
 
 
 def turns_recovered(turns: int) -> None:

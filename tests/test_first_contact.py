@@ -144,12 +144,22 @@ def test_health_and_readiness(server: Server) -> None:
     assert (ready.status_code, ready.json()["engine"], ready.json()["migrations"]) == (200, True, True)
 
 
+def test_metrics_are_for_this_machine_and_not_for_what_a_proxy_passes_on(server: Server) -> None:
+    assert "chatcore_turns_active 0.0" in httpx.get(f"{server.url}/metrics", trust_env=False).text
+    # uvicorn believes a proxy on this machine, and puts what it says in the place of the peer.
+    for said in ("127.0.0.1", "203.0.113.5", "::1"):
+        passed_on = httpx.get(f"{server.url}/metrics", headers={"X-Forwarded-For": said}, trust_env=False)
+        assert passed_on.status_code == 404
+    assert httpx.get(f"{server.url}/metrics", headers={"Host": "chat.example"}, trust_env=False).status_code == 404
+
+
 def test_a_base_path_carries_pages_routes_and_cookie(tmp_path: Path) -> None:
     site = Site(tmp_path, demo_models=True)
     cookie = site.person("ada", name=SECRET)
     with site.running("--server.baseUrlPath", "chat", base="/chat") as server:
         root = f"http://127.0.0.1:{server.port}"
         assert httpx.get(f"{root}/chat/api/health", trust_env=False).status_code == 200
+        assert httpx.get(f"{root}/chat/metrics", trust_env=False).headers["content-type"].startswith("text/plain")
         ticket = site.accounts.ticket("ada")
         entered = httpx.get(f"{root}/chat/session/enter", params={"ticket": ticket, "next": "/usage"}, trust_env=False)
         assert (entered.status_code, entered.headers["location"]) == (303, "/chat/usage")

@@ -1,6 +1,7 @@
 """What is counted for machines: names, units, labels that stay few, and where the counts come from."""
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from chatcore import metrics
-from chatcore.config import PROJECT_ROOT
+from chatcore.config import PROJECT_ROOT, Settings
 from chatcore.db import Database
 from chatcore.errors import DatabaseError
+from chatcore.flags import FlagStore
+from chatcore.shared import Shared
+from chatcore.usage.limits import Limits
+from tests.conftest import add_person
 
 DASHBOARD = PROJECT_ROOT / "docs" / "grafana" / "chatcore.json"
 GAUGES = {
@@ -117,6 +122,38 @@ def test_a_database_that_is_away_is_counted(database: Database) -> None:
             database.write(away)
 
     assert grown(work, "db_write_failures_total") == 1
+
+
+def test_a_refusal_is_counted_and_logged_once_it_is_stored(database: Database, settings: Settings) -> None:
+    flags = FlagStore(database, settings)
+    limits = Limits(database, flags, Shared(None))
+    who = add_person(database, "ada")
+    labels = {"kind": "budget", "tier": who.tier}
+    lines: list[logging.LogRecord] = []
+    heard = logging.getLogger("chatcore.usage.limits")
+    handler = logging.Handler()
+    handler.emit = lines.append  # type: ignore[method-assign]
+    heard.addHandler(handler)
+    heard.setLevel(logging.INFO)
+
+    def undone() -> None:
+        def work(session: Session) -> None:
+            limits.count(session, who, "budget", "gpt")
+            raise ValueError
+
+        with pytest.raises(ValueError):
+            database.write(work)
+
+    try:
+        assert grown(undone, "refusals_total", **labels) == 0
+        assert grown(lambda: limits.refused(who, "budget", "gpt"), "refusals_total", **labels) == 1
+    finally:
+        heard.removeHandler(handler)
+        heard.setLevel(logging.NOTSET)
+    assert [line.getMessage() for line in lines] == ["question refused"]
+    assert {"user_id": who.user_id, "tenant_id": who.tenant_id, "kind": "budget", "model": "gpt"}.items() <= vars(
+        lines[0]
+    ).items()
 
 
 # ---- the dashboard

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
+from chatcore import metrics
 from chatcore.conversations.text import Cleaner
 from chatcore.gateway import Delta
 
@@ -72,32 +73,34 @@ class LiveTurn:
         The first words come at once. Ends when the turn has finished and everything was handed out.
         """
         seen = characters = 0
-        while True:
-            with self._news:
-                if len(self.deltas) == seen and not self.finished:
-                    self._news.wait(patience)
-            finished = self.finished  # read before the deltas: what came before the end is then among them
-            end = len(self.deltas)
-            batch = join(self.deltas[seen:end])
-            yield batch
-            seen, characters = end, characters + sum(len(delta.text) for delta in batch)
-            if finished and len(self.deltas) == seen:
-                return
-            if not finished and end:
-                time.sleep(pace(characters))
+        with metrics.followed():
+            while True:
+                with self._news:
+                    if len(self.deltas) == seen and not self.finished:
+                        self._news.wait(patience)
+                finished = self.finished  # read before the deltas: what came before the end is then among them
+                end = len(self.deltas)
+                batch = join(self.deltas[seen:end])
+                yield batch
+                seen, characters = end, characters + sum(len(delta.text) for delta in batch)
+                if finished and len(self.deltas) == seen:
+                    return
+                if not finished and end:
+                    time.sleep(pace(characters))
 
     async def afollow(self, pace: Pace) -> AsyncIterator[list[Delta]]:
         """`follow` for coroutines."""
         seen = characters = 0
-        while True:
-            finished = self.finished  # before the deltas, as in `follow`
-            end = len(self.deltas)
-            batch = join(self.deltas[seen:end])
-            seen, characters = end, characters + sum(len(delta.text) for delta in batch)
-            yield batch
-            if finished:
-                return
-            await asyncio.sleep(max(pace(characters), _LOOK_EVERY))
+        with metrics.followed():
+            while True:
+                finished = self.finished  # before the deltas, as in `follow`
+                end = len(self.deltas)
+                batch = join(self.deltas[seen:end])
+                seen, characters = end, characters + sum(len(delta.text) for delta in batch)
+                yield batch
+                if finished:
+                    return
+                await asyncio.sleep(max(pace(characters), _LOOK_EVERY))
 
     def _add(self, deltas: list[Delta]) -> None:
         if deltas:

@@ -54,3 +54,16 @@ def test_a_call_that_failed_is_counted_with_its_outcome(chat: Chat) -> None:
 
 def test_a_call_without_a_price_is_counted_apart(chat: Chat) -> None:
     assert grown(lambda: chat.answer("unpriced"), "unpriced_calls_total", model="unpriced") == [1]
+
+
+def test_who_follows_is_counted_for_as_long_as_they_do(chat: Chat) -> None:
+    before = value("followers")
+    asked = chat.ask("ok;n=40;rate=20")
+    assert asked.turn_id is not None
+    follower = chat.core.turns.follow(chat.who, asked.turn_id)
+    next(follower)
+    assert value("followers") == before + 1
+    follower.close()  # type: ignore[attr-defined]
+    assert value("followers") == before
+    chat.words(asked)
+    assert value("followers") == before
