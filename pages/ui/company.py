@@ -52,6 +52,11 @@ def secrets(core: Core, base_path: str) -> dict[str, Any] | None:
     }
 
 
+def modules(core: Core) -> tuple[str, ...]:
+    """What the first sign-in would else import on the loop that serves everybody."""
+    return ("authlib.integrations.starlette_client",) if core.settings.own.oidc else ()
+
+
 def read_claims(cookies: Mapping[str, str]) -> Mapping[str, Any] | None:
     """What the identity provider says, out of the cookies that Streamlit was about to set; None where they say nothing.
 

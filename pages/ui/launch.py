@@ -33,7 +33,7 @@ def options(core: Core) -> dict[str, Any]:
         # wait its turn behind each.
         sys.setswitchinterval(0.001)
         await asyncio.to_thread(core.start)
-        threading.Thread(target=_warm, name="warm", daemon=True).start()
+        threading.Thread(target=_warm, args=(core,), name="warm", daemon=True).start()
         if core.setup_code:
             _say_setup_link(core, base_path)
         yield {}
@@ -48,10 +48,10 @@ def options(core: Core) -> dict[str, Any]:
     }
 
 
-def _warm() -> None:
+def _warm(core: Core) -> None:
     """Import what the first pages would else wait for, then freeze the heap: full collections stall every page."""
     logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").addFilter(_not_while_warming)
-    for name in ("pandas", "streamlit_authenticator"):
+    for name in ("pandas", "streamlit_authenticator", *company.modules(core)):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
