@@ -182,7 +182,7 @@ class _Reader:
         if not money or currency in ("", "USD", "US$", "$"):
             return money
         if currency not in self._how.rates:
-            shown = currency[:_MOST_SHOWN]
+            shown = _shown(currency)
             raise InvalidInput(f"Line {line:,} is in {shown}, the ledger in USD. Say what one {shown} is in USD.")
         return money * self._how.rates[currency]
 
@@ -195,7 +195,7 @@ class _Reader:
             name = f"{name.removesuffix(f':{variant}')}:{variant}"
         if len(name) > _LONGEST_NAME:
             raise InvalidInput(f"Line {line:,} has a model's name of more than {_LONGEST_NAME} characters.")
-        return name
+        return _printable(name)
 
     def _cell(self, line: int, day: date, name: str) -> Cell:
         cell = self.bill.cells.get((day, name))
@@ -210,6 +210,14 @@ class _Reader:
         try:
             return read(row[at])
         except ValueError as error:
-            shown = row[at].strip()
-            shown = shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
-            raise InvalidInput(f"Line {line:,}, column {self._names[at]}: “{shown}” {error}.") from error
+            words = f"Line {line:,}, column {self._names[at]}: “{_shown(row[at].strip())}” {error}."
+            raise InvalidInput(words) from error
+
+
+def _shown(text: str) -> str:
+    """A cell's text for a sentence: not too long, and nothing that a terminal would obey."""
+    return _printable(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)

@@ -102,8 +102,8 @@ class _Lines:
 def _sheet(lines: _Lines) -> Sheet:
     first = next((line for line in lines if line.strip(" \t\r\n\ufeff,;")), "")
     separator = ""
-    if first.lower().startswith("sep=") and len(first.strip()) == 5:  # Excel's way to name it
-        separator, first = first.strip()[4], next(lines, "")
+    if first.lower().startswith("sep=") and first[4:].strip("\r\n") in tuple(_SEPARATORS):  # Excel's way to name it
+        separator, first = first[4], next(lines, "")
     if not first.strip():
         raise InvalidInput("The file is empty.")
     separator = separator or max(_SEPARATORS, key=first.count)

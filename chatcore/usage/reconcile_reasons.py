@@ -43,7 +43,7 @@ def explain(
     if bill is None:
         found.append(Reason("only_ledger", "Only the ledger has it: the bill may be of another key or project."))
     elif ledger is None:
-        words = "Only the bill has it: another program may use the same key, or the model has another name here."
+        words = "Only the bill has it: another program or tenant may use the key, or the model has another name here."
         found.append(Reason("only_bill", words))
     elif days_only:
         words = (
@@ -74,14 +74,17 @@ def _of_money(bill: Figures, ledger: Figures, side: Side, found: set[Kind]) -> l
         words = f"The bill has {_many(side.credits, 'credit')}, {dollars(side.credited_nano_usd)} in all."
         reasons.append(Reason("credits", words, side.credits, nano_usd=side.credited_nano_usd))
     apart = bill - ledger
+    tokens_agree = apart.prompt == 0 and apart.completion == 0
+    if tokens_agree and apart.cached:
+        words = f"The tokens agree, but {abs(apart.cached):,} are cached ones on one side only, which cost less."
+        reasons.append(Reason("split", words, tokens=abs(apart.cached)))
     if not apart.nano_usd:
         return reasons
     bound = side.rows * side.step // 2
-    tokens_agree = apart.prompt == 0 and apart.completion == 0
     if abs(apart.nano_usd) <= bound:
         words = f"The bill rounds each amount to {dollars(side.step)}: its {_many(side.rows, 'row')} can be off by "
         reasons.append(Reason("rounding", f"{words}{dollars(bound)}."))
-    elif tokens_agree and "unpriced" not in found and not side.credits:
+    elif tokens_agree and not apart.cached and "unpriced" not in found and not side.credits:
         reasons.append(Reason("price", "The tokens agree, so it is the price: compare it with the provider's list."))
     return reasons
 
@@ -103,7 +106,11 @@ def _of_part(kind: Kind, part: Part) -> Reason:
 
 def _unexplained(bill: Figures, ledger: Figures) -> Reason:
     more = _weight(bill) > _weight(ledger)
-    why = "another program may use the same key" if more else "the bill may be of one key or project, or not complete"
+    why = (
+        "another program or tenant may use the same key"
+        if more
+        else "the bill may be of one key or project, or not complete"
+    )
     return Reason("unexplained", f"Nothing in the ledger explains it: {why}.")
 
 

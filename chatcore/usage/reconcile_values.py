@@ -7,7 +7,7 @@ from typing import Literal
 
 Kind = Literal[
     "estimated", "unpriced", "unsettled", "failed", "keys", "cached", "demo", "only_bill", "only_ledger", "days",
-    "price", "rounding", "credits", "unexplained",
+    "split", "price", "rounding", "credits", "unexplained",
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_MB: Final = 200
 _MOST_EXPLAINED: Final = 20
+_MOST_MODELS: Final = 1_000
 _MONTHLY: Final = 120  # days; a longer bill is drawn by the month
 _RESULT: Final = "bill_result"
 _PROVIDERS: Final = {
@@ -38,8 +39,8 @@ _DOUBTS: Final[Mapping[Kind, str]] = {
 _SHORT: Final[Mapping[Kind, str]] = {
     "estimated": "estimated", "unpriced": "unpriced", "unsettled": "broke off", "failed": "failed",
     "keys": "other keys", "cached": "our cache", "demo": "demo data", "only_bill": "only the bill",
-    "only_ledger": "only the ledger", "days": "other days", "price": "the price", "rounding": "rounding",
-    "credits": "credits", "unexplained": "nothing found",
+    "only_ledger": "only the ledger", "split": "cached tokens", "days": "other days", "price": "the price",
+    "rounding": "rounding", "credits": "credits", "unexplained": "nothing found",
 }  # fmt: skip
 _WHERE: Final = """
 - **OpenAI:** platform.openai.com → Usage → Export; costs grouped by line item, or usage grouped by model
@@ -153,13 +154,15 @@ def _models(found: Comparison) -> None:
     }
     import pandas as pd
 
-    frame = pd.DataFrame([_row(line) for line in found.models])
+    frame = pd.DataFrame([_row(line) for line in found.models[:_MOST_MODELS]])
     dollars = frame[["bill", "ledger", "apart"]].astype("Float64").columns
     frame[dollars] = frame[dollars].astype("Float64")
     st.dataframe(
         frame.style.format(_dollars, subset=list(dollars)), column_order=list(config), column_config=config,
         hide_index=True, placeholder="–", key="bill_models", alt="Bill and ledger of each model",
     )  # fmt: skip
+    if len(found.models) > _MOST_MODELS:
+        st.caption(f"The {_MOST_MODELS:,} models that are furthest apart, of {len(found.models):,}. The file has all.")
 
 
 def _row(line: Line) -> dict[str, Any]:

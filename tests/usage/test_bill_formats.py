@@ -1,5 +1,6 @@
 """Each form of bill in its real columns, and everything that is none."""
 
+import contextlib
 import io
 import tracemalloc
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from chatcore.errors import InvalidInput
 from chatcore.usage.bill_formats import Bill, Cell, Reading, read
@@ -283,3 +286,32 @@ def test_a_file_with_a_name_for_each_row_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("chatcore.usage.bill_formats._MOST_CELLS", 10)
     words = refused(HEAD + "".join(f"2026-03-02,m{number},1,1,1\n" for number in range(20)))
     assert words.startswith("Up to line 12 the file has more than 10 pairs of a day and a model")
+
+
+def test_a_name_has_nothing_that_a_terminal_would_obey() -> None:
+    assert list(of_text(HEAD + "2026-03-02,\x1b[31mm,1,1,1\n").cells) == [(DAY, "\ufffd[31mm")]
+    assert refused(HEAD + "2026-03-02,m,\x1b[2J,1,1\n").startswith("Line 2, column prompt_tokens: “\ufffd[2J”")
+
+
+def tried(data: bytes) -> None:
+    with contextlib.suppress(InvalidInput):
+        assert read(io.BytesIO(data), Reading()).cells
+
+
+@given(st.binary(max_size=300))
+@example(b"\xff\xfe\x00")
+@example(b"sep=;")
+@example(b'sep="\na"b')
+@example(b'"')
+def test_any_bytes_are_read_or_refused_with_a_sentence(data: bytes) -> None:
+    tried(data)
+
+
+cells = st.sampled_from(
+    ["", "2026-03-02", "m", "1", "1.5", "1e99", "-1", "=1", '"', '""', "\r", ",", "1,000", "\x85", "٣", "²"]
+)
+
+
+@given(st.lists(st.lists(cells, max_size=6).map(",".join), max_size=4), st.sampled_from(["utf-8", "utf-16"]))
+def test_any_rows_are_read_or_refused_with_a_sentence(rows: list[str], encoding: str) -> None:
+    tried((HEAD + "\n".join(rows)).encode(encoding))

@@ -329,3 +329,10 @@ def test_sums_carry_their_doubts_also_where_they_agree(db: Database) -> None:
     assert [(one.kind, one.calls) for one in found.doubts] == [("estimated", 1), ("unpriced", 1)]
     assert [line.model for line in found.models] == ["free", "gpt-5"], "an unknown cost is as far apart as the bill"
     assert found.models[0].difference.nano_usd is None
+
+
+def test_tokens_that_are_cached_on_one_side_only_explain_the_money(db: Database) -> None:
+    put(db, call(cached_tokens=2))
+    line = only(compare(db, HEAD + "2026-03-02,gpt-5,10,8,5,1,0.0000001\n"))
+    assert reasons(line) == ["split"]
+    assert "6 are cached ones on one side only" in line.reasons[0].words
