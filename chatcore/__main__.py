@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from chatcore import commands
 from chatcore.accounts import ROLES
-from chatcore.commands import bill, care
+from chatcore.commands import bill, care, rollups
 from chatcore.errors import ChatcoreError
 
 _EXAMPLES: Final = """examples:
@@ -49,10 +49,13 @@ def parser() -> argparse.ArgumentParser:
     _keys(_group(groups, "keys", "API keys for programs"))
     _provider_keys(_group(groups, "provider-keys", "keys of model providers that people and tenants brought"))
     _prices(_group(groups, "prices", "what calls to models cost, where that was not known"))
+    _rollups(_group(groups, "rollups", "what the usage page reads in place of single calls"))
     _database(_group(groups, "db", "the database's schema"))
-    demo = _command(groups, "demo-data", commands.demo_data, "fill the usage page with made-up calls, marked as such")
+    demo = _command(groups, "demo-data", rollups.demo_data, "fill the usage page with made-up calls, marked as such")
     demo.add_argument("--days", type=_positive, default=90, help="how far back they go (default: 90)")
     demo.add_argument("--rows", type=_positive, help="how many calls (default: about 140 a day)")
+    demo.add_argument("--people", type=_positive, help="how many made-up people (default: nine, more for many calls)")
+    demo.add_argument("--models", type=_positive, help="how many models (default: eight, more for many calls)")
     demo.add_argument("--tenant", help="whose (default: the oldest tenant; with --remove: everybody's)")
     demo.add_argument("--remove", action="store_true", help="take all made-up calls and people away again")
     bill.arguments(_command(groups, "reconcile", bill.reconcile, "compare a provider's usage CSV with the ledger"))
@@ -113,6 +116,15 @@ def _prices(group: Any) -> None:
     anew.add_argument("--since", metavar="DATE", type=_day, help="only calls from this day on (2026-01-31, in UTC)")
     anew.add_argument("--all", action="store_true", help="also calls whose cost is known")
     anew.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+
+def _rollups(group: Any) -> None:
+    words = "count them anew from the ledger, beside the running app; goes on where it was broken off"
+    anew = _command(group, "rebuild", rollups.rebuild, words)
+    anew.add_argument("--tenant", metavar="NAME", help="only this one's (default: everybody's)")
+    anew.add_argument("--since", metavar="DATE", type=_day, help="only from this day on (2026-01-31, in UTC)")
+    looked = _command(group, "check", rollups.check, "compare them with the ledger; exit code 1 where they differ")
+    looked.add_argument("--tenant", metavar="NAME", help="only this one's (default: everybody's)")
 
 
 def _database(group: Any) -> None:

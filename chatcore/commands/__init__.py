@@ -171,6 +171,8 @@ def prices_recompute(chosen: Namespace) -> None:
 
     with shell() as core:
         done = pricing.recompute(core.db, core.settings, chosen.model, chosen.since, chosen.all, chosen.dry_run)
+        if done.changed and not chosen.dry_run:
+            core.console.note("prices.recompute", calls=done.changed, difference_nano_usd=done.difference_nano_usd)
     change = (
         f"{Decimal(done.difference_nano_usd).scaleb(-9).normalize():+,f} USD" if done.changed else "nothing changed"
     )
@@ -197,18 +199,6 @@ def db_check(chosen: Namespace) -> None:
     with bare_database() as db:
         check(db)
     say("The database answers and has this version's schema.")
-
-
-def demo_data(chosen: Namespace) -> None:
-    from chatcore.usage import demo_data as demo
-
-    with shell() as core:
-        tenant_id = core.console.operator(chosen.tenant).tenant_id
-        if chosen.remove:
-            say(f"Removed {demo.remove(core.db, tenant_id if chosen.tenant else None):,} made-up calls.")
-            return
-        made = demo.make(core.db, tenant_id, chosen.days, chosen.rows)
-    say(f"Made {made.calls:,} calls of {made.people} made-up people. Take them away again: demo-data --remove")
 
 
 def doctor(chosen: Namespace) -> int:

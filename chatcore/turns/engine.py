@@ -26,6 +26,7 @@ from chatcore.turns.owner import Owner
 from chatcore.turns.values import Begun, TurnEnd
 from chatcore.usage import budgets
 from chatcore.usage.limits import Limits
+from chatcore.usage.rollup_jobs import RollupJobs
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class TurnEngine:
         self._limits = limits
         self._settings = settings
         self._attachments = Attachments(db, settings)
+        self._rollups = RollupJobs(db)
         self._collect_at = time.monotonic() + _COLLECT_EVERY
         self.chores = Chores(db, gateway, limits, preferences, settings)
         self._next_turn = next_turn
@@ -88,6 +90,7 @@ class TurnEngine:
     def drain(self, seconds: float) -> None:
         """Take no new turns, give the running ones `seconds` to end, interrupt the rest with their words kept."""
         self.draining = True
+        self._rollups.stop()
         if self._loop is None or self._thread is None or not self._thread.is_alive():
             return
         self._submit(self._drain(seconds)).result()
@@ -140,6 +143,7 @@ class TurnEngine:
             started.set_exception(error)
             raise
         tasks = [asyncio.create_task(self._journal.run()), asyncio.create_task(self._housekeeping())]
+        tasks.append(asyncio.create_task(self._keep_rollups()))
         started.set_result(None)
         await self._stopped.wait()
         for task in tasks:
@@ -187,6 +191,15 @@ class TurnEngine:
                 await self._keep_house()
             except Exception:
                 log.exception("housekeeping failed")
+
+    async def _keep_rollups(self) -> None:
+        """Beside it, as a tenant's new time zone takes minutes."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_EVERY)
+            try:
+                await asyncio.to_thread(self._rollups.keep_up)
+            except Exception:
+                log.exception("rollups could not be kept up")
 
     async def _keep_house(self) -> None:
         """Forget finished turns, drop old chunks, erase what has expired, recover what dead processes left, remove

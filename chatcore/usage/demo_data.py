@@ -1,37 +1,47 @@
 """Days of believable usage by made-up people, for trying the usage page and for measuring it.
 
-Every row made here carries `is_demo`, and `remove` takes exactly these away again. The people have no password.
+Every row made here carries `is_demo`, and `remove` takes exactly these away again. The people have no password. Rows
+are written with the drivers' own fast ways, and the rollups of each day right behind them, in one transaction.
 """
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database
 from chatcore.db.tables import (
     Agent,
-    ApiKey,
-    BrowserSession,
-    Conversation,
-    OneTimeCode,
+    LimitHit,
     Tenant,
-    UsageMetric,
     User,
     utcnow,
 )
 from chatcore.errors import InvalidInput, NotFound
 from chatcore.ids import new_id
+from chatcore.usage import demo_removal, demo_team, rollup_days, rollups, zones
+from chatcore.usage.rollup_sums import where
+
+if TYPE_CHECKING:
+    from chatcore.usage.demo_draws import Ints, Row, Scene
 
 _MAX_ROWS: Final = 20_000_000
-_BATCH: Final = 20_000
+_AT_ONCE: Final = 50_000  # rows drawn at once
+_A_TRANSACTION: Final = 20_000  # rows, at least, but for the last
+_MANY: Final = 200_000  # rows from which a large page cache is worth it
 _CALLS_A_DAY: Final = 140
+
+OnProgress = Callable[[int, int], None]
+"""Told how many of how many calls are written."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +60,30 @@ def make(
     rows: int | None = None,
     seed: int = 1,
     now: datetime | None = None,
+    *,
+    people: int | None = None,
+    models: int | None = None,
+    on_progress: OnProgress = lambda done, of: None,
 ) -> DemoSummary:
     """Replace the tenant's demo data by `days` days up to `now` with `rows` calls (about 140 a day where None).
 
-    Written in batches, so a running app goes on writing in between. The same seed and time give the same draws.
-    Raises `InvalidInput` for impossible numbers and `NotFound` where there is no such tenant.
+    `people`, `models`: how many there are, where None nine and eight, and more with the calls. Written day by day, so
+    a running app goes on writing in between. The same seed and time give the same draws. Raises `InvalidInput` for
+    impossible numbers and `NotFound` where there is no such tenant.
     """
     if not 1 <= days <= 3660:
         raise InvalidInput("Demo data can cover 1 to 3660 days.")
     rows = days * _CALLS_A_DAY if rows is None else rows
     if not 0 <= rows <= _MAX_ROWS:
         raise InvalidInput(f"Demo data can have up to {_MAX_ROWS:,} rows.")
-    if db.read(lambda session: session.get(Tenant, tenant_id)) is None:
+    tenant = db.read(lambda session: session.get(Tenant, tenant_id))
+    if tenant is None:
         raise NotFound("There is no such tenant. `tenants list` names those that exist.")
-    remove(db, tenant_id)
-    users = _make_people(db, tenant_id, days, now or utcnow())
-    for batch in _batches(tenant_id, users, days, rows, seed, now or utcnow()):
-        db.write(_insert_calls(batch))
-    return DemoSummary(people=len(users), calls=rows, days=days)
+    demo_removal.remove(db, tenant_id)
+    now = now or utcnow()
+    scene = _scene(db, tenant_id, rows, people, models, now)
+    _make_calls(db, scene, where(tenant.timezone), (days, rows, seed, now), on_progress)
+    return DemoSummary(people=len(scene.people), calls=rows, days=days)
 
 
 def remove(db: Database, tenant_id: str | None = None) -> int:
@@ -75,37 +91,27 @@ def remove(db: Database, tenant_id: str | None = None) -> int:
 
     `tenant_id`: only that tenant's. Returns the number of ledger rows deleted; rows that are not marked stay.
     """
-    users = db.read(lambda session: session.scalars(select(User.id).where(*_demo(User, tenant_id))).all())
-    removed = 0
-    for user_id in users:
-        # One person at a time goes along their index; the last round takes what has no demo person.
-        removed += _delete(db, UsageMetric, UsageMetric.user_id == user_id, *_demo(UsageMetric, tenant_id))
-        _delete(db, Conversation, Conversation.user_id == user_id)
-    removed += _delete(db, UsageMetric, *_demo(UsageMetric, tenant_id))
-    _delete(db, Conversation, *_demo(Conversation, tenant_id))
-    db.write(lambda session: _delete_people(session, tenant_id))
-    return removed
+    return demo_removal.remove(db, tenant_id)
 
 
-def _make_people(db: Database, tenant_id: str, days: int, now: datetime) -> list[tuple[str, str]]:
-    from chatcore.usage.demo_draws import PEOPLE
+def _scene(db: Database, tenant_id: str, rows: int, people: int | None, models: int | None, now: datetime) -> "Scene":
+    from chatcore.usage.demo_draws import Scene
 
-    people: list[dict[str, Any]] = [
-        {
-            "id": new_id("user"),
-            "tenant_id": tenant_id,
-            "username": _username(person.name, tenant_id),
-            "name": f"{person.name} (demo)",
-            "role": "member",
-            "tier": "free",
-            "is_demo": True,
-            "settings": {},
-            "created_at": now,
-        }
-        for person in PEOPLE
-    ]
-    db.write(lambda session: session.execute(insert(User), people))
-    return [(person["id"], person["tier"]) for person in people]
+    chosen = demo_team.models(rows, models)
+    team = demo_team.people(rows, len(chosen), people)
+    made = [_person(one, tenant_id, now) for one in team]
+    db.write(lambda session: session.execute(insert(User), made))
+    agents = select(Agent.id).where(Agent.tenant_id == tenant_id, Agent.archived_at.is_(None)).order_by(Agent.position)
+    agent_ids = db.read(lambda session: session.scalars(agents.limit(8)).all())
+    return Scene(tenant_id, chosen, team, tuple(one["id"] for one in made), tuple(agent_ids))
+
+
+def _person(person: demo_team.DemoPerson, tenant_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id("user"), "tenant_id": tenant_id, "username": _username(person.name, tenant_id),
+        "name": f"{person.name} (demo)", "role": "member", "tier": person.tier, "team": person.team, "is_demo": True,
+        "settings": {}, "created_at": now,
+    }  # fmt: skip
 
 
 def _username(name: str, tenant_id: str) -> str:
@@ -114,50 +120,106 @@ def _username(name: str, tenant_id: str) -> str:
     return f"{re.sub('[^a-z]+', '.', ascii_name)}.demo-{hashlib.sha256(tenant_id.encode()).hexdigest()[:6]}"
 
 
-def _batches(
-    tenant_id: str, users: list[tuple[str, str]], days: int, rows: int, seed: int, now: datetime
-) -> Iterator[list[dict[str, Any]]]:
+@dataclass
+class _Batch:
+    """What one transaction writes: rows, refusals, and the first moments of the days they are of."""
+
+    rows: list["Row"]
+    refusals: list[dict[str, Any]]
+    days: list[datetime]
+    done: int = 0
+
+
+def _make_calls(
+    db: Database, scene: "Scene", zone: tzinfo, size: tuple[int, int, int, datetime], on_progress: OnProgress
+) -> None:
+    """Draw the next rows while the last ones are written."""
+    days, rows, seed, now = size
+    with _writer(db, rows) as connection, ThreadPoolExecutor(1) as pool:
+        before: Future[None] | None = None
+        months: set[datetime] = set()
+        for batch in _batches(scene, zone, days, rows, seed, now):
+            months.update(zones.month_start(day, zone) for day in batch.days)
+            if before is not None:
+                before.result()
+            before = pool.submit(_write, connection, partial(_put, batch=batch, scene=scene, zone=zone))
+            on_progress(batch.done, rows)
+        if before is not None:
+            before.result()
+        for month in sorted(months):
+            _write(connection, partial(_count_month, tenant_id=scene.tenant_id, month=month, zone=zone))
+
+
+def _batches(scene: "Scene", zone: tzinfo, days: int, rows: int, seed: int, now: datetime) -> "Iterator[_Batch]":
     import numpy as np
 
     from chatcore.usage import demo_draws
 
     # The tenant is part of the seed, as ids come from the draws and must differ between tenants.
-    rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(tenant_id.encode()).digest()[:8])])
+    rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(scene.tenant_id.encode()).digest()[:8])])
     times = demo_draws.call_times(rng, rows, days, now)
-    return demo_draws.calls(rng, times, tenant_id, users)
+    batch, done = _Batch([], [], []), 0
+    for day, part in _by_day(times, zone):
+        for place in range(0, len(part), _AT_ONCE):
+            some = part[place : place + _AT_ONCE]
+            batch.rows += demo_draws.calls(rng, scene, some, done / rows)
+            batch.refusals += demo_draws.refusals(rng, scene, some)
+            done += len(some)
+        batch.days.append(day)
+        if len(batch.rows) >= _A_TRANSACTION or done == rows:
+            batch.done = done
+            yield batch
+            batch = _Batch([], [], [])
 
 
-def _insert_calls(batch: list[dict[str, Any]]) -> Any:
-    table = UsageMetric.__table__
-    assert isinstance(table, Table)
-    return lambda session: session.execute(insert(table), batch)
+def _by_day(times: "Ints", zone: tzinfo) -> "Iterator[tuple[datetime, Ints]]":
+    place = 0
+    while place < len(times):
+        day = zones.day_start(datetime.fromtimestamp(int(times[place]) / 1000, UTC), zone)
+        end = int(times.searchsorted(int(zones.next_day(day, zone).timestamp() * 1000)))
+        yield day, times[place:end]
+        place = end
 
 
-def _demo(table: type[User | UsageMetric | Conversation], tenant_id: str | None) -> list[ColumnElement[bool]]:
-    return [table.is_demo.is_(True), *([table.tenant_id == tenant_id] if tenant_id else [])]
+@contextmanager
+def _writer(db: Database, rows: int) -> "Iterator[Connection]":
+    """A connection of its own, which keeps its page cache; other writers wait for each transaction only."""
+    with db.engine.connect().execution_options(chatcore_write=True) as connection:
+        if db.is_sqlite and rows >= _MANY:
+            connection.connection.driver_connection.execute("PRAGMA cache_size=-400000")  # type: ignore[union-attr]
+        yield connection
+        if db.is_sqlite:
+            connection.connection.driver_connection.execute("PRAGMA cache_size=-16000")  # type: ignore[union-attr]
 
 
-def _delete(db: Database, table: type[UsageMetric | Conversation], *where: ColumnElement[bool]) -> int:
-    """Delete in batches, each its own transaction, and return how many rows went."""
-    # A conversation takes its messages along.
-    batch = select(table.id).where(*where).limit(_BATCH if table is UsageMetric else _BATCH // 40)
-    statement = delete(table).where(table.id.in_(batch)).execution_options(synchronize_session=False)
-
-    def work(session: Session) -> int:
-        return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
-
-    total = 0
-    while count := db.write(work):
-        total += count
-    return total
+def _write(connection: Connection, work: Callable[[Session], Any]) -> None:
+    with connection.begin(), Session(connection, join_transaction_mode="rollback_only") as session:
+        work(session)
 
 
-def _delete_people(session: Session, tenant_id: str | None) -> None:
-    people = select(User.id).where(*_demo(User, tenant_id))
-    statements = (
-        update(Agent).where(Agent.owner_id.in_(people)).values(owner_id=None),
-        *(delete(table).where(table.user_id.in_(people)) for table in (BrowserSession, ApiKey, OneTimeCode)),
-        delete(User).where(*_demo(User, tenant_id)),
-    )
-    for statement in statements:
-        session.execute(statement.execution_options(synchronize_session=False))
+def _put(session: Session, batch: _Batch, scene: "Scene", zone: tzinfo) -> None:
+    rollups.hold(session, scene.tenant_id, alone=True)
+    _copy(session, batch.rows)
+    if batch.refusals:
+        session.execute(insert(LimitHit), batch.refusals)
+    for day in batch.days:
+        rollup_days.count_day(session, scene.tenant_id, day, zone)
+
+
+def _count_month(session: Session, tenant_id: str, month: datetime, zone: tzinfo) -> None:
+    rollups.hold(session, tenant_id, alone=True)
+    rollup_days.count_month(session, tenant_id, month, zone)
+
+
+def _copy(session: Session, rows: list["Row"]) -> None:
+    from chatcore.usage.demo_draws import COLUMNS
+
+    names = ", ".join(COLUMNS)
+    driver: Any = session.connection().connection.driver_connection
+    if session.get_bind().dialect.name == "sqlite":
+        marks = ", ".join("?" * len(COLUMNS))
+        driver.executemany(f"INSERT INTO usage_metrics ({names}) VALUES ({marks})", rows)  # noqa: S608 - our own names
+        return
+    with driver.cursor() as cursor, cursor.copy(f"COPY usage_metrics ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)

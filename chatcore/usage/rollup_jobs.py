@@ -4,6 +4,7 @@ One process at a time does it; the lease `rollups` says which. Each day is a tra
 broken off goes on where it stopped.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class RollupJobs:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._holder = new_id("job")
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End what runs in another thread behind its present step; it goes on with the next process."""
+        self._stopped.set()
 
     # ---- what housekeeping does
 
@@ -91,7 +97,7 @@ class RollupJobs:
     def catch_up(self, limit: int | None = None) -> int:
         """Fold settled rows that are in no rollup yet, oldest first, up to about `limit`; returns how many were."""
         done = 0
-        while limit is None or done < limit:
+        while (limit is None or done < limit) and not self._stopped.is_set():
             count = self._db.write(_fold_some)
             done += count
             if count < _BATCH:
@@ -153,11 +159,13 @@ class RollupJobs:
         plan = self._db.read(lambda session: _plan(session, tenant_id, since, resume=True))
         day, days = self._first(plan), 0
         while day is not None:
+            if self._stopped.is_set():
+                return days
             began = time.monotonic()
             on_progress(Progress(plan.name, day, utcnow()))
             day = self._db.write(partial(self._step, plan=plan, day=day))
             days += 1
-            time.sleep(min((time.monotonic() - began) / 2, _BREATH))
+            self._stopped.wait(min((time.monotonic() - began) / 2, _BREATH))
         self._db.write(lambda session: _finish(session, plan))
         return days
 
