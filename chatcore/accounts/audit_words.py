@@ -8,6 +8,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "sign_in": "{who} signed in",
     "sign_in.company": "{who} signed in with the company's account",
     "session.start": "A browser of {who} was signed in",
+    "session.by_command": "{who} opened a browser session as {whom}",
     "session.end": "{who} signed out",
     "session.revoke": "{who} signed one of their browsers out",
     "session.revoke_all": "{who} signed {whom} out everywhere",
@@ -20,7 +21,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "user.create": "{who} added {whom}",
     "user.invite": "{who} invited {whom}",
     "user.join": "{who} joined",
-    "user.provision": "{whom} came in by the company's sign-in",
+    "user.provision": "{who} came in by the company's sign-in",
+    "user.link": "{who} was linked to their account at the company",
     "user.rename": "{who} changed their name",
     "user.role": "{who} made {whom} {role}",
     "user.tier": "{who} put {whom} into the tier {after}",
@@ -54,6 +56,10 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "demo.make": "{who} made demo data",
     "demo.remove": "{who} removed demo data",
 }
+_BY_COMPANY: Final[Mapping[str, str]] = {
+    "user.role": "The company's sign-in made {who} {role}",
+    "user.team": "The company's sign-in put {who} into the team {after}",
+}
 ACTIONS: Final[tuple[str, ...]] = tuple(_SENTENCES)
 """The actions that have a sentence."""
 
@@ -66,5 +72,7 @@ def sentence(who: str, action: str, whom: str, details: Mapping[str, Any], *, ow
     after = details.get("after")
     if action == "user.team" and "after" in details and after is None:
         template = "{who} took {whom} out of the team {before}"
+    if details.get("by") == "sign_in.company":
+        template = _BY_COMPANY.get(action, template)
     facts = {"who": who, "whom": "themself" if own else whom or "a person", "before": details.get("before") or "–"}
     return template.format(**facts, after=after or "–", role=_ROLES.get(str(after), "something else"))

@@ -13,6 +13,7 @@ import yaml
 from sqlalchemy import func, select, update
 
 from chatcore.accounts import Principal
+from chatcore.accounts.audit_words import sentence
 from chatcore.accounts.passwords import matches
 from chatcore.config import load_settings
 from chatcore.db.tables import AuditEntry, OneTimeCode, User, utcnow
@@ -248,6 +249,22 @@ def test_role_and_team_come_from_the_claims_at_each_sign_in(any_company: Company
     assert [act for act in acts if act != "sign_in.company"] == [
         "user.provision", "user.team", "user.role", "user.role",
     ]  # fmt: skip
+
+
+def test_the_audit_log_says_that_it_was_the_companys_sign_in(company: Company) -> None:
+    company.configure(**BY_GROUPS, link_by_email=True)
+    company.house.person("root", "operator")
+    company.house.person("ada@example.com")
+    who = company.sign_in(groups=["admins"], team="Search")
+    wanted = select(AuditEntry.action, AuditEntry.details).where(AuditEntry.user_id == who.user_id)
+    rows = company.house.db.read(lambda session: list(session.execute(wanted.order_by(AuditEntry.id))))
+    assert [sentence("Ada", row.action, "Ada", row.details, own=True) for row in rows] == [
+        "Ada was linked to their account at the company",
+        "The company's sign-in put Ada into the team Search",
+        "The company's sign-in made Ada an admin",
+        "Ada signed in with the company's account",
+        "A browser of Ada was signed in",
+    ]
 
 
 def test_a_role_that_an_admin_gave_stays_where_no_claim_says_otherwise(company: Company) -> None:
