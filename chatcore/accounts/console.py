@@ -1,5 +1,7 @@
 """What only whoever has a shell on the server does: the command line's part of this package."""
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -97,6 +99,11 @@ class Console:
             return session.execute(select(User.username).where(User.id == user_id)).scalar_one()
 
         return self._db.write(work)
+
+    def note(self, action: str, tenant: str | None = None, **details: Any) -> None:
+        """Note in the audit log what a command has done; in that of the oldest tenant where it was no single one's."""
+        tenant_id = self.operator(tenant).tenant_id
+        self._db.write(lambda session: audit.note(session, tenant_id, None, action, "", "", **details))
 
     def tenants(self) -> list[TenantInfo]:
         """All tenants, the oldest first."""

@@ -129,7 +129,12 @@ class Accounts:
     def new_session_token(self, username: str) -> str:
         """A cookie's token for this person, without a password: for the command line. Raises `NotFound`."""
         who = self.system_principal(username)
-        return self._db.write(lambda s: sessions.start(s, who.user_id, self._lifetime, "command line", ""))[0]
+
+        def work(session: Session) -> str:
+            audit.note(session, who.tenant_id, None, "session.by_command", who.user_id)
+            return sessions.start(session, who.user_id, self._lifetime, "command line", "")[0]
+
+        return self._db.write(work)
 
     # ---- browser sessions
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from chatcore.accounts import audit
 from chatcore.accounts.principal import Principal
 from chatcore.conversations.text import clean
 from chatcore.db import Database
@@ -81,6 +82,8 @@ class Prompts:
             if (count or 0) >= MAX_PROMPTS:
                 raise Conflict(f"You have {MAX_PROMPTS} prompts already. Delete one that you no longer need.")
             session.execute(insert(PromptRow).values(id=prompt_id, is_team=is_team, **whose, **values))
+            if is_team:
+                audit.record(session, principal, "prompt.share", prompt_id)
 
         self._db.write(work)
         return prompt_id
@@ -90,13 +93,15 @@ class Prompts:
         values = _checked(title, text)
 
         def work(session: Session) -> None:
-            _require_editable(session, principal, prompt_id)
+            was_team = _require_editable(session, principal, prompt_id)
             session.execute(
                 update(PromptRow)
                 .where(PromptRow.id == prompt_id)
                 .values(is_team=is_team, updated_at=utcnow(), **values)
                 .execution_options(synchronize_session=False)
             )
+            if is_team or was_team:
+                audit.record(session, principal, "prompt.change" if was_team else "prompt.share", prompt_id)
 
         self._db.write(work)
 
@@ -104,9 +109,11 @@ class Prompts:
         """Delete a prompt for good, a team's one for everybody. Raises `Forbidden`."""
 
         def work(session: Session) -> None:
-            _require_editable(session, principal, prompt_id)
+            was_team = _require_editable(session, principal, prompt_id)
             statement = delete(PromptRow).where(PromptRow.id == prompt_id)
             session.execute(statement.execution_options(synchronize_session=False))
+            if was_team:
+                audit.record(session, principal, "prompt.delete", prompt_id)
 
         self._db.write(work)
 
@@ -165,9 +172,12 @@ def _get(session: Session, principal: Principal, prompt_id: str) -> Prompt:
     return _value(row, principal)
 
 
-def _require_editable(session: Session, principal: Principal, prompt_id: str) -> None:
-    if not _get(session, principal, prompt_id).can_edit:
+def _require_editable(session: Session, principal: Principal, prompt_id: str) -> bool:
+    """Whether it is the team's. Raises `Forbidden`, `NotFound`."""
+    found = _get(session, principal, prompt_id)
+    if not found.can_edit:
         raise Forbidden("Only its author and admins can change a prompt of the team.")
+    return found.is_team
 
 
 def _value(row: Any, principal: Principal) -> Prompt:

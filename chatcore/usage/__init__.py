@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from chatcore.accounts import audit
 from chatcore.accounts.principal import Principal
 from chatcore.db import Database
 from chatcore.db.tables import UsageMetric, utcnow
@@ -238,8 +239,16 @@ class Usage:
 
         The columns are those of `usage_metrics` with the username; times are ISO 8601 in UTC, unknown values empty.
         """
+        self._note_export(principal, chosen)
         return export.csv_lines(self._read, principal, chosen)
 
     def export_parquet(self, principal: Principal, chosen: Filter) -> Iterator[bytes]:
         """Every row as a Parquet file, in pieces; the columns are those of `export_csv`."""
+        self._note_export(principal, chosen)
         return export.parquet_bytes(self._read, principal, chosen)
+
+    def _note_export(self, principal: Principal, chosen: Filter) -> None:
+        """Who takes away what others used is in the audit log."""
+        if principal.is_admin:
+            facts = {"since": chosen.start.isoformat(), "until": chosen.end.isoformat()}
+            self._db.write(lambda session: audit.record(session, principal, "usage.export", **facts))

@@ -67,13 +67,13 @@ def draw(principal: Principal) -> None:
 def _filters(principal: Principal) -> Wanted:
     people = {"": "Everybody"} | {one.id: label(one) for one in core().accounts.people(principal)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = st.selectbox("What", list(_KINDS), format_func=lambda one: _KINDS[one], key="audit-what", width=200)
-        actor = st.selectbox("By", list(people), format_func=lambda one: people[one], key="audit-by", width=200)
+        kind = st.selectbox("What", list(_KINDS), format_func=lambda one: _KINDS[one], key="audit-what", width=165)
+        actor = st.selectbox("By", list(people), format_func=lambda one: people[one], key="audit-by", width=165)
         target = st.selectbox(
-            "To", list(people), format_func=lambda one: people[one] if one else "Anybody", key="audit-to", width=200
+            "To", list(people), format_func=lambda one: people[one] if one else "Anybody", key="audit-to", width=165
         )
         days = st.selectbox(
-            "When", list(_DAYS), index=2, format_func=lambda one: _DAYS[one], key="audit-when", width=120
+            "When", list(_DAYS), index=2, format_func=lambda one: _DAYS[one], key="audit-when", width=165
         )
         everywhere = principal.is_operator and st.toggle("All tenants", key="audit-everywhere")
     return Wanted(actor, kind, target, _since(days, utcnow().date()), everywhere=everywhere)
@@ -93,7 +93,7 @@ def _shown(wanted: Wanted) -> int:
 def _table(found: Sequence[Entry], *, everywhere: bool) -> None:
     config: dict[str, Any] = {
         "when": st.column_config.DatetimeColumn("When", format="D MMM, HH:mm:ss", timezone="UTC", width=130),
-        "words": st.column_config.TextColumn("What", width=380, pinned=True),
+        "words": st.column_config.TextColumn("What", width=360),
         **({"tenant": "Tenant"} if everywhere else {}),
         "from": st.column_config.TextColumn("From", width=110),
         "details": st.column_config.TextColumn("Details", width=320),

@@ -58,9 +58,9 @@ def _timezone(principal: Principal, settings: TenantSettings) -> None:
 def _retention(principal: Principal, settings: TenantSettings) -> None:
     st.subheader("Retention")
     st.caption(_TOLD)
-    messages = _days("Messages", "message_days", settings.message_days, 1, "Of everybody in the tenant.")
+    messages = _days("messages", "message_days", settings.message_days, 1, "Of everybody in the tenant.")
     rule = f"At least {MIN_LEDGER_DAYS} days: budgets and forecasts are counted from them."
-    calls = _days("Calls, one by one", "ledger_days", settings.ledger_days, MIN_LEDGER_DAYS, rule)
+    calls = _days("single calls", "ledger_days", settings.ledger_days, MIN_LEDGER_DAYS, rule)
     if settings.ledger_since is not None:
         st.caption(f"Of calls before {settings.ledger_since:%-d %B %Y} only the sums are left.")
     wanted = messages, calls
@@ -76,12 +76,12 @@ def _retention(principal: Principal, settings: TenantSettings) -> None:
 def _days(label: str, key: str, now: int | None, least: int, help_: str) -> int | None:
     """Days that are chosen, None for ever."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        limited = st.toggle(f"{label}: remove after", now is not None, key=f"{key}-on", help=help_)
+        limited = st.toggle(f"Remove {label} after", now is not None, key=f"{key}-on", help=help_)
         if not limited:
-            st.markdown(":gray[kept for ever]")
+            st.caption("a time (now they are kept for ever)" if now is None else "a time")
             return None
         days = st.number_input(
-            f"{label}: days", least, MAX_DAYS, max(now or _FIRST[key], least), key=key, label_visibility="collapsed",
+            f"Days to keep {label}", least, MAX_DAYS, max(now or _FIRST[key], least), key=key, label_visibility="collapsed",
             width=140,
         )  # fmt: skip
         st.markdown("days")
