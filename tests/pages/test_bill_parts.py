@@ -161,3 +161,20 @@ def test_a_member_sees_nothing_of_it(asked: Any) -> None:
     at = opened()
     assert "Only an admin" in at.error[0].value
     assert not at.file_uploader
+
+
+def test_a_mistake_deep_in_a_large_file_is_named_by_its_line(asked: Any) -> None:
+    row = "2026-03-02,gpt-5,10,0,5,1,0.000001\n"
+    at = uploaded(HEAD + row * 20_000 + "2026-03-02,gpt-5,ten,0,5,1,0.000001\n" + row)
+    assert at.error[0].value.replace("\\", "") == "Line 20,002, column prompt_tokens: “ten” is not a number."
+    at = uploaded(HEAD + row * 20_000 + '2026-03-02,"gpt-5,10,0,5,1,0.000001\n' + row)
+    assert "The row that begins on line 20,002 cannot be read" in at.error[0].value.replace("\\", "")
+
+
+def test_only_the_models_furthest_apart_are_in_the_table(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.ui.bill_parts._MOST_MODELS", 3)
+    monkeypatch.setattr("pages.ui.bill_parts._MOST_EXPLAINED", 2)
+    at = uploaded(HEAD + "".join(f"2026-03-02,m{number},1,0,1,1,{number}\n" for number in range(1, 6)))
+    assert at.dataframe[0].value["model"].tolist() == ["m5", "m4", "m3"]
+    assert "The 3 models that are furthest apart, of 5." in texts(at)
+    assert "3 more models with smaller differences are in the file." in texts(at)
