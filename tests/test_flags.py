@@ -24,7 +24,7 @@ from chatcore.db.tables import AuditEntry, Setting, Tenant, User
 from chatcore.errors import Forbidden, InvalidInput
 from chatcore.flags import DEFAULT_LIMITS, Flags, FlagStore, LimitRule, parse
 
-SWITCHES = ["streaming", "gateway", "cache", "failover", "rate_limits"]
+SWITCHES = ["streaming", "gateway", "cache", "failover", "rate_limits", "auto_failover"]
 RULE = LimitRule("tier", "free", "tokens", "hour", 5000)
 PRICES = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
 
@@ -146,6 +146,7 @@ CHANGES: list[tuple[str, Any, Any]] = [
     ("disabled_providers", ["openai", "acme", "openai"], ("acme", "openai")),
     ("disabled_providers", ("acme",), ("acme",)),
     ("disabled_providers", [], ()),
+    ("degraded_providers", ["openai", "acme", "openai"], ("acme", "openai")),
     ("primary", "acme/large", "acme/large"),
     ("fallback", "acme/small", "acme/small"),
     ("limits", [RULE], (RULE,)),

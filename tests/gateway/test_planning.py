@@ -293,6 +293,42 @@ def test_a_model_with_a_deployment_elsewhere_goes_on(make: Make) -> None:
     assert names(house.planner.choices(ada())) == ["m"]
 
 
+def test_a_provider_that_is_aside_is_asked_last(make: Make) -> None:
+    router = {"fallbacks": [{"m": ["n"]}], "context_window_fallbacks": [{"m": ["o", "n"]}]}
+    house = make(entry("m"), entry("m", "anthropic/m"), entry("n", "anthropic/n"), entry("o"), router=router)
+    house.flags.put_aside(["openai"])
+    assert steps(house.route("m")) == [("m#2",), ("n#1",), ("m#1",)]
+    assert [line.name for line in house.route("m").lines] == ["m", "n", "m"]
+    assert after(house.route("m"), ContextTooLong("")) == "n"
+    assert house.planner.pick(ada(), "m", Task()).model.name == "m", "it can be chosen all the same"
+    house.flags.put_aside([])
+    assert steps(house.route("m")) == [("m#1", "m#2"), ("n#1",)]
+
+
+def test_where_nobody_else_can_answer_a_provider_that_is_aside_is_asked(make: Make) -> None:
+    house = make(entry("m"))
+    house.flags.put_aside(["openai"])
+    assert steps(house.route("m")) == [("m#1",)]
+    house.set(failover=False)
+    assert steps(house.route("m")) == [("m#1",)]
+
+
+def test_without_the_gateway_nobody_is_aside(make: Make) -> None:
+    house = make(entry("m"), entry("m", "anthropic/m"))
+    house.flags.put_aside(["openai"])
+    house.set(gateway=False)
+    assert steps(house.route("m")) == [("m#1",)]
+
+
+def test_auto_passes_over_providers_that_are_aside_while_another_is_left(make: Make) -> None:
+    house = make(entry("m"), entry("n", "anthropic/n"), aliases={"fast": "m", "balanced": "n"})
+    assert house.planner.pick(ada(), "auto", Task(text="hi")).model.name == "m"
+    house.flags.put_aside(["openai"])
+    assert house.planner.pick(ada(), "auto", Task(text="hi")).model.name == "n"
+    house.flags.put_aside(["anthropic", "openai"])
+    assert house.planner.pick(ada(), "auto", Task(text="hi")).model.name == "m"
+
+
 def test_a_deployment_that_only_ones_own_key_opens_makes_a_model_available(make: Make) -> None:
     house = make(entry("m"), entry("m", "anthropic/m"), env={})
     who = ada([own("anthropic")])
