@@ -81,8 +81,8 @@ def _days(label: str, key: str, now: int | None, least: int, help_: str) -> int 
             st.caption("a time (now they are kept for ever)" if now is None else "a time")
             return None
         days = st.number_input(
-            f"Days to keep {label}", least, MAX_DAYS, max(now or _FIRST[key], least), key=key, label_visibility="collapsed",
-            width=140,
+            f"Days to keep {label}", least, MAX_DAYS, max(now or _FIRST[key], least), key=key,
+            label_visibility="collapsed", width=140,
         )  # fmt: skip
         st.markdown("days")
     return int(days)

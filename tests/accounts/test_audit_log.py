@@ -21,13 +21,15 @@ from chatcore.sheets import csv_text
 from tests.accounts.conftest import House
 from tests.conftest import add_person
 
+ANY = Wanted()
+
 
 def note(db: Database, who: Principal, action: str, target: str = "", **details: Any) -> None:
     db.write(lambda session: audit.record(session, who, action, target, **details))
 
 
-def words(db: Database, who: Principal, wanted: Wanted = Wanted(), **more: Any) -> list[str]:
-    return [one.words for one in AuditLog(db).listed(who, wanted, **more)]
+def words(db: Database, who: Principal, wanted: Wanted = ANY) -> list[str]:
+    return [one.words for one in AuditLog(db).listed(who, wanted)]
 
 
 @pytest.fixture
