@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_MB: Final = 200
 _MOST_EXPLAINED: Final = 20
+_MOST_NAMED: Final = 3
 _MOST_MODELS: Final = 1_000
 _MONTHLY: Final = 120  # days; a longer bill is drawn by the month
 _RESULT: Final = "bill_result"
@@ -108,14 +109,14 @@ def _draw(found: Comparison) -> None:
         st.success(plain(found.headline), icon=":material/check_circle:")
     else:
         st.warning(plain(found.headline), icon=":material/difference:")
+    for note in found.notes:
+        st.caption(plain(note))
     _doubts(found)
     _models(found)
     _explained(found.models)
     _days(found)
     for reason in found.left_out:
         st.caption(plain(f"Not on such a bill: {reason.words}"))
-    for note in found.notes:
-        st.caption(plain(note))
     with st.container(horizontal=True):
         st.download_button(
             "Download the comparison (CSV)", lambda: "".join(csv_lines(found)),
@@ -181,14 +182,23 @@ def _dollars(value: Any) -> str:
 
 
 def _explained(models: Iterable[Line]) -> None:
-    apart = [line for line in models if line.reasons]
-    if not apart:
+    """The reasons in words, once for all models that have the same."""
+    grouped: dict[str, list[str]] = {}
+    for line in models:
+        if line.reasons:
+            grouped.setdefault(" ".join(reason.words for reason in line.reasons), []).append(line.model)
+    if not grouped:
         return
     st.markdown("**What explains it**")
-    for line in apart[:_MOST_EXPLAINED]:
-        st.markdown(f"- **{plain(line.model)}:** {plain(' '.join(reason.words for reason in line.reasons))}")
-    if len(apart) > _MOST_EXPLAINED:
-        st.caption(f"{len(apart) - _MOST_EXPLAINED:,} more models with smaller differences are in the file.")
+    shown = list(grouped.items())[:_MOST_EXPLAINED]
+    st.markdown("\n".join(f"- **{plain(_named(names))}:** {plain(words)}" for words, names in shown))
+    if left := sum(len(names) for names in grouped.values()) - sum(len(names) for _, names in shown):
+        st.caption(f"{left:,} more models with smaller differences are in the file.")
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _days(found: Comparison) -> None:

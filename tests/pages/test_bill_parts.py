@@ -90,8 +90,7 @@ def test_a_bill_that_does_not_is_explained_in_words(asked: Any) -> None:
     assert "Nothing in the ledger explains it" in texts(at)
     (table,) = at.dataframe
     assert table.value["why"].tolist() == [["only the bill"], ["nothing found"]]
-    assert at.markdown[-2].value.startswith("- **"), "the name is text and no markup"
-    assert "\\*o9\\*" in "".join(one.value for one in at.markdown)
+    assert "\\*o9\\*" in "".join(one.value for one in at.markdown), "the name is text and no markup"
 
 
 def test_calls_in_doubt_stand_beside_the_sums(asked: Any, database: Database) -> None:
@@ -173,8 +172,9 @@ def test_a_mistake_deep_in_a_large_file_is_named_by_its_line(asked: Any) -> None
 
 def test_only_the_models_furthest_apart_are_in_the_table(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.ui.bill_parts._MOST_MODELS", 3)
-    monkeypatch.setattr("pages.ui.bill_parts._MOST_EXPLAINED", 2)
     at = uploaded(HEAD + "".join(f"2026-03-02,m{number},1,0,1,1,{number}\n" for number in range(1, 6)))
     assert at.dataframe[0].value["model"].tolist() == ["m5", "m4", "m3"]
     assert "The 3 models that are furthest apart, of 5." in texts(at)
-    assert "3 more models with smaller differences are in the file." in texts(at)
+    assert "- **m5, m4, m3 and 2 more:** Only the bill has it" in texts(at), "one reason stands once"
+    monkeypatch.setattr("pages.ui.bill_parts._MOST_EXPLAINED", 0)
+    assert "5 more models with smaller differences are in the file." in texts(at.run())
