@@ -67,7 +67,7 @@ class CompanyMiddleware:
         await response(scope, receive, send)
 
     async def _answered(self, scope: Scope, receive: Receive) -> "_Answered":
-        """What Streamlit would have sent. Its answers here are redirects and a sentence: nothing of the body is used."""
+        """What Streamlit would have sent. Its answers here are redirects or a sentence: no body is used."""
         answered = _Answered()
         try:
             await self._app(scope, receive, answered.take)
