@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from chatcore.__main__ import main, parser
 from chatcore.accounts import Accounts, passwords
 from chatcore.config import PROJECT_ROOT, load_settings
 from chatcore.db import Database
+from chatcore.db.tables import UsageHourly
 
 PASSWORD = "correct horse"
 
@@ -198,6 +200,22 @@ def test_demo_data_comes_and_goes(run: Callable[..., Ran]) -> None:
     assert run("demo-data", "--days", "3", "--rows", "50").out[0].startswith("Made 50 calls")
     assert len(run("users", "list").out) == 2, "made-up people are not listed"
     assert run("demo-data", "--remove").out == ["Removed 50 made-up calls."]
+
+
+def test_rollups_are_compared_with_the_ledger_and_counted_anew(run: Callable[..., Ran]) -> None:
+    run("users", "add", "ada", stdin=PASSWORD)
+    run("demo-data", "--days", "3", "--rows", "50")
+    same = run("rollups", "check")
+    assert (same.code, same.out[-1]) == (0, "The rollups say what the ledger says.")
+    db = Database(load_settings().database_url)
+    db.write(lambda session: session.execute(update(UsageHourly).values(prompt_tokens=UsageHourly.prompt_tokens + 1)))
+    found = run("rollups", "check", "--tenant", "Default")
+    assert found.code == 1
+    assert any("prompt_tokens" in line for line in found.out)
+    assert run("rollups", "rebuild", "--since", "2020-01-01").out[-1].endswith("days are counted anew.")
+    assert run("rollups", "check").code == 0
+    assert run("rollups", "check", "--tenant", "Nobody").code == 2
+    db.close()
 
 
 def test_a_password_is_asked_for_twice_at_a_terminal(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

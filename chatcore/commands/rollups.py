@@ -76,7 +76,7 @@ def _written() -> Callable[[int, int], None]:
 
     def tell(done: int, of: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= _EVERY:
+        if done < of and time.monotonic() - last >= _EVERY:
             last = time.monotonic()
             say(f"{done:,} of {of:,} calls after {last - began:.0f} s")
 
