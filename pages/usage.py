@@ -1,118 +1,95 @@
 """What was asked of models, by whom, and what it cost. Every number is a sum over ledger rows."""
 
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from typing import Final
 
-import plotly.graph_objects as go
 import streamlit as st
 
-from chatcore.accounts.principal import Principal
-from chatcore.bootstrap import core
+from chatcore.accounts import Principal
 from chatcore.db.tables import utcnow
-from chatcore.errors import ChatcoreError, Unauthorized
-from chatcore.usage import Filter, Person, Report, Totals
-from pages.ui import charts, filters, rating_parts, usage_parts
-from pages.ui.session import require_principal
+from chatcore.errors import ChatcoreError
+from pages.ui import (
+    bill_parts,
+    filters,
+    live_parts,
+    session,
+    usage_adoption,
+    usage_cache,
+    usage_data,
+    usage_drill,
+    usage_parts,
+    usage_reliability,
+    usage_speed,
+    usage_spend,
+    usage_tokens,
+)
+from pages.ui.usage_data import View
 
-MAX_CSV_ROWS = 250_000
-# The range is as high as the fields beside it, and the table of models fits a laptop.
-STYLE = """<style>
-  .st-key-usage_range button { min-height: 2.5rem; }
+# Five cards in a row and the table of models fit a laptop.
+STYLE: Final = """<style>
+  .st-key-usage_cards [data-testid="stMetricValue"] { font-size: 1.6rem; }
   @media (min-width: 768px) { [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; } }
 </style>"""
-Scope = tuple[str, str | None]
-
-
-@st.cache_data(ttl=10, max_entries=200, show_spinner=False)
-def load(scope: Scope, chosen: Filter, _principal: Principal) -> Report:
-    return core().usage.report(_principal, chosen)
-
-
-@st.cache_data(ttl=60, max_entries=200, show_spinner=False)
-def choices(scope: Scope, _principal: Principal) -> tuple[list[str], list[Person]]:
-    return core().usage.models(_principal), core().usage.people(_principal)
-
-
-def chart(title: str, unit: str, figure: go.Figure, legend: str = "") -> None:
-    """A card with a drawing. `unit`: what its numbers are, said beside the title and not along the axes."""
-    with st.container(border=True, height="stretch"):
-        st.markdown(f"**{title}** :gray[({unit})]")
-        if legend:
-            st.html(legend)
-        st.plotly_chart(figure, config=charts.CONFIG, key=f"usage_{title}", alt=title)
-
-
-def drawings(report: Report, by_hour: bool, known: list[str]) -> None:
-    colour = charts.colours(report.by_model, known)
-    days, step = report.by_day, "hour" if by_hour else "day"
-    tokens = charts.per_day(days, "tokens", colour, by_hour)
-    chart(f"Tokens per {step} by model", "UTC", tokens, charts.legend(days, colour))
-    if report.totals.cost_nano_usd:
-        with st.grid(2, min_column_width=400):
-            chart(f"Cost per {step} by model", "US$, UTC", charts.per_day(days, "cost", colour, by_hour))
-            chart("Share of the cost", "US$", charts.cost_share(report.by_model, colour))
-
-
-def empty(principal: Principal, filtered: bool) -> None:
-    with st.container(border=True, horizontal_alignment="center"):
-        st.markdown("#### :material/bar_chart: No calls in this range", text_alignment="center")
-        hint = "Ask something in a chat, and what it took stands here."
-        if filtered:
-            hint = "Choose a longer range or fewer filters."
-        elif principal.is_admin:
-            hint += " To look around first, `python -m chatcore demo-data` makes 90 made-up days that can be removed."
-        st.caption(hint, text_alignment="center")
-
-
-def rows(principal: Principal, chosen: Filter, sums: Totals, names: dict[str, str]) -> None:
-    """The ledger rows behind the numbers, and all of them as a file."""
-    icon = ":material/receipt_long:"
-    expander = st.expander("Calls behind these numbers", icon=icon, key="usage_calls", on_change="rerun")
-    if expander.open:
-        with expander:
-            usage_parts.calls(core().usage.calls(principal, chosen, limit=100), names)
-            st.caption(f"The newest {min(sums.calls, 100):,} of {sums.calls:,}. The file has all of them.")
-    st.download_button(
-        "Download all calls (CSV)",
-        data=lambda: _file(principal, chosen),
-        file_name=f"usage-{chosen.start:%Y-%m-%d}-{chosen.end - timedelta(days=1):%Y-%m-%d}.csv",
-        mime="text/csv",
-        key="usage_csv",
-        icon=":material/download:",
-        on_click="ignore",
-        disabled=sums.calls > MAX_CSV_ROWS,
-        help="One row for each call, with everything the ledger knows of it.",
-    )
-    if sums.calls > MAX_CSV_ROWS:
-        st.caption(f"A file holds up to {MAX_CSV_ROWS:,} calls: choose a shorter range or fewer models.")
-
-
-def _file(principal: Principal, chosen: Filter) -> str:
-    """Made when it is asked for, which may be long after the page was drawn: who asks is looked up again."""
-    if principal.session_id and core().accounts.principal(principal.session_id) is None:
-        raise Unauthorized("You were signed out. Sign in again to download this.")
-    return "\ufeff" + "".join(core().usage.export_csv(principal, chosen))
+QUESTIONS: Final[Mapping[str, str]] = {
+    "Spend": "Who and what costs, and where is the month heading?",
+    "Tokens": "How many tokens go in and out, and of which kind?",
+    "Speed": "How long do people wait, and for which models?",
+    "Reliability": "What fails, how often, and what did we refuse?",
+    "Cache": "What do earlier replies save, in money and in time?",
+    "Adoption": "Who uses it, how much, and do they like it?",
+    "Now": "What is going on at this moment?",
+    "Bill": "Does the ledger agree with the provider's bill?",
+}
+TABS: Final[Mapping[str, Callable[[View], None]]] = {
+    "Spend": usage_spend.draw,
+    "Tokens": usage_tokens.draw,
+    "Speed": usage_speed.draw,
+    "Reliability": usage_reliability.draw,
+    "Cache": usage_cache.draw,
+    "Adoption": usage_adoption.draw,
+}
 
 
 def page() -> None:
-    principal = require_principal()
-    st.title("Usage")
+    principal = session.require_principal()
+    st.title("Usage" if principal.is_admin else "Your usage")
     st.html(STYLE)
-    scope = (principal.tenant_id, None if principal.is_admin else principal.user_id)
     try:
-        models, people = choices(scope, principal)
-        choice = filters.draw(models, people, utcnow().date())
-        chosen = choice.filter(utcnow().date())
-        report = load(scope, chosen, principal)
-        if not report.totals.calls:
-            return empty(principal, filtered=bool(models))
-        usage_parts.cards(report.totals, report.previous, chosen.length.days)
-        usage_parts.notes(report.totals)
-        drawings(report, chosen.by_hour, models)
-        st.markdown("**Models**")
-        usage_parts.models(report.by_model)
-        rows(principal, chosen, report.totals, {one.id: one.name for one in people} if principal.is_admin else {})
-        if principal.is_admin:
-            rating_parts.draw_admin(principal, chosen.start)
+        view = look(principal)
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    names = [name for name in QUESTIONS if name != "Bill" or principal.is_admin]
+    for name, tab in zip(names, st.tabs(names, key="tab", bind="query-params"), strict=True):
+        if tab.open:
+            with tab:
+                part(name, view)
+    usage_drill.open_if_asked()
+
+
+def look(principal: Principal) -> View:
+    """The filters, and what they say."""
+    zone, hours, now = usage_data.kept_zone(principal), usage_data.viewer_zone(), utcnow()
+    known = usage_data.known(principal, usage_data.kept_choices(principal))
+    st.caption(f"Days are those of {zone.key}" + (f", hours those of {hours.key}." if hours != zone else "."))
+    choice = filters.draw(known, now, zone)
+    chosen = choice.filter(now, zone)
+    return View(principal, choice, chosen, choice.step_in(chosen), zone, hours, known)
+
+
+def part(name: str, view: View) -> None:
+    """One tab; what goes wrong in it is said in its place."""
+    st.caption(QUESTIONS[name])
+    try:
+        if name == "Now":
+            live_parts.draw(view.principal)
+        elif name == "Bill":
+            bill_parts.draw(view.principal)
+        elif not view.totals().calls:
+            usage_parts.empty(view.principal.is_admin, filtered=bool(view.known["model"]))
+        else:
+            with st.skeleton(height=320):
+                TABS[name](view)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
 

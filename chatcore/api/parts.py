@@ -8,6 +8,7 @@ from chatcore.config import Settings
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
 from chatcore.gateway import Health
+from chatcore.usage import Usage
 from chatcore.usage.live import Live
 
 
@@ -39,6 +40,8 @@ class Parts(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def attachments(self) -> Attachments: ...
+    @property
+    def usage(self) -> Usage: ...
     @property
     def live(self) -> Live: ...
     @property

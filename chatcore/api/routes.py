@@ -7,6 +7,7 @@ from chatcore.api.attachments import attachment
 from chatcore.api.health import health, ready
 from chatcore.api.metrics import metrics
 from chatcore.api.parts import Parts
+from chatcore.api.usage import calls
 
 
 def routes(core: Parts, base_path: str = "") -> list[Route]:
@@ -19,4 +20,5 @@ def routes(core: Parts, base_path: str = "") -> list[Route]:
         Route(f"{base}/api/ready", ready(core), methods=["GET"]),
         Route(f"{base}/metrics", metrics(core), methods=["GET"]),
         Route(f"{base}/api/attachments/{{id}}", attachment(core), methods=["GET"]),
+        *(Route(f"{base}/api/usage/calls.{kind}", calls(core, kind), methods=["GET"]) for kind in ("csv", "parquet")),
     ]

@@ -42,6 +42,17 @@ def seconds(milliseconds: int) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def duration(milliseconds: float | None) -> str:
+    """`340 ms`, `1.24 s`, `12.5 s`, `2 min 5 s`; `–` for None."""
+    if milliseconds is None or math.isnan(milliseconds):
+        return "–"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 59_950:
+        return f"{milliseconds / 1000:.{2 if milliseconds < 9_995 else 1}f} s"
+    return seconds(round(milliseconds))
+
+
 def whole(number: int) -> str:
     """A count with thin groups: 12,345."""
     return f"{number:,}"

@@ -1,41 +1,64 @@
-"""Parts of the usage page: cards, notes, the table of models, and the calls behind the numbers."""
+"""Parts that the tabs of the usage page share: cards, doubts, drawings with their legends, and tables of groups."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pandas as pd
 import streamlit as st
 
-from chatcore.usage import Call, Totals
-from pages.ui import figures
+from chatcore.usage import Totals
+from pages.ui import charts, charts_figures, figures, usage_drill
+from pages.ui.usage_data import View
 
-_number = st.column_config.NumberColumn
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from pandas import DataFrame, Series
 
-
-def cards(now: Totals, before: Totals, days: int) -> None:
-    """Four numbers with their change; a rise in cost or failures is the one that is drawn in red."""
-    failed, failed_before = (one.failed / one.settled if one.settled else 0.0 for one in (now, before))
-    points = round((failed - failed_before) * 100, 1) if before.settled else None
-    unpriced = f"Without {now.unpriced:,} calls that have no known price." if now.unpriced else None
-    shift: str | float | None = f"{points:+.1f} points" if points else points
-    note = f"{now.failed:,} of {now.settled:,} calls that have ended."
-    with st.grid(4, min_column_width=150):
-        _card(
-            "Cost", figures.usd(now.cost_nano_usd), change(now.cost_nano_usd, before.cost_nano_usd), "inverse", unpriced
-        )
-        _card("Tokens", figures.compact(now.tokens), change(now.tokens, before.tokens), "off")
-        _card("Calls", figures.compact(now.calls), change(now.calls, before.calls), "off", f"{now.calls:,} calls.")
-        _card("Failed calls", figures.percent(failed), shift, "inverse", note)
-    if before.calls:
-        st.caption(f"Changes are against the {f'{days} days' if days > 1 else 'day'} before.")
+Colour = Literal["normal", "inverse", "off"]
+_ROWS: Final = 100  # of a table
+number: Final = st.column_config.NumberColumn
 
 
-def change(now: int | None, before: int | None) -> str | float | None:
+@dataclass(frozen=True)
+class Card:
+    """A number with its change. `colour`: `inverse` where a rise is bad, `normal` where it is good, else `off`."""
+
+    label: str
+    value: str
+    delta: str | float | None = None
+    colour: Colour = "off"
+    note: str | None = None
+
+
+def cards(found: Sequence[Card], view: View) -> None:
+    """The cards in a row, and what their changes are against."""
+    with st.container(key="usage_cards"), st.grid(len(found), min_column_width=140):
+        for one in found:
+            st.metric(one.label, one.value, one.delta, one.colour, border=True, help=one.note, height="stretch")
+    if any(one.delta is not None for one in found):
+        days = view.chosen.length.days
+        st.caption(f"Changes are against the {f'{days} days' if days > 1 else '24 hours'} before.")
+
+
+def change(now: float | None, before: float | None) -> str | float | None:
     """`+12%` as a metric's delta, 0 for no change, None where there is nothing to compare with."""
     if not before or now is None:
         return None
     ratio = round((now - before) / before * 100)
     return f"{ratio:+,}%" if ratio else 0
+
+
+def points(now: float, before: float, comparable: int) -> str | float | None:
+    """`+1.2 points` between two shares; None where `comparable`, the calls of the range before, is 0."""
+    if not comparable:
+        return None
+    shift = round((now - before) * 100, 1)
+    return f"{shift:+.1f} points" if shift else 0
+
+
+def share(part: float, whole: float) -> float:
+    """0 to 1; 0 of nothing."""
+    return part / whole if whole else 0.0
 
 
 def notes(sums: Totals) -> None:
@@ -51,101 +74,122 @@ def notes(sums: Totals) -> None:
         for count, colour, text in texts
         if count
     ]
-    if sums.cached:
-        badges.append(f":green-badge[{saved(sums)}]")
     if badges:
         st.markdown(" ".join(badges))
 
 
-def saved(sums: Totals) -> str:
-    """What the cache saved: `300 calls from the cache, \\$0.038 saved (30%)`, the dollar escaped for markdown."""
-    words = f"{sums.cached:,} {'call' if sums.cached == 1 else 'calls'} from the cache"
-    if not sums.saved_nano_usd:
-        return words
-    return f"{words}, \\{figures.usd(sums.saved_nano_usd)} saved ({figures.percent(sums.share_saved)})"
+def card_cost(now: Totals, before: Totals) -> Card:
+    """What it cost, with the calls that it lacks."""
+    note = f"Without {now.unpriced:,} calls that have no known price." if now.unpriced else None
+    delta = change(now.cost_nano_usd, before.cost_nano_usd)
+    return Card("Cost", figures.usd(now.cost_nano_usd), delta, "inverse", note)
 
 
-def models(by_model: pd.DataFrame) -> None:
-    """The table per model. `by_model`: as `Usage.by_model` returns it; costs are shown in US$."""
-    shown_as = {"cost": by_model["cost_nano_usd"] / 1e9, "average": by_model["average_cost_nano_usd"] / 1e9}
-    percents = {name: by_model[name] * 100 for name in ("share_failed", "share_estimated", "share_unpriced")}
-    frame = by_model.assign(**shown_as, **percents)
-    shares = {
-        name: _number(label, format="%.1f%%", help=help_, width=width)
-        for name, label, width, help_ in (
-            ("share_failed", "Failed", 65, "Share of calls that ended in an error, a timeout, a rate limit or a cut."),
-            ("share_estimated", "Est.", 60, "Share of calls whose tokens we counted, as the provider did not say."),
-            ("share_unpriced", "Unpriced", 80, "Share of calls without a known price. The cost does not contain them."),
-        )
-    }
-    config = {
-        "model": st.column_config.TextColumn("Model", pinned=True),
-        "calls": _number("Calls", format="localized", width=70),
-        "prompt_tokens": _number("Tokens in", format="localized"),
-        "completion_tokens": _number("Tokens out", format="localized"),
-        "cost": _number("Cost", help="Of the calls with a known price."),
-        "average": _number("Cost / call"),
-        "average_tokens": _number("Tokens / call", format="%.0f"),
-        **shares,
-    }
-    st.dataframe(
-        frame.style.format(_dollars, subset=["cost", "average"]),  # as in the cards, and still sorted as numbers
-        column_order=list(config),
-        column_config=config,
-        hide_index=True,
-        placeholder="–",
-        key="usage_models_table",
-        alt="Calls, tokens and cost of each model",
-    )
+def card_calls(now: Totals, before: Totals) -> Card:
+    return Card("Calls", figures.compact(now.calls), change(now.calls, before.calls), "off", f"{now.calls:,} calls.")
 
 
-def calls(rows: Sequence[Call], names: dict[str, str]) -> None:
-    """Ledger rows, newest first. `names`: display names by user id; no person column where it is empty."""
-    config: dict[str, Any] = {
-        "at": st.column_config.DatetimeColumn("Time (UTC)", format="D MMM, HH:mm:ss", timezone="UTC", pinned=True),
-        **({"person": "Person"} if names else {}),
-        "model": "Model",
-        "purpose": "Purpose",
-        "outcome": "Outcome",
-        "tokens_in": _number("Tokens in", format="localized"),
-        "tokens_out": _number("Tokens out", format="localized"),
-        "source": st.column_config.TextColumn("Tokens from", help="`estimated`: counted by us, not by the provider."),
-        "cost": _number("Cost", format="$%.6f", help="Empty where the price was not known."),
-        "first_word": _number("First word", format="%.2f s"),
-        "seconds": _number("Duration", format="%.1f s"),
-    }
-    st.dataframe(
-        [_call_row(row, names) for row in rows],
-        column_order=list(config),
-        column_config=config,
-        hide_index=True,
-        placeholder="–",
-        key="usage_calls_table",
-        alt="The newest calls behind these numbers",
-    )
-
-
-def _card(
-    label: str, value: str, delta: str | float | None, colour: Literal["inverse", "off"], note: str | None = None
+def drawing(
+    title: str, unit: str, figure: "go.Figure", *, pick: usage_drill.Pick | None = None, legend: str = ""
 ) -> None:
-    st.metric(label, value, delta, colour, border=True, help=note, height="stretch")
+    """A card with a drawing. `unit`: what its numbers are, beside the title. `pick`: the calls behind a part of it."""
+    with st.container(border=True, height="stretch"):
+        st.markdown(f"**{title}** :gray[({unit})]")
+        if legend:
+            st.html(legend)
+        key = f"usage-chart-{title}"
+        if pick is None:
+            st.plotly_chart(figure, config=charts.CONFIG, key=key, alt=title)
+        else:
+            usage_drill.chart(figure, key, title, pick)
 
 
-def _call_row(row: Call, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "at": row.created_at,
-        "person": names.get(row.user_id, row.username or row.user_id),
-        "model": row.model,
-        "purpose": row.purpose,
-        "outcome": f"{row.outcome} ({row.error_type})" if row.error_type else row.outcome,
-        "tokens_in": row.prompt_tokens,
-        "tokens_out": row.completion_tokens,
-        "source": row.usage_source,
-        "cost": None if row.cost_nano_usd is None else row.cost_nano_usd / 1e9,
-        "first_word": None if row.ttft_ms is None else row.ttft_ms / 1000,
-        "seconds": None if row.latency_ms is None else row.latency_ms / 1000,
-    }
+def bars(
+    view: View, title: str, by: str, frame: "DataFrame", value: "Series[Any]", colour: Mapping[str, str],
+    unit: charts.Unit, *, with_legend: bool = True,
+) -> None:  # fmt: skip
+    """A card with stacked bars over time, a part of them for each group, whose calls can be looked at."""
+    names = view.names(by)
+    table = charts.wide(frame, value, colour, view.step)
+    figure = charts_figures.stacked(table, colour, unit, view.step, names)
+    shown = list(table.columns)
+    legend = charts.legend(colour, shown, names) if with_legend and by != "none" else ""
+    drawing(title, unit.name, figure, pick=usage_drill.by_step(view, frame, by, colour), legend=legend)
 
 
-def _dollars(value: Any) -> str:
-    return "–" if pd.isna(value) else figures.usd(round(float(value) * 1e9))
+def curves(
+    view: View, title: str, frame: "DataFrame", columns: Mapping[str, "Series[Any]"], colour: Mapping[str, str],
+    unit: charts.Unit, outcomes: usage_drill.Outcomes | None = None, by: str = "none",
+) -> None:  # fmt: skip
+    """A card with lines over time. `frame`: one row for each step; `columns`: by name, a number for each of its rows.
+    A selected point shows the calls of its step; only of the `outcomes` of its line, or of the group that it is."""
+    import pandas as pd
+
+    table = pd.DataFrame({name: values.astype("float64").to_numpy() for name, values in columns.items()})
+    table.index = pd.Index(charts.labels(frame["start"], view.step).tolist())
+    figure = charts_figures.lines(table, colour, unit, view.step)
+    pick = usage_drill.by_step(view, frame.assign(group=""), by, colour, outcomes)
+    drawing(title, unit.name, figure, pick=pick, legend=charts.legend(colour, list(columns)))
+
+
+def groups(
+    view: View, by: str, frame: "DataFrame", columns: Mapping[str, tuple["Series[Any]", Any]], key: str,
+    says: Mapping[str, Callable[[Any], str]] | None = None,
+) -> "DataFrame":  # fmt: skip
+    """A table of groups whose rows show the calls behind them; returns it as it is shown, for a file.
+
+    `frame`: with `group`; `columns`: by heading, its values and how Streamlit shows them; `says`: by heading, how a
+    number is written (it is still sorted as a number).
+    """
+    import pandas as pd
+
+    names = view.names(by)
+    told = [names.get(one, one) for one in frame["group"]]
+    title = heading(by)
+    shown = pd.DataFrame({title: told, **{name: values.to_numpy() for name, (values, _) in columns.items()}})
+    config = {title: st.column_config.TextColumn(pinned=True), **{name: how for name, (_, how) in columns.items()}}
+    picks = [usage_drill.group(view, by, one, name) for one, name in zip(frame["group"], told, strict=True)]
+    some: Any = shown.head(_ROWS)
+    if says:
+        some = some.style.format(dict(says))
+    usage_drill.table(some, key, f"Calls by {title.lower()}", picks, column_config=config)
+    if len(shown) > _ROWS:
+        st.caption(f"The first {_ROWS} of {len(shown):,}. The file has all of them.")
+    return shown
+
+
+def parts_of(values: "Series[Any]", whole: float | None = None) -> tuple["Series[Any]", Any]:
+    """A column with bars of how much each value is of the whole, their sum where it is not given."""
+    shares = values.astype("Float64") / (whole or max(float(values.fillna(0).sum()), 1.0)) * 100
+    return shares, st.column_config.ProgressColumn(format="%.1f%%", min_value=0, max_value=100)
+
+
+def heading(by: str) -> str:
+    """The heading of a column of groups."""
+    return {"user": "Person", "error": "Error", "none": "All"}.get(by, by.capitalize())
+
+
+def dollars(value: Any) -> str:
+    """Nano-USD in a table; a dash where it is unknown."""
+    import pandas as pd
+
+    return "–" if pd.isna(value) else figures.usd(round(float(value)))
+
+
+def times(value: Any) -> str:
+    """Milliseconds in a table; a dash where there are none."""
+    import pandas as pd
+
+    return "–" if pd.isna(value) else figures.duration(float(value))
+
+
+def empty(is_admin: bool, filtered: bool) -> None:
+    """What to do where there is no call."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown("#### :material/bar_chart: No calls in this range", text_alignment="center")
+        hint = "Ask something in a chat, and what it took stands here."
+        if filtered:
+            hint = "Choose a longer range or fewer filters."
+        elif is_admin:
+            hint += " To look around first, `python -m chatcore demo-data` makes 90 made-up days that can be removed."
+        st.caption(hint, text_alignment="center")

@@ -1,21 +1,28 @@
 """Charts: a colour per model that holds in every chart, small ones joined, and amounts that read well."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
 
-from pages.ui import charts, figures
+from pages.ui import charts, charts_figures, figures
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = [f"m{number}" for number in range(12)]
 
 
 def tables(models: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`models` models, m0 the biggest, on one day: as `Usage.by_model` and `Usage.tokens_by_day` return them."""
+    """`models` models, m0 the biggest, on one day: as `Usage.breakdown` and `Usage.series` return them."""
     names, sizes = [f"m{number}" for number in range(models)], [1000 - number for number in range(models)]
     values = {"prompt_tokens": sizes, "completion_tokens": sizes, "cost_nano_usd": pd.array(sizes, "Int64") * 10**6}
-    return pd.DataFrame({"model": names} | values), pd.DataFrame({"day": DAY, "group": names} | values)
+    weighed = pd.DataFrame({"group": pd.Series(names, dtype="str")} | values)
+    return weighed, weighed.assign(start=pd.Series([DAY] * models, dtype="datetime64[us, UTC]"))
+
+
+def bars(by_day: pd.DataFrame, colour: dict[str, str], step: str = "day") -> charts_figures.go.Figure:
+    table = charts.wide(by_day, by_day["cost_nano_usd"].astype("Float64") / 1e9, colour, step)
+    return charts_figures.stacked(table, colour, charts.USD, step)
 
 
 def test_eight_models_have_eight_colours() -> None:
@@ -42,22 +49,28 @@ def test_with_more_models_than_colours_no_two_shown_ones_share_one() -> None:
 @pytest.mark.parametrize("days", [1, 5, 6, 7, 30, 90, 366])
 def test_few_days_have_a_label_and_they_fit_on_a_phone(days: int) -> None:
     _, by_day = tables(1)
-    whole = pd.concat([by_day.assign(day=DAY + timedelta(days=number)) for number in range(days)])
-    figure = charts.per_day(whole, "tokens", {"m0": "#000000"}, by_hour=False)
+    whole = pd.concat([by_day.assign(start=by_day["start"] + timedelta(days=number)) for number in range(days)])
+    figure = bars(whole, {"m0": "#000000"})
     assert 1 <= len(figure.layout.xaxis.tickvals) <= 5
-    assert figure.layout.xaxis.tickvals[0] == "2026-03-01 00:00"
+    assert figure.layout.xaxis.tickvals[0] == "2026-03-01"
     assert figure.layout.xaxis.tickangle == 0
+
+
+def test_labels_name_the_year_where_there_are_two() -> None:
+    assert "%Y" not in charts.time_axis(["2026-03-01", "2026-03-02"], "day")["tickformat"]
+    assert "%Y" in charts.time_axis(["2025-12-31", "2026-01-01"], "day")["tickformat"]
 
 
 def test_more_models_than_colours_are_joined_in_every_chart() -> None:
     by_model, by_day = tables(12)
     colours = charts.colours(by_model, NAMES)
-    figure = charts.per_day(by_day, "cost", colours, by_hour=False)
+    figure = bars(by_day, colours)
+    values = dict(zip(by_model["group"], by_model["cost_nano_usd"].astype("float64") / 1e9, strict=True))
+    share = charts_figures.shares(values, colours, charts.USD)
     assert [bar.name for bar in figure.data] == [*(f"m{number}" for number in range(7)), charts.OTHERS]
-    assert sum(bar.y[0] for bar in figure.data) == pytest.approx(by_model["cost_nano_usd"].sum() / 1e9)
-    share = charts.cost_share(by_model, colours)
     assert list(share.data[0].y) == [bar.name for bar in figure.data]
     assert list(share.data[0].marker.color) == [bar.marker.color for bar in figure.data]
+    assert sum(bar.y[0] for bar in figure.data) == pytest.approx(sum(values.values()))
 
 
 def test_a_dear_model_with_few_tokens_keeps_its_colour() -> None:
@@ -68,17 +81,63 @@ def test_a_dear_model_with_few_tokens_keeps_its_colour() -> None:
 
 
 def test_no_models_draw_nothing_and_do_not_fail() -> None:
-    by_model, _ = tables(0)
+    by_model, by_day = tables(0)
     assert charts.colours(by_model, NAMES) == {}
-    assert list(charts.cost_share(by_model, {}).data[0].y) == []
+    assert list(charts_figures.shares({}, {}, charts.USD).data[0].y) == []
+    assert len(bars(by_day, {}).data) == 0
 
 
 def test_the_legend_names_what_is_drawn_and_is_text() -> None:
-    by_model, by_day = tables(2)
-    by_day.loc[0, "group"] = by_model.loc[0, "model"] = "<b>"
-    text = charts.legend(by_day, charts.colours(by_model, NAMES))
+    by_model, _ = tables(2)
+    by_model.loc[0, "group"] = "<b>"
+    colour = charts.colours(by_model, NAMES)
+    text = charts.legend(colour, ["<b>"])
     assert "&lt;b&gt;" in text
     assert "<b>" not in text
+    assert "m1" not in text
+
+
+def test_a_tooltip_says_the_part_and_the_whole_and_no_html_of_others() -> None:
+    _, by_day = tables(2)
+    by_day["group"] = ["<img>", "m1"]
+    figure = bars(by_day, {"<img>": "#000000", "m1": "#111111"})
+    assert figure.data[0].customdata[0] == "$1.00 of $2.00"
+    assert "<img>" not in figure.data[0].hovertemplate
+    assert figure.data[0].legendgroup == "<img>"
+
+
+def test_the_hour_that_comes_twice_is_one_bar() -> None:
+    """When summer time ends in Berlin, 02:00 to 03:00 passes twice."""
+    first = datetime(2026, 10, 25, 0, tzinfo=UTC)
+    starts = pd.date_range(first, periods=3, freq="h", tz="UTC").tz_convert(ZoneInfo("Europe/Berlin"))
+    frame = pd.DataFrame({"start": starts, "group": "all", "calls": [1, 2, 4]})
+    table = charts.wide(frame, frame["calls"], {"all": "#000000"}, "hour")
+    assert table["all"].to_dict() == {"2026-10-25 02:00": 3.0, "2026-10-25 03:00": 4.0}
+
+
+def test_axes_say_their_units() -> None:
+    _, by_day = tables(1)
+    assert bars(by_day, {"m0": "#000000"}).layout.yaxis.tickprefix == "$"
+    steps = pd.DataFrame({"p95": [1.5, float("nan")]}, index=["2026-03-01", "2026-03-02"])
+    figure = charts_figures.lines(steps, {}, charts.SECONDS, "day")
+    assert figure.layout.yaxis.ticksuffix == " s"
+    assert list(figure.data[0].y) == [1.5, None]
+    assert charts_figures.lines(steps, {}, charts.SHARE, "day").layout.yaxis.tickformat == ".0%"
+
+
+def test_a_month_is_drawn_with_its_band_and_its_budget() -> None:
+    figure = charts_figures.pace(["2026-03-01", "2026-03-02"], [1.0, 3.0], "2026-03-31", (40, 45, 55), {"Budget": 60})
+    assert [trace.y[-1] for trace in figure.data] == [40, 55, 3.0, 45]
+    assert figure.layout.yaxis.range[1] > 60
+    assert [shape.y0 for shape in figure.layout.shapes] == [60]
+    assert len(charts_figures.pace(["2026-03-01"], [0.0], "2026-03-31", None, {}).data) == 1
+
+
+def test_two_names_that_look_the_same_are_two_bars() -> None:
+    long = "a-very-long-name-of-a-model"
+    values = {f"{long}-1": 2.0, f"{long}-2": 1.0}
+    figure = charts_figures.shares(values, dict.fromkeys(values, "#111111"), charts.USD)
+    assert len(set(figure.data[0].y)) == 2
 
 
 @pytest.mark.parametrize(
@@ -106,3 +165,14 @@ def test_big_numbers(number: float, text: str) -> None:
 )
 def test_shares(share: float, text: str) -> None:
     assert figures.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (None, "–"), (float("nan"), "–"), (0, "0 ms"), (340.4, "340 ms"), (999.6, "1.00 s"), (1240, "1.24 s"),
+        (9_996, "10.0 s"), (12_480, "12.5 s"), (59_960, "1 min 0 s"), (125_000, "2 min 5 s"),
+    ],
+)  # fmt: skip
+def test_durations(milliseconds: float | None, text: str) -> None:
+    assert figures.duration(milliseconds) == text

@@ -1,0 +1,76 @@
+"""Adoption: how many people use it, how much, and whether they like what they get."""
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from chatcore.usage import Adoption, GroupBy
+from pages.ui import charts, figures, rating_parts, usage_export
+from pages.ui import usage_parts as parts
+from pages.ui.usage_data import View
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_CHARTS: Final = {
+    "people": ("People with calls", charts.ACCENT, "people"),
+    "messages": ("Questions asked", "#E69F00", "questions"),
+    "conversations": ("Conversations begun", "#009E73", "conversations"),
+}
+
+
+def draw(view: View) -> None:
+    now, before = view.adoption_summary(), view.adoption_before()
+    _cards(now, before, view)
+    if view.choice.only.keys() - {"person", "team", "tier"}:
+        st.caption("Here only the filters for people, teams and tiers count.")
+    frame = view.adoption()
+    with st.grid(3, min_column_width=280):
+        for column, (title, colour, unit) in _CHARTS.items():
+            if column != "people" or view.principal.is_admin:
+                _bars(view, frame, column, f"{title} per {view.step}", colour, charts.count(unit))
+    shown = _table(view, "user" if view.principal.is_admin else "agent")
+    usage_export.draw(view, {f"Adoption per {view.step}": frame, "Table": shown})
+    if view.principal.is_admin:
+        rating_parts.draw_admin(view.principal, view.chosen.start)
+
+
+def _cards(now: Adoption, before: Adoption, view: View) -> None:
+    def card(label: str, name: str, note: str | None = None) -> parts.Card:
+        mine, then = getattr(now, name), getattr(before, name)
+        return parts.Card(label, figures.compact(mine), parts.change(mine, then), "normal", note)
+
+    each = now.messages_per_person, before.messages_per_person
+    stars = f"{now.thumbs_up:,} liked it (4 or 5 stars), {now.thumbs_down:,} did not (1 or 2)."
+    mean, then = now.mean_stars, before.mean_stars
+    shift = None if mean is None or then is None else round(mean - then, 1)
+    found = [
+        card("People", "people", f"With at least one call; {now.new_people:,} of all accounts are new.")
+        if view.principal.is_admin
+        else card("Agents used", "agents"),
+        card("Questions", "messages", "Also in conversations that were deleted since."),
+        card("Conversations begun", "conversations", "That are still there."),
+        parts.Card("Per person", "–" if each[0] is None else f"{each[0]:,.1f}", parts.change(*each), "normal",
+                   f"{now.agents:,} agents were used."),
+        parts.Card("Rating", "–" if mean is None else f"{mean:.1f} ★", shift or (0 if shift == 0 else None), "normal",
+                   f"The mean of {now.ratings:,}. {stars}"),
+    ]  # fmt: skip
+    parts.cards(found, view)
+
+
+def _bars(view: View, frame: "DataFrame", column: str, title: str, colour: str, unit: charts.Unit) -> None:
+    counted = frame[["start"]].assign(group="all")
+    parts.bars(view, title, "none", counted, frame[column], {"all": colour}, unit)
+
+
+def _table(view: View, by: GroupBy) -> "DataFrame":
+    """Who asks most; a member's own by agent."""
+    frame = view.breakdown(by)
+    frame = frame.sort_values(["calls", "group"], ascending=[False, True], ignore_index=True)
+    columns = {
+        "Calls": (frame["calls"], parts.number(format="localized", width=80)),
+        "Share": parts.parts_of(frame["calls"]),
+        "Tokens": (frame["prompt_tokens"] + frame["completion_tokens"], parts.number(format="localized")),
+        "Cost": (frame["cost_nano_usd"], parts.number()),
+    }
+    return parts.groups(view, by, frame, columns, "usage-adoption-table", {"Cost": parts.dollars})

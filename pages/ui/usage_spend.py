@@ -1,0 +1,144 @@
+"""Spend: who and what costs, where the month is heading, and what the cache saved."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import streamlit as st
+
+from chatcore.db.tables import utcnow
+from chatcore.usage import Forecast, GroupBy, zones
+from pages.ui import charts, charts_figures, figures, filters, usage_export
+from pages.ui import usage_parts as parts
+from pages.ui.text import plain
+from pages.ui.usage_data import View
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def draw(view: View) -> None:
+    by = cast(GroupBy, view.choice.by)
+    forecast = view.forecast()
+    _cards(view, forecast)
+    parts.notes(view.totals())
+    filters.draw_by(view.known)
+    series, groups, colour = view.series(by), view.breakdown(by), view.colours(by)
+    cost = series["cost_nano_usd"].astype("Float64") / 1e9
+    if view.totals().cost_nano_usd:
+        parts.bars(view, f"Cost per {view.step} by {filters.BYS[by]}", by, series, cost, colour, charts.USD)
+        with st.grid(2, min_column_width=400):
+            known = groups["cost_nano_usd"].fillna(0).astype("float64") / 1e9
+            values = dict(zip(groups["group"], known, strict=True))
+            parts.drawing("Share of the cost", "US$", charts_figures.shares(values, colour, charts.USD, view.names(by)))
+            _month(view, forecast)
+    _budgets(view)
+    shown = _table(view, by, groups)
+    usage_export.draw(view, {f"Cost per {view.step}": usage_export.named(series, view.names(by)), "Table": shown})
+
+
+def _cards(view: View, forecast: Forecast) -> None:
+    now, before = view.totals(), view.previous()
+    each = [one.average_cost_nano_usd for one in (now, before)]
+    saved = parts.change(now.saved_nano_usd, before.saved_nano_usd)
+    cards = [
+        parts.card_cost(now, before),
+        parts.Card(
+            "Cost per call", figures.usd(round(each[0])) if each[0] is not None else "unknown",
+            parts.change(*each), "inverse", "Of the calls with a known price.",
+        ),
+        parts.card_calls(now, before),
+        parts.Card("Cache saved", figures.usd(now.saved_nano_usd), saved, "normal", _saved(view)),
+        _expected(forecast),
+    ]  # fmt: skip
+    parts.cards(cards, view)
+
+
+def _expected(forecast: Forecast) -> parts.Card:
+    so_far = f"So far {_usd(forecast.spent)}, whatever the filters say."
+    if forecast.expected is None:
+        return parts.Card(
+            f"{forecast.month:%B} so far", figures.usd(forecast.spent), note="Three days tell a forecast."
+        )
+    band = f"Between {_usd(forecast.low)} and {_usd(forecast.high)} in 4 of 5 cases."
+    return parts.Card("Month's end", figures.usd(forecast.expected), note=f"{band} {so_far}")
+
+
+def _saved(view: View) -> str:
+    sums = view.totals()
+    calls = f"{sums.cached:,} {'call' if sums.cached == 1 else 'calls'} from the cache"
+    return f"{calls}, {figures.percent(sums.share_saved)} of what all calls would have cost."
+
+
+def _month(view: View, forecast: Forecast) -> None:
+    """The month so far, where it is heading, and the budgets it must keep to."""
+    days, budgets = view.month_so_far(), view.budget_lines()
+    if not len(days) or not (forecast.spent or budgets):
+        return
+    spent = (days["cost_nano_usd"].fillna(0).astype("float64") / 1e9).cumsum().tolist()
+    last = zones.next_month(utcnow(), view.zone).astimezone(view.zone)
+    labels = charts.labels(days["start"], "day").tolist()
+    bounds = (forecast.low, forecast.expected, forecast.high)
+    band = None if None in bounds else tuple(one / 1e9 for one in bounds if one is not None)
+    lines = {
+        f"{'Budget' if one.hard else 'Soft budget'} {figures.usd(one.amount_nano_usd)}": one.amount_nano_usd / 1e9
+        for one in budgets
+        if one.period == "month" and one.scope == ("tenant" if view.principal.is_admin else "user")
+    }
+    end = (last - timedelta(days=1)).strftime("%Y-%m-%d")
+    figure = charts_figures.pace(labels, spent, end, band, lines)
+    with st.container(border=True, height="stretch"):
+        st.markdown(f"**{forecast.month:%B} so far and expected** :gray[(US$, all calls)]")
+        st.plotly_chart(figure, config=charts.CONFIG, key="usage-pace", alt="Cost of this month, and its forecast")
+        st.caption(_told(forecast))
+
+
+def _told(forecast: Forecast) -> str:
+    if forecast.expected is None:
+        return f"So far {_usd(forecast.spent)}. After three days with calls a forecast stands here."
+    return (
+        f"So far {_usd(forecast.spent)}, at the month's end about {_usd(forecast.expected)} "
+        f"({_usd(forecast.low)} to {_usd(forecast.high)} in 4 of 5 cases)."
+    )
+
+
+def _budgets(view: View) -> None:
+    lines = view.budget_lines()
+    if not lines:
+        return
+    with st.container(border=True):
+        st.markdown("**Budgets** :gray[(US$)]")
+        for one in lines[:8]:
+            name = plain(one.name) if one.name else "Everybody"
+            over = ":red-badge[spent]" if one.share >= 1 else ":orange-badge[nearly spent]" if one.warns else ""
+            text = f"{name}, this {one.period}: {_usd(one.spent_nano_usd)} of {_usd(one.amount_nano_usd)} {over}"
+            st.progress(min(one.share, 1.0), text)
+        if len(lines) > 8:
+            st.caption(f"And {len(lines) - 8} more, under Admin.")
+
+
+def _usd(nano: int | None) -> str:
+    return figures.usd(nano).replace("$", "\\$")
+
+
+def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
+    number = parts.number
+    columns = {
+        "Cost": (groups["cost_nano_usd"], number(help="Of the calls with a known price.")),
+        "Share": parts.parts_of(groups["cost_nano_usd"]),
+        "Calls": (groups["calls"], number(format="localized", width=80)),
+        "Cost / call": (groups["average_cost_nano_usd"], number()),
+        "Tokens in": (groups["prompt_tokens"], number(format="localized")),
+        "Tokens out": (groups["completion_tokens"], number(format="localized")),
+        **({"Saved": (groups["saved_nano_usd"], number(help="By the cache."))} if view.totals().cached else {}),
+        "Unpriced": (
+            groups["unpriced"],
+            number(format="localized", help="Calls without a known price. The cost does not contain them.", width=80),
+        ),
+        "Estimated": (
+            groups["estimated"],
+            number(format="localized", help="Calls whose tokens we counted, as the provider did not say.", width=80),
+        ),
+    }
+    says: dict[str, Callable[[Any], str]] = dict.fromkeys(columns.keys() & {"Cost", "Cost / call", "Saved"}, parts.dollars)
+    return parts.groups(view, by, groups, columns, "usage-spend-table", says)
