@@ -12,7 +12,17 @@ from sqlalchemy.orm import Session
 from chatcore.accounts import audit, audit_log, people, sessions
 from chatcore.accounts.principal import Principal
 from chatcore.accounts.validation import normal_username
-from chatcore.db.tables import Agent, ApiKey, BrowserSession, LoginAttempt, OneTimeCode, ProviderKey, User, utcnow
+from chatcore.db.tables import (
+    Agent,
+    Alert,
+    ApiKey,
+    BrowserSession,
+    LoginAttempt,
+    OneTimeCode,
+    ProviderKey,
+    User,
+    utcnow,
+)
 from chatcore.errors import InvalidInput
 from chatcore.ids import new_id
 
@@ -42,6 +52,7 @@ def begin(session: Session, who: Principal, user_id: str, typed: str) -> None:
     )
     sessions.revoke_all(session, user_id)
     session.execute(delete(LoginAttempt).where(LoginAttempt.username == person.username))
+    _drop_alerts(session, person)
     _drop_what_is_theirs(session, user_id)
     audit_log.empty(session, user_id)
 
@@ -58,6 +69,13 @@ def finish(session: Session, user_id: str) -> None:
     _drop_what_is_theirs(session, user_id)  # once more: a sign-in may have been on its way
     audit_log.empty(session, user_id)
     session.execute(delete(User).where(User.id == user_id))
+
+
+def _drop_alerts(session: Session, person: User) -> None:
+    """Alerts about a budget of theirs say their name."""
+    named = Alert.details["label"].as_string().startswith(f"{person.name} (", autoescape=True)
+    gone = delete(Alert).where(Alert.tenant_id.in_((person.tenant_id, "")), named)
+    session.execute(gone.execution_options(synchronize_session=False))
 
 
 def _drop_what_is_theirs(session: Session, user_id: str) -> None:

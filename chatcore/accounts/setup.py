@@ -80,7 +80,7 @@ def tenants(session: Session) -> list[TenantInfo]:
     """All tenants, the oldest first."""
     counted = (
         select(Tenant.id, Tenant.name, func.count(User.id))
-        .outerjoin(User, (User.tenant_id == Tenant.id) & User.is_demo.is_(False))
+        .outerjoin(User, (User.tenant_id == Tenant.id) & User.is_demo.is_(False) & User.erased_at.is_(None))
         .group_by(Tenant.id, Tenant.name)
         .order_by(Tenant.id)
     )

@@ -15,6 +15,7 @@ from chatcore.care import people
 from chatcore.care.people import PersonEraser
 from chatcore.db import Database
 from chatcore.db.tables import (
+    Alert,
     ApiKey,
     Attachment,
     AuditEntry,
@@ -126,6 +127,17 @@ def fill(place: Place) -> str:
         Budget(id="b", scope="user", scope_id=bob.user_id, period="day", amount_nano_usd=1, **tenant),
         LimitHit(minute=utcnow(), tier="free", kind="requests", model="gpt", hits=3, **whose),
         CachedReply(key="k", model="gpt", reply={"text": WORD}, size=1, expires_at=soon, **whose),
+        Alert(
+            id="al",
+            rule_id="r",
+            state="firing",
+            value=1,
+            peak=1,
+            threshold=1,
+            details={"label": "Bob (each day)"},
+            message="Bob has spent it",
+            **tenant,
+        ),
         AuditEntry(id="a1", action="sign_in", target=bob.user_id, address="10.9.8.7", **whose),
         AuditEntry(id="a2", action="user.provision", target=bob.user_id, details={"mail": "bob@x"}, **tenant),
     ]
