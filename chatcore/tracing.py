@@ -10,6 +10,7 @@ Spans leave in batches by a thread of the SDK's: no turn waits for a collector t
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -27,6 +28,7 @@ _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 _FLUSH_WITHIN: Final = 3.0  # seconds that the end of the process waits for a collector
+_SAY_EVERY: Final = 60.0
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # as in `ids`
 
 _provider: "TracerProvider | None" = None
@@ -169,8 +171,14 @@ def _ids() -> Any:
 
 
 class _Heard(logging.Handler):
+    """Once a minute: a collector that is away for a day is no news each second."""
+
+    _again_at = 0.0
+
     def emit(self, record: logging.LogRecord) -> None:
-        log.warning("traces: %s", record.getMessage())
+        if time.monotonic() >= self._again_at:
+            self._again_at = time.monotonic() + _SAY_EVERY
+            log.warning("traces: %s", record.getMessage())
 
 
 def _hear_the_sdk() -> None:

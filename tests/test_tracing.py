@@ -265,9 +265,13 @@ def test_what_the_sdk_complains_of_is_a_line_of_ours(caplog: pytest.LogCaptureFi
     heard = logging.getLogger("chatcore.tracing")
     heard.addHandler(caplog.handler)
     try:
-        logging.getLogger("opentelemetry.exporter").error("no collector")
+        for handler in logging.getLogger("opentelemetry").handlers:
+            handler._again_at = 0.0  # type: ignore[attr-defined]
+        for _ in range(3):
+            logging.getLogger("opentelemetry.exporter").error("no collector")
         logging.getLogger("opentelemetry.exporter").info("nothing to say")
     finally:
         heard.removeHandler(caplog.handler)
-    ours = {record.getMessage() for record in caplog.records if record.name == "chatcore.tracing"}
-    assert ours == {"traces: no collector"}
+    ours = [record.getMessage() for record in caplog.records if record.name == "chatcore.tracing"]
+    assert set(ours) == {"traces: no collector"}
+    assert len(ours) <= 2  # one line, heard by the test's own handler and perhaps by pytest's

@@ -32,7 +32,7 @@ from chatcore.gateway.routing import Line
 from chatcore.ids import new_id
 from chatcore.turns import admission
 from chatcore.turns.attempts import Attempts
-from chatcore.turns.values import TurnEnd, Work, settlement
+from chatcore.turns.values import Answered, TurnEnd, Work, settlement
 from chatcore.usage import budgets, ledger
 from chatcore.usage.limits import Limits
 
@@ -219,6 +219,7 @@ class Chores:
         for row_id, settled in answered.unsettled:
             await self._settle([row_id], holder, settled)
         await self._settle([answered.ledger_id], holder, settlement(answered.result))
+        _log(task, trace_id, answered)
         return "".join(said), answered.result
 
     async def _settle(self, row_ids: Sequence[str], holder: str, settled: ledger.Settlement) -> None:
@@ -246,6 +247,17 @@ class Chores:
             return None
         window = conversations.branch(session, row.id, end.begun.message_id, 2)
         return as_principal(user), window.messages[0].content
+
+
+def _log(task: Task, trace_id: str, answered: Answered) -> None:
+    result, model, spent = answered.result, answered.step.model, answered.spent
+    log.info("call ended", extra={
+        "trace_id": trace_id, "user_id": task.principal.user_id, "tenant_id": task.principal.tenant_id,
+        "conversation_id": task.conversation_id, "purpose": task.purpose, "model": model.name,
+        "provider": model.provider, "outcome": result.outcome, "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens, "cost_nano_usd": spent.cost_nano_usd,
+        "duration_ms": result.latency_ms,
+    })  # fmt: skip
 
 
 def _improve(session: Session, conversation_id: str, title: str) -> None:
