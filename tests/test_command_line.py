@@ -171,6 +171,48 @@ def test_a_backup_is_a_whole_database_that_only_its_owner_reads(run: Callable[..
     assert (again.code, again.err) == (2, f"{target} exists already; a backup never overwrites a file.")
 
 
+def test_a_backup_is_an_archive_and_comes_back(run: Callable[..., Ran], data_dir: Path, tmp_path: Path) -> None:
+    run("users", "add", "ada", stdin=PASSWORD)
+    said = run("backup", "--with-secret-key").out
+    assert len(said) == 1, "nothing is to be kept apart"
+    (archive,) = (data_dir / "backups").iterdir()
+    assert archive.suffix == ".zip"
+    restored = run("restore", str(archive), "--into", str(tmp_path / "new")).out
+    assert restored == [f"Restored 0 messages and 0 attachments to {tmp_path / 'new' / 'chatcore.db'}."]
+    assert (tmp_path / "new" / "secret_key").read_text() == (data_dir / "secret_key").read_text()
+    assert run("restore", str(archive)).code == 2
+    assert run("restore", str(archive), "--force").out[1].startswith("The database that was there is ")
+    assert run("restore", str(tmp_path / "absent.zip"), "--into", str(tmp_path / "x")).code == 2
+
+
+def test_a_person_is_erased_when_that_was_meant(run: Callable[..., Ran]) -> None:
+    run("users", "add", "ada", stdin=PASSWORD)
+    run("users", "add", "bob", stdin=PASSWORD)
+    refused = run("users", "erase", "bob")
+    assert refused.code == 2
+    assert "Say --yes to do it." in refused.err
+    assert run("users", "erase", "bob", "--yes").out == ["bob is erased."]
+    assert len(run("users", "list").out) == 2
+    assert run("tenants", "list").out[1].split()[-1] == "1"
+    assert run("users", "erase", "bob", "--yes").code == 2
+    assert "last operator" in run("users", "erase", "ada", "--yes").err
+    assert run("users", "add", "bob", stdin=PASSWORD).code == 0, "the name is free"
+
+
+def test_retention_says_what_it_would_do(run: Callable[..., Ran]) -> None:
+    run("users", "add", "ada", stdin=PASSWORD)
+    assert run("retention").out == ["Nothing is older than its time."]
+    run("demo-data", "--days", "90", "--rows", "50")
+    with sqlite3.connect(load_settings().database_url.database or "") as connection:
+        connection.execute("UPDATE tenants SET ledger_days = 62")
+    would = run("retention", "--dry-run").out
+    assert would[0].split() == ["TENANT", "CONVERSATIONS", "OTHER", "MESSAGES", "CALLS"]
+    assert would[-1] == "This would be removed."
+    done = run("retention").out
+    assert done[:2] == would[:2]
+    assert run("retention", "--dry-run").out == ["Nothing is older than its time."]
+
+
 def test_postgresql_is_told_its_own_tool_without_the_password(
     run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:

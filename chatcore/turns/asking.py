@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
-from chatcore.conversations import Conversation
+from chatcore.conversations import Conversation, removing
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean
 from chatcore.db.tables import utcnow
@@ -210,6 +210,8 @@ class Asking:
             raise InvalidInput("Only a reply can be tried again or continued.")
         parent_id = message.id if below and message.content else message.parent_id
         _, parent = conversations.message(session, principal, parent_id, "reply")
+        if removing.MARK in parent.meta:
+            raise Conflict("What it answered was removed, so it cannot be answered again. Ask anew.")
         chosen = settings or TurnSettings.from_dict(conversation.settings)
         choice = self.choose(
             session, principal, model, agent_id or message.agent_id, chosen, text=parent.content, parts=parent.parts,

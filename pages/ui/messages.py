@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from chatcore.conversations import Message, Window
+from chatcore.conversations import Message, Window, removing
 from chatcore.gateway import Delta
 from pages.ui import answerers, attachments, message_actions, parts
 from pages.ui.figures import seconds, usd, whole
@@ -44,6 +44,10 @@ def draw_messages(
     for number, message in enumerate(messages):
         following = messages[number + 1] if number + 1 < len(messages) else None
         if message.status == "streaming" or message.id in compared:
+            continue
+        if removing.MARK in message.meta:
+            with st.chat_message("user" if message.role == "user" else "assistant"):
+                st.markdown(f":gray[{plain(message.content)}]")  # nothing can be done with what is gone
             continue
         # Only the one that is looked for stands in a container: a run that begins where another page ended would keep
         # that page's elements in it until its own end.
