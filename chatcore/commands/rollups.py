@@ -50,12 +50,15 @@ def demo_data(chosen: Namespace) -> None:
     with shell() as core:
         tenant_id = core.console.operator(chosen.tenant).tenant_id
         if chosen.remove:
-            say(f"Removed {demo.remove(core.db, tenant_id if chosen.tenant else None):,} made-up calls.")
+            removed = demo.remove(core.db, tenant_id if chosen.tenant else None)
+            core.console.note("demo.remove", chosen.tenant, calls=removed)
+            say(f"Removed {removed:,} made-up calls.")
             return
         made = demo.make(
             core.db, tenant_id, chosen.days, chosen.rows, people=chosen.people, models=chosen.models,
             on_progress=_written(),
         )  # fmt: skip
+        core.console.note("demo.make", chosen.tenant, calls=made.calls, people=made.people)
     say(f"Made {made.calls:,} calls of {made.people} made-up people. Take them away again: demo-data --remove")
 
 

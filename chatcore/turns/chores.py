@@ -16,7 +16,7 @@ from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
 from chatcore.accounts.sessions import as_principal
 from chatcore.config import Settings
-from chatcore.conversations import MAX_SUMMARY, Conversation, Message, Window
+from chatcore.conversations import MAX_SUMMARY, Conversation, Message, Window, removing
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean, title_from
 from chatcore.db import Database
@@ -285,5 +285,6 @@ def _chunk_size(model: Model) -> int:
 
 def _chunks(messages: tuple[Message, ...], size: int) -> list[str]:
     """What was said, in pieces of at most `size` characters."""
-    said = "\n\n".join(f"{message.role.upper()}: {message.content}" for message in messages if message.content)
+    there = [message for message in messages if message.content and removing.MARK not in message.meta]
+    said = "\n\n".join(f"{message.role.upper()}: {message.content}" for message in there)
     return [said[start : start + size] for start in range(0, len(said), size)]
