@@ -152,10 +152,10 @@ def _questions(session: Session, principal: Principal, chosen: Filter, spans: Se
     """First attempts at answers, by span."""
     found = cells.read(session, principal, chosen, "purpose", spans)
     found = found[found["group"].isin(ASKED)]
-    return {
-        int(span): int(number)
-        for span, number in (found["calls"] - found["again"]).groupby(found["span"]).sum().items()
-    }
+    counts: dict[int, int] = {}
+    for span, calls, again in found[["span", "calls", "again"]].to_numpy().tolist():
+        counts[span] = counts.get(span, 0) + calls - again
+    return counts
 
 
 def _theirs(table: Any, principal: Principal, chosen: Filter) -> list[ColumnElement[bool]]:

@@ -42,6 +42,10 @@ GroupBy = Literal["model", "provider", "agent", "user", "team", "tier", "purpose
 ALL: Final = "all"
 """The one group of `none`."""
 COLUMNS: Final = ("span", "group", *MEASURES)
+# Made once: they are most of a statement.
+_OF_LEDGER: Final = over_ledger()
+_OF_QUARTERS: Final = over_rollup(UsageHourly)
+_OF_DAYS: Final = over_rollup(UsageDaily)
 
 KINDS: Final = (
     Kind("model", frozenset({"model", "provider", "tier"}), ("month", "day", "quarter")),
@@ -179,15 +183,15 @@ def _statement(
     parts = segment_table(session, some)
     table: Any
     if rows in ("unrolled", "ledger"):
-        table, time, sums = UsageMetric.__table__, UsageMetric.created_at.expression, over_ledger()
+        table, time, sums = UsageMetric.__table__, UsageMetric.created_at.expression, _OF_LEDGER
         where = rows_of(principal, chosen, rows)
         where += [table.c.outcome.in_(FAILED)] if group_by == "error" else []
     elif rows == "quarter":
-        table, time, sums = UsageHourly.__table__, UsageHourly.slot.expression, over_rollup(UsageHourly)
+        table, time, sums = UsageHourly.__table__, UsageHourly.slot.expression, _OF_QUARTERS
         where = [table.c.tenant_id == principal.tenant_id, *restrictions(table.c, principal, chosen)]
     else:
         assert kind is not None
-        table, time, sums = UsageDaily.__table__, UsageDaily.start.expression, over_rollup(UsageDaily)
+        table, time, sums = UsageDaily.__table__, UsageDaily.start.expression, _OF_DAYS
         where = [table.c.tenant_id == principal.tenant_id, table.c.level == parts.c.level, table.c.kind == kind.name]
         where += restrictions(table.c, principal, chosen)
         where += [] if principal.is_admin else [table.c.user_id == principal.user_id]
@@ -199,8 +203,19 @@ def _statement(
 
 
 def _sum(rows: Sequence[Any]) -> "DataFrame":
+    """The rows with those of the same span and group in one, in the order of both."""
+    import numpy as np
     import pandas as pd
 
-    frame = pd.DataFrame([tuple(row) for row in rows], columns=list(COLUMNS))
-    frame = frame.astype({"group": "str", **{name: "int64" for name in COLUMNS if name != "group"}})
-    return frame.groupby(["span", "group"], as_index=False, sort=True).sum() if len(frame) else frame
+    keys = [(int(row[0]), str(row[1])) for row in rows]
+    places = {key: place for place, key in enumerate(sorted(set(keys)))}
+    sums = np.zeros((len(places), len(MEASURES)), dtype="int64")
+    np.add.at(
+        sums,
+        [places[key] for key in keys],
+        np.array([row[2:] for row in rows], dtype="int64").reshape(-1, len(MEASURES)),
+    )
+    frame = pd.DataFrame(sums, columns=list(MEASURES))
+    frame.insert(0, "span", np.array([span for span, _ in places], dtype="int64"))
+    frame.insert(1, "group", pd.Series([group for _, group in places], dtype="str"))
+    return frame[frame["calls"] > 0].reset_index(drop=True)

@@ -33,12 +33,12 @@ def totals(cells: "DataFrame") -> Totals:
 
 def ranked(cells: "DataFrame") -> list[str]:
     """The groups, the dearest first, those of the same cost by their tokens."""
-    if not len(cells):
-        return []
-    sums = cells.groupby("group")[["cost_nano_usd", "prompt_tokens", "completion_tokens"]].sum()
-    sums["tokens"] = sums["prompt_tokens"] + sums["completion_tokens"]
-    sums = sums.reset_index().sort_values(["cost_nano_usd", "tokens", "group"], ascending=[False, False, True])
-    return sums["group"].tolist()
+    weight: dict[str, tuple[int, int]] = {}
+    columns = [cells[name] for name in ("group", "cost_nano_usd", "prompt_tokens", "completion_tokens")]
+    for group, cost, prompt, completion in zip(*columns, strict=True):
+        before = weight.get(group, (0, 0))
+        weight[group] = (before[0] - int(cost), before[1] - int(prompt) - int(completion))
+    return sorted(weight, key=lambda group: (weight[group], group))
 
 
 def join_others(cells: "DataFrame", shown: Sequence[str]) -> "DataFrame":
@@ -58,50 +58,56 @@ def with_others(shown: "DataFrame", whole: "DataFrame") -> "DataFrame":
 
 def series(cells: "DataFrame", starts: Sequence[datetime], where: tzinfo) -> "DataFrame":
     """A row for each group and step, steps without calls included; see `Usage.series` for the columns."""
+    import numpy as np
     import pandas as pd
 
-    names = sorted(cells["group"].unique())
-    if OTHERS in names:
-        names = [*(name for name in names if name != OTHERS), OTHERS]
-    index = pd.MultiIndex.from_product([range(len(starts)), names], names=["span", "group"])
-    frame = cells.set_index(["span", "group"]).reindex(index, fill_value=0).reset_index()
-    times = pd.DatetimeIndex(list(starts)).as_unit("us").tz_convert(where) if starts else pd.DatetimeIndex([])
-    frame.insert(0, "start", times[frame.pop("span").to_numpy(dtype="int64")])
+    names = sorted(set(cells["group"]), key=lambda name: (name == OTHERS, name))
+    place = {name: number for number, name in enumerate(names)}
+    sums = np.zeros((len(starts) * len(names), len(MEASURES)), dtype="int64")
+    rows = cells["span"].to_numpy() * len(names) + cells["group"].map(place).to_numpy(dtype="int64")
+    sums[rows] = cells[list(MEASURES)].to_numpy()
+    frame = pd.DataFrame(sums, columns=list(MEASURES))
+    times = pd.DatetimeIndex(list(starts)).as_unit("us").tz_convert(where)
+    frame.insert(0, "start", times.repeat(len(names)))
+    frame.insert(1, "group", pd.Series(names * len(starts), dtype="str"))
     return _completed(frame)
 
 
 def breakdown(cells: "DataFrame") -> "DataFrame":
-    """A row for each group, the dearest first; see `Usage.breakdown` for the columns."""
-    sums = cells.drop(columns="span").groupby("group").sum()
-    frame = _completed(sums.loc[ranked(cells)].reset_index())
+    """A row for each group of a range as one, the dearest first; see `Usage.breakdown` for the columns."""
+    frame = _completed(cells.set_index("group").loc[ranked(cells)].drop(columns="span").reset_index())
     frame["group"] = frame["group"].astype("str")
     settled, whole = frame["settled"], int(frame["cost_nano_usd"].sum())
-    tokens = frame["prompt_tokens"] + frame["completion_tokens"]
-    frame["average_cost_nano_usd"] = _ratio(frame["cost_nano_usd"], frame["priced"])
-    frame["average_tokens"] = _ratio(tokens, settled)
-    frame["tokens_per_second"] = _ratio(frame["generated_tokens"] * 1000, frame["generating_ms"])
-    frame["share_cost"] = _ratio(frame["cost_nano_usd"], whole)
-    for name in ("estimated", "unpriced", "failed", *OUTCOMES, "again"):
-        frame[f"share_{name}"] = _ratio(frame[name], settled)
-    return frame
+    shares = {
+        "average_cost_nano_usd": _ratio(frame["cost_nano_usd"], frame["priced"]),
+        "average_tokens": _ratio(frame["prompt_tokens"] + frame["completion_tokens"], settled),
+        "tokens_per_second": _ratio(frame["generated_tokens"] * 1000, frame["generating_ms"]),
+        "share_cost": _ratio(frame["cost_nano_usd"], whole),
+    }
+    counts = ("estimated", "unpriced", "failed", *OUTCOMES, "again")
+    return frame.assign(**shares, **{f"share_{name}": _ratio(frame[name], settled) for name in counts})
 
 
 def _completed(frame: "DataFrame") -> "DataFrame":
     """With what follows from the measures; a cost is NA where there are calls and none with a known one."""
-    settled = frame[list(OUTCOMES)].sum(axis="columns")
+    settled = frame[list(OUTCOMES)].to_numpy().sum(axis=1)
     unknown = (frame["calls"] > 0) & (frame["priced"] == 0)
     return frame.assign(
         cost_nano_usd=frame["cost_nano_usd"].astype("Int64").mask(unknown),
         settled=settled,
         running=frame["calls"] - settled,
         unpriced=settled - frame["priced"],
-        failed=frame[list(FAILED)].sum(axis="columns"),
+        failed=frame[list(FAILED)].to_numpy().sum(axis=1),
     )
 
 
-def _ratio(part: "Series[Any]", whole: Any) -> "Series[Any]":
-    """Float64, NA where there is nothing to divide by."""
+def _ratio(part: "Series[Any]", whole: "Series[Any] | int") -> Any:
+    """As Float64, NA where there is nothing to divide, or to divide by."""
+    import numpy as np
     import pandas as pd
 
-    over = pd.Series(whole, index=part.index).astype("Float64")
-    return part.astype("Float64") / over.mask(over == 0)
+    over = np.broadcast_to(np.asarray(whole, dtype="float64"), len(part))
+    missing = part.isna().to_numpy(dtype="bool") | (over == 0)
+    values = np.zeros(len(part))
+    np.divide(part.to_numpy(dtype="float64", na_value=0), over, out=values, where=~missing)
+    return pd.arrays.FloatingArray(values, missing)

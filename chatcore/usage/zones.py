@@ -5,6 +5,7 @@ the finest that any time zone is off UTC by, so every zone's hours and days are 
 """
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -15,9 +16,15 @@ QUARTER: Final = timedelta(minutes=15)
 
 def zone(name: str) -> ZoneInfo:
     """The time zone of that name in the IANA database. Raises `InvalidInput`."""
-    if name not in available_timezones():
+    if name not in _names():
         raise InvalidInput("There is no such time zone; one is written like Europe/Berlin.")
     return ZoneInfo(name)
+
+
+@cache
+def _names() -> frozenset[str]:
+    """All there are. Looking for them reads some hundred files."""
+    return frozenset(available_timezones())
 
 
 def begin(day: date, where: tzinfo) -> datetime:
