@@ -49,6 +49,12 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "provider_key.save": "{who} saved a provider's key",
     "provider_key.remove": "{who} removed a provider's key",
     "provider_key.rotate": "{who} encrypted a provider's key anew",
+    "alert_rule.save": "{who} set the alert rule {name}",
+    "alert_rule.delete": "{who} deleted the alert rule {name}",
+    "alert_channel.add": "{who} added {name} for alerts to go to",
+    "alert_channel.remove": "{who} removed {name}, where alerts went to",
+    "alert_channel.try": "{who} sent a test alert",
+    "alert_channel.rotate": "{who} encrypted an alert address anew",
     "breaker.say": "{who} switched a breaker",
     "prices.recompute": "{who} priced calls anew",
     "usage.export": "{who} exported calls",
@@ -74,5 +80,10 @@ def sentence(who: str, action: str, whom: str, details: Mapping[str, Any], *, ow
         template = "{who} took {whom} out of the team {before}"
     if details.get("by") == "sign_in.company":
         template = _BY_COMPANY.get(action, template)
-    facts = {"who": who, "whom": "themself" if own else whom or "a person", "before": details.get("before") or "–"}
+    facts = {
+        "name": details.get("name") or "–",
+        "who": who,
+        "whom": "themself" if own else whom or "a person",
+        "before": details.get("before") or "–",
+    }
     return template.format(**facts, after=after or "–", role=_ROLES.get(str(after), "something else"))

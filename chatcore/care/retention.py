@@ -20,7 +20,17 @@ from chatcore.accounts import Principal, audit
 from chatcore.accounts.people import require_admin
 from chatcore.conversations import erasing, removing
 from chatcore.db import Database
-from chatcore.db.tables import Conversation, CostCorrection, LimitHit, Message, Tenant, Turn, UsageMetric, utcnow
+from chatcore.db.tables import (
+    Conversation,
+    CostCorrection,
+    LimitHit,
+    Message,
+    Tenant,
+    Turn,
+    UsageDaily,
+    UsageMetric,
+    utcnow,
+)
 from chatcore.usage import rollups
 from chatcore.usage.zones import day_start
 
@@ -220,8 +230,17 @@ def _counted(session: Session, tenant: Tenant, message_days: int | None, ledger_
         conversations = _count(session, Conversation, *_old(tenant.id, before))
         messages = _count(session, Message, *_of_living(tenant.id, before))
     if ledger_days is not None:
-        calls = _count(session, UsageMetric, *_old_calls(tenant.id, _ledger_end(tenant, ledger_days)))
+        calls = _rolled_calls(session, tenant, _ledger_end(tenant, ledger_days))
     return Removed(tenant.id, tenant.name, conversations, messages, calls)
+
+
+def _rolled_calls(session: Session, tenant: Tenant, before: datetime) -> int:
+    """How many calls of before then are left, by the rollups: the ledger itself may have millions of them."""
+    day = UsageDaily
+    where = [day.tenant_id == tenant.id, day.level == "day", day.kind == "model", day.start < before]
+    if tenant.ledger_since is not None:
+        where.append(day.start >= tenant.ledger_since)
+    return int(session.scalar(select(func.coalesce(func.sum(day.calls), 0)).where(*where)) or 0)
 
 
 def _count(session: Session, table: Any, *where: ColumnElement[bool]) -> int:

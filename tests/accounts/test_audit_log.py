@@ -1,5 +1,6 @@
 """The audit log: append-only also for the database, read by those whom it is about, whole in a file."""
 
+import ast
 import csv
 import io
 from datetime import timedelta
@@ -14,6 +15,7 @@ from chatcore.accounts import Principal, audit, audit_words
 from chatcore.accounts.audit_log import AN_OPERATOR, COMMAND_LINE, AuditLog, Wanted, empty
 from chatcore.accounts.tenants import Tenants
 from chatcore.accounts.validation import clean_username
+from chatcore.config import PROJECT_ROOT
 from chatcore.db import Database
 from chatcore.db.tables import AuditEntry, Tenant, User, utcnow
 from chatcore.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -191,6 +193,22 @@ def test_every_sentence_can_be_said() -> None:
         audit_words.sentence("Ada", "session.revoke_all", "Ada", {}, own=True) == "Ada signed themself out everywhere"
     )
     assert audit_words.sentence("Ada", "new.act", "", {}) == "Ada: new.act"
+
+
+def test_every_act_that_is_noted_has_a_sentence() -> None:
+    """So that whoever adds an act also says how it is told."""
+    places = {"record": 2, "note": 3}
+    noted = set()
+    for path in (PROJECT_ROOT / "chatcore").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            place = 0 if ast.unparse(call.func) == "core.console.note" else places.get(call.func.attr)
+            of_ours = ast.unparse(call.func.value) in ("audit", "core.console")
+            if of_ours and place is not None and isinstance(given := call.args[place], ast.Constant):
+                noted.add(given.value)
+    assert len(noted) > 35
+    assert noted <= set(audit_words.ACTIONS)
 
 
 def test_cells_of_every_kind_are_text() -> None:
