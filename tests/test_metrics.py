@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,19 @@ def test_names_without_end_share_one_label(monkeypatch: pytest.MonkeyPatch) -> N
     }  # fmt: skip
     assert {f"tier-{number}" for number in range(3)} | {"other"} <= tiers
     assert "tier-3" not in tiers
+
+
+def test_fifty_models_are_told_quickly_and_in_little_room() -> None:
+    for number in range(50):
+        metrics.call_ended(f"model-{number}", "acme", "ok", {"prompt": 1, "completion": 1}, 1, 100, 2000)
+        metrics.turn_ended(f"model-{number}", "acme", "ok")
+    took = []
+    for _ in range(5):
+        began = time.thread_time()
+        body, _ = metrics.exposition("")
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.05
+    assert len(body) < 500_000
 
 
 def test_a_write_is_timed(database: Database) -> None:
