@@ -131,6 +131,7 @@ def _database(group: Any) -> None:
     _command(group, "upgrade", commands.db_upgrade, "apply the migrations that are missing; a start does it too")
     down = _command(group, "downgrade", commands.db_downgrade, "take migrations back, with what only they could hold")
     down.add_argument("revision", nargs="?", default="-1", help="default: -1, one step; base: everything")
+    _command(group, "compact", care.db_compact, "leave nothing in the files of what was deleted, and free its room")
     _command(group, "check", commands.db_check, "exit code 0 when the schema is this version's")
 
 

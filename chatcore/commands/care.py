@@ -1,9 +1,9 @@
-"""The commands that look after data: `retention`, `users erase`, `backup`, `restore`."""
+"""The commands that look after data: `retention`, `users erase`, `db compact`, `backup`, `restore`."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from chatcore.commands.shell import say, shell, show
+from chatcore.commands.shell import bare_database, say, shell, show
 from chatcore.config import load_settings
 from chatcore.errors import InvalidInput
 
@@ -69,6 +69,15 @@ _TO_FOLLOW = (
     "The account of {name} is gone. A reply to them is still being written; the app erases the rest when it has ended, "
     "within the hour."
 )
+
+
+def db_compact(chosen: Namespace) -> None:
+    """Write the database anew without what was deleted."""
+    from chatcore.db.compact import compact
+
+    with bare_database() as db:
+        compact(db)
+    say("The database is compact.")
 
 
 def backup(chosen: Namespace) -> None:
