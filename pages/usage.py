@@ -79,7 +79,7 @@ def look(principal: Principal) -> View:
 
 def part(name: str, view: View) -> None:
     """One tab; what goes wrong in it is said in its place."""
-    st.caption(QUESTIONS[name])
+    st.caption(QUESTIONS[name] + ("" if name in TABS else " The range and the filters above do not count here."))
     try:
         if name == "Now":
             live_parts.draw(view.principal)

@@ -12,11 +12,8 @@ from pages.ui.usage_data import View
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_CHARTS: Final = {
-    "people": ("People with calls", charts.ACCENT, "people"),
-    "messages": ("Questions asked", "#E69F00", "questions"),
-    "conversations": ("Conversations begun", "#009E73", "conversations"),
-}
+_LINES: Final = {"Questions asked": "messages", "Conversations begun": "conversations"}
+_COLOURS: Final = {"Questions asked": "#E69F00", "Conversations begun": "#009E73"}
 
 
 def draw(view: View) -> None:
@@ -25,10 +22,13 @@ def draw(view: View) -> None:
     if view.choice.only.keys() - {"person", "team", "tier"}:
         st.caption("Here only the filters for people, teams and tiers count.")
     frame = view.adoption()
-    with st.grid(3, min_column_width=280):
-        for column, (title, colour, unit) in _CHARTS.items():
-            if column != "people" or view.principal.is_admin:
-                _bars(view, frame, column, f"{title} per {view.step}", colour, charts.count(unit))
+    with st.grid(2 if view.principal.is_admin else 1, min_column_width=400):
+        if view.principal.is_admin:
+            title, counted = f"People with calls per {view.step}", frame[["start"]].assign(group="all")
+            parts.bars(view, title, "none", counted, frame["people"], {"all": charts.ACCENT}, charts.count("people"))
+        columns = {name: frame[column] for name, column in _LINES.items()}
+        title = f"Questions and conversations per {view.step}"
+        parts.curves(view, title, frame, columns, _COLOURS, charts.count("how many"))
     shown = _table(view, "user" if view.principal.is_admin else "agent")
     usage_export.draw(view, {f"Adoption per {view.step}": frame, "Table": shown})
     if view.principal.is_admin:
@@ -49,18 +49,13 @@ def _cards(now: Adoption, before: Adoption, view: View) -> None:
         if view.principal.is_admin
         else card("Agents used", "agents"),
         card("Questions", "messages", "Also in conversations that were deleted since."),
-        card("Conversations begun", "conversations", "That are still there."),
+        card("Conversations", "conversations", "Begun in this range, and still there."),
         parts.Card("Per person", "–" if each[0] is None else f"{each[0]:,.1f}", parts.change(*each), "normal",
                    f"{now.agents:,} agents were used."),
         parts.Card("Rating", "–" if mean is None else f"{mean:.1f} ★", shift or (0 if shift == 0 else None), "normal",
                    f"The mean of {now.ratings:,}. {stars}"),
     ]  # fmt: skip
     parts.cards(found, view)
-
-
-def _bars(view: View, frame: "DataFrame", column: str, title: str, colour: str, unit: charts.Unit) -> None:
-    counted = frame[["start"]].assign(group="all")
-    parts.bars(view, title, "none", counted, frame[column], {"all": colour}, unit)
 
 
 def _table(view: View, by: GroupBy) -> "DataFrame":

@@ -111,6 +111,11 @@ def bars(
     """A card with stacked bars over time, a part of them for each group, whose calls can be looked at."""
     names = view.names(by)
     table = charts.wide(frame, value, colour, view.step)
+    if not len(table.columns):
+        with st.container(border=True, height="stretch"):
+            st.markdown(f"**{title}** :gray[({unit.name})]")
+            st.caption("Nothing in this range.")
+        return
     figure = charts_figures.stacked(table, colour, unit, view.step, names)
     shown = list(table.columns)
     legend = charts.legend(colour, shown, names) if with_legend and by != "none" else ""

@@ -140,5 +140,6 @@ def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
             number(format="localized", help="Calls whose tokens we counted, as the provider did not say.", width=80),
         ),
     }
-    says: dict[str, Callable[[Any], str]] = dict.fromkeys(columns.keys() & {"Cost", "Cost / call", "Saved"}, parts.dollars)
+    money = columns.keys() & {"Cost", "Cost / call", "Saved"}
+    says: dict[str, Callable[[Any], str]] = dict.fromkeys(money, parts.dollars)
     return parts.groups(view, by, groups, columns, "usage-spend-table", says)
