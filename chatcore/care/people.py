@@ -161,7 +161,6 @@ def _finish(user_id: str, stand_in: str, session: Session) -> bool:
     left = (Conversation.user_id == user_id, UsageMetric.user_id == user_id)
     if _runs(user_id, session) or any(session.scalar(select(exists().where(one))) for one in left):
         return False
-    _move_rollups(session, user_id, stand_in)
     new: dict[str, Any] = {"user_id": stand_in}
     statements = (
         update(Rating).where(Rating.user_id == user_id).values(comment="", question=None, reply=None, **new),
@@ -173,6 +172,7 @@ def _finish(user_id: str, stand_in: str, session: Session) -> bool:
     )
     for statement in statements:
         session.execute(statement.execution_options(synchronize_session=False))
+    _move_rollups(session, user_id, stand_in)  # after the budgets, as everybody locks them
     erasure.finish(session, user_id)
     return True
 

@@ -3,6 +3,8 @@
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -219,3 +221,20 @@ def test_one_process_does_it_at_a_time(place: Place) -> None:
     place.db.write(lambda session: leases.release(session, LEASE, "another"))
     assert Keeper(place.db).round()
     assert place.count(Conversation) == 0
+
+
+ages = st.lists(st.integers(0, 200), min_size=1, max_size=5)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ages, max_size=4), st.integers(1, 150))
+def test_exactly_what_is_older_goes(place: Place, chats: list[list[int]], days: int) -> None:
+    made = [(place.chat(place.ada, *(age + 0.5 for age in sorted(each, reverse=True))), sorted(each)) for each in chats]
+    place.keep(message_days=days)
+    Retention(place.db).run()
+    left = place.db.read(lambda session: set(session.scalars(select(Conversation.id))))
+    for (conversation_id, ids), each in made:
+        assert (conversation_id in left) == (each[0] < days)
+        if conversation_id in left:
+            removed = [place.message(one).content.startswith("Removed") for one in ids]
+            assert removed == [age >= days for age in reversed(each)]
