@@ -73,5 +73,6 @@ def following(session: Session, tenant_id: str, after: datetime, zone: tzinfo) -
 
 def _run(session: Session, parts: tuple[rollup_sql.Part, ...], chosen: Chosen) -> None:
     for part in parts:
-        session.execute(part.clear, chosen)
+        for clear in part.clear:
+            session.execute(clear, chosen)
         session.execute(part.fill, chosen)

@@ -52,7 +52,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class _Plan:
-    """A tenant's days to be counted anew. `kept`: the rollups from before are all that is left."""
+    """A tenant's days to be counted anew, in the time zone that it had then."""
 
     tenant_id: str
     name: str
@@ -60,7 +60,6 @@ class _Plan:
     zone: tzinfo
     since: datetime | None
     begin: datetime
-    kept: datetime | None
 
 
 class RollupJobs:
@@ -173,7 +172,10 @@ class RollupJobs:
         """Count a day, and its month where that is over with it. Returns the next day."""
         leases.take(session, _LEASE, self._holder, _SECONDS)
         rollups.hold(session, plan.tenant_id, alone=True)
-        rollup_days.count_day(session, plan.tenant_id, day, plan.zone, plan.kept)
+        tenant = session.get_one(Tenant, plan.tenant_id)  # retention may have moved on, or an admin
+        if tenant.timezone != plan.timezone:
+            return None
+        rollup_days.count_day(session, plan.tenant_id, day, plan.zone, tenant.ledger_since)
         after = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
         if after is None or after >= zones.next_month(day, plan.zone):
             rollup_days.count_month(session, plan.tenant_id, day, plan.zone)
@@ -206,7 +208,7 @@ def _plan(session: Session, tenant_id: str, since: datetime | None, *, resume: b
     left = _cursors(session).get(tenant_id) if resume else None
     if left and left["timezone"] == tenant.timezone and left["since"] == (since and since.isoformat()):
         begin = datetime.fromisoformat(left["next"])
-    return _Plan(tenant_id, tenant.name, tenant.timezone, zone, since, begin, tenant.ledger_since)
+    return _Plan(tenant_id, tenant.name, tenant.timezone, zone, since, begin)
 
 
 def _check_day(session: Session, plan: _Plan, day: datetime) -> tuple[list[Difference], datetime | None]:

@@ -25,7 +25,6 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    or_,
     select,
     union_all,
     update,
@@ -96,14 +95,14 @@ class Part:
 
     name: str
     table: Any
-    stored: ColumnElement[bool]
+    stored: tuple[ColumnElement[bool], ...]
     query: Select[Any] | CompoundSelect[Any]
     names: tuple[str, ...]
 
     @cached_property
-    def clear(self) -> Delete:
-        """Delete what is stored."""
-        return delete(self.table).where(self.stored)
+    def clear(self) -> tuple[Delete, ...]:
+        """Delete what is stored. Not with an OR: SQLite would read all of the tenant's rows."""
+        return tuple(delete(self.table).where(one) for one in self.stored)
 
     @cached_property
     def fill(self) -> Executable:
@@ -111,9 +110,10 @@ class Part:
         return insert(self.table).from_select(list(self.names), self.query)
 
     @cached_property
-    def held(self) -> Select[Any]:
+    def held(self) -> CompoundSelect[Any]:
         """Read what is stored, with the query's columns."""
-        return select(*(self.table.c[name] for name in self.names)).where(self.stored)
+        columns = [self.table.c[name] for name in self.names]
+        return union_all(*(select(*columns).where(one) for one in self.stored))
 
 
 def _part(
@@ -125,7 +125,7 @@ def _part(
     given = {"tenant_id": _TENANT, **keys, **groups}
     chosen = [given.get(one, _word("")).label(one) for one in names]
     query = select(*chosen, *sums).where(*where).group_by(*groups.values())
-    return Part(name, table, stored, query, (*names, *(one.name for one in sums)))
+    return Part(name, table, (stored,), query, (*names, *(one.name for one in sums)))
 
 
 def _stored(table: Any, level: str, kind: str) -> ColumnElement[bool]:
@@ -185,7 +185,7 @@ def _times_of_day() -> Part:
     times = _times()
     which = ("quarter", "all"), ("day", "model")
     query = union_all(*(_blocks(times, *one) for one in which))
-    stored = or_(*(_stored(USAGE_LATENCY, *one) for one in which))
+    stored = tuple(_stored(USAGE_LATENCY, *one) for one in which)
     return Part("times", USAGE_LATENCY, stored, query, (*keys_of(USAGE_LATENCY), *(one.name for one in latency.PLACES)))
 
 

@@ -28,7 +28,7 @@ def books(any_database: Database) -> Books:
     return Books(any_database)
 
 
-def month_of_calls(books: Books, days: int = 40) -> list[dict[str, Any]]:
+def month_of_calls(books: Books, days: int = 20) -> list[dict[str, Any]]:
     """Three calls a day, over a month's end."""
     return [
         books.call(
@@ -64,9 +64,9 @@ def starts(books: Books, kind: str = "user") -> set[tuple[int, int]]:
 
 def test_rows_that_others_wrote_are_folded_in(books: Books) -> None:
     books.put(*month_of_calls(books))
-    assert (books.counted(), books.missing()) == (0, 120)
+    assert (books.counted(), books.missing()) == (0, 60)
     jobs(books).keep_up()
-    assert (books.counted(), books.missing(), books.wrong()) == (120, 0, [])
+    assert (books.counted(), books.missing(), books.wrong()) == (60, 0, [])
 
 
 def test_a_running_row_is_no_backlog(books: Books) -> None:
@@ -102,7 +102,7 @@ def test_a_job_that_was_stopped_does_nothing_more(books: Books) -> None:
     work.stop()
     work.keep_up()
     assert work.rebuild(books.tenant_id) == 0
-    assert books.missing() == 120
+    assert books.missing() == 60
 
 
 # ---- counting anew
@@ -111,7 +111,7 @@ def test_a_job_that_was_stopped_does_nothing_more(books: Books) -> None:
 def test_counted_anew_it_is_as_it_was(books: Books) -> None:
     books.fold(*month_of_calls(books))
     before = books.everything()
-    assert jobs(books).rebuild(books.tenant_id) == 41  # the first day of the first month is looked at, too
+    assert jobs(books).rebuild(books.tenant_id) == 21  # the first day of the first month is looked at, too
     assert books.everything() == before
 
 
@@ -139,7 +139,7 @@ def test_only_from_a_day_on(books: Books) -> None:
     days = jobs(books).rebuild(books.tenant_id, since=APRIL + timedelta(days=3, hours=5))
     assert days == 7
     assert books.counted() == 21
-    assert books.missing() == 99
+    assert books.missing() == 39
     assert books.wrong() == []
 
 
@@ -147,18 +147,18 @@ def test_what_was_broken_off_goes_on_where_it_stopped(books: Books) -> None:
     books.put(*month_of_calls(books))
 
     def cut(progress: Progress) -> None:
-        if progress.day == APRIL - timedelta(days=10):
+        if progress.day == APRIL - timedelta(days=5):
             raise Cut
 
     with pytest.raises(Cut):
         jobs(books).rebuild(books.tenant_id, on_progress=cut)
-    assert books.counted() == 60
+    assert books.counted() == 15
     seen: list[datetime] = []
     jobs(books).rebuild(books.tenant_id, on_progress=lambda progress: seen.append(progress.day))
-    assert (seen[0], len(seen)) == (APRIL - timedelta(days=10), 20)
-    assert (books.counted(), books.missing(), books.wrong()) == (120, 0, [])
+    assert (seen[0], len(seen)) == (APRIL - timedelta(days=5), 15)
+    assert (books.counted(), books.missing(), books.wrong()) == (60, 0, [])
     assert not books.db.read(lambda session: session.get_one(Setting, "rollups").value)
-    assert jobs(books).rebuild(books.tenant_id) == 41
+    assert jobs(books).rebuild(books.tenant_id) == 21
 
 
 def test_days_whose_ledger_rows_are_gone_keep_their_rollups(books: Books) -> None:
@@ -234,9 +234,9 @@ def test_calls_settled_between_the_change_and_the_move_are_not_lost(books: Books
     books.fold(books.call(created_at=APRIL), books.call(created_at=APRIL - timedelta(days=5)))
     assert books.wrong() == []  # by quarters of an hour
     jobs(books).keep_up()
-    assert (books.counted(), books.wrong()) == (122, [])
+    assert (books.counted(), books.wrong()) == (62, [])
     for level in ("day", "month"):
-        assert books.sum(UsageDaily.calls, UsageDaily.kind == "user", UsageDaily.level == level) == 122
+        assert books.sum(UsageDaily.calls, UsageDaily.kind == "user", UsageDaily.level == level) == 62
 
 
 def test_a_zone_that_changes_back_and_forth_ends_where_it_should(books: Books) -> None:
@@ -258,9 +258,9 @@ def test_a_new_time_zone_keeps_what_retention_left(books: Books) -> None:
     for level in ("day", "month"):
         for kind in ("model", "user"):
             where = UsageDaily.kind == kind, UsageDaily.level == level
-            assert books.sum(UsageDaily.calls, *where) == 120
-    assert books.sum(UsageDaily.calls, UsageDaily.kind == "detail") == 120
-    assert books.counted() == 120
+            assert books.sum(UsageDaily.calls, *where) == 60
+    assert books.sum(UsageDaily.calls, UsageDaily.kind == "detail") == 60
+    assert books.counted() == 60
 
 
 # ---- corrections
