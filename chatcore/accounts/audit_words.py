@@ -7,7 +7,7 @@ _ROLES: Final = {"member": "a member", "admin": "an admin", "operator": "an oper
 _SENTENCES: Final[Mapping[str, str]] = {
     "sign_in": "{who} signed in",
     "sign_in.company": "{who} signed in with the company's account",
-    "session.start": "A browser of {who} was signed in",
+    "session.start": "{who} got a browser session",
     "session.by_command": "{who} opened a browser session as {whom}",
     "session.end": "{who} signed out",
     "session.revoke": "{who} signed one of their browsers out",

@@ -91,7 +91,11 @@ def _days(label: str, key: str, now: int | None, least: int, help_: str) -> int 
 def _what_goes(removed: Removed) -> str:
     """What would go at once, as a sentence."""
     counts = (
-        (removed.conversations, "conversation", " with all that is in it" if removed.conversations == 1 else ""),
+        (
+            removed.conversations,
+            "conversation",
+            f" with all that is in {'it' if removed.conversations == 1 else 'them'}",
+        ),
         (removed.messages, "message", " in conversations that go on"),
         (removed.calls, "call", ""),
     )

@@ -223,7 +223,7 @@ def test_the_command_line_opens_no_session_unseen(any_house: House) -> None:
     any_house.person("bob")
     any_house.accounts.new_session_token("bob")
     said = words(any_house.db, root, Wanted(action="session."))
-    assert said == ["A browser of Bob was signed in", f"{COMMAND_LINE} opened a browser session as Bob"]
+    assert said == ["Bob got a browser session", f"{COMMAND_LINE} opened a browser session as Bob"]
 
 
 def test_a_tenant_is_made_with_its_admin_or_not_at_all(any_house: House) -> None:
