@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, union
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -113,8 +113,8 @@ def _people(session: Session, principal: Principal, chosen: Filter, spans: Seque
         some = [segment for segment in segments if segment.rows in wanted]
         if some:
             parts.append(_callers(session, principal, chosen, some, wanted[0]))
-    of = union_all(*parts).subquery().c
-    return select(of.span, func.count(of.user_id.distinct())).group_by(of.span)
+    of = union(*parts).subquery().c
+    return select(of.span, func.count()).group_by(of.span)
 
 
 def _callers(
@@ -133,7 +133,7 @@ def _callers(
         where += restrictions(of, principal, chosen)
         where += [] if principal.is_admin else [of.user_id == principal.user_id]
         joined = parts.join(UsageDaily.__table__, and_(of.start >= parts.c["first"], of.start < parts.c["last"]))
-    return select(parts.c.span, of.user_id).select_from(joined).where(*where)
+    return select(parts.c.span, of.user_id).select_from(joined).where(*where).distinct()
 
 
 def _conversations(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> Select[Any]:

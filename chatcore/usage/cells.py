@@ -48,6 +48,8 @@ _OF_QUARTERS: Final = over_rollup(UsageHourly)
 _OF_DAYS: Final = over_rollup(UsageDaily)
 
 KINDS: Final = (
+    # The fewest rows. Quarters of an hour have no kinds, and tell these apart, too.
+    Kind("agent", frozenset({"tier"}), ("month", "day", "quarter")),
     Kind("model", frozenset({"model", "provider", "tier"}), ("month", "day", "quarter")),
     Kind("error", frozenset({"error", "model", "provider"}), ("day",)),
     Kind("user", frozenset({"user", "team", "tier"}), ("month", "day")),

@@ -1,6 +1,7 @@
 """Percentiles of times by step and group, from the counts in rollups and the ledger rows that these lack."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -10,12 +11,14 @@ from sqlalchemy.orm import Session
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, LatencyBucket, UsageMetric
 from chatcore.usage import cells
-from chatcore.usage.latency import METRICS, PERCENTILES, PLACES, middle
+from chatcore.usage.latency import BLOCKS, LOWS, METRICS, PERCENTILES, PLACES, middle
 from chatcore.usage.scope import Filter, restrictions
 from chatcore.usage.segments import Kind, Rows, Segment, choose, plan
 from chatcore.usage.steps import Span
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
 By = Literal["none", "model", "provider"]
@@ -23,49 +26,68 @@ KINDS: Final = (
     Kind("all", frozenset(), ("day", "quarter")),
     Kind("model", frozenset({"model", "provider"}), ("month", "day")),
 )
-_KEY: Final = ["span", "group", "metric"]
+_KEY: Final = ("span", "group", "metric")
+_WIDTH: Final = BLOCKS * LATENCY_PLACES
 
 
-def read(session: Session, principal: Principal, chosen: Filter, group_by: By, spans: Sequence[Span]) -> "DataFrame":
-    """How many calls took how long: `span`, `group`, `metric`, `bucket`, `count`, each bucket once."""
+@dataclass(frozen=True)
+class Counts:
+    """How many calls took how long. `keys`: span, group, metric; `calls`: a row for each, a column for each bucket."""
+
+    keys: Sequence[tuple[int, str, str]]
+    calls: "NDArray[np.int64]"
+
+
+def read(session: Session, principal: Principal, chosen: Filter, group_by: By, spans: Sequence[Span]) -> Counts:
+    """How long calls took, by span, group and metric, in the order of these."""
+    import numpy as np
+
     kind = choose(KINDS, cells.dimensions(principal, chosen) | ({group_by} - {"none"}))
-    calendar, few = cells.calendar(session, principal), cells.few_people(principal, chosen)
-    segments = plan(spans, kind, calendar, few)
-    parts: list[DataFrame] = []
+    segments = plan(spans, kind, cells.calendar(session, principal), cells.few_people(principal, chosen))
+    found: dict[tuple[int, str, str], NDArray[np.int64]] = {}
     for wanted in (("month", "day", "quarter"), ("unrolled",), ("ledger",)):
         some = [segment for segment in segments if segment.rows in wanted]
-        if not some:
-            continue
-        if wanted[0] == "month":
+        if some and wanted[0] == "month":
             assert kind is not None
-            statement = _of_rollups(session, principal, chosen, group_by, kind, some)
-            parts.append(_unfolded(session.execute(statement).all()))
-        else:
-            statement = _of_ledger(session, principal, chosen, group_by, some, wanted[0])
-            parts.append(_melted(session.execute(statement).all()))
-    return _joined(parts)
+            blocks = session.execute(_of_rollups(session, principal, chosen, group_by, kind, some))
+            for span, group, metric, block, *counts in blocks:
+                place = block * LATENCY_PLACES
+                _row(found, (span, group, metric))[place : place + LATENCY_PLACES] += np.array(counts, dtype="int64")
+        elif some:
+            calls = session.execute(_of_ledger(session, principal, chosen, group_by, some, wanted[0]))
+            for span, group, *buckets, number in calls:
+                for metric, bucket in zip(METRICS, buckets, strict=True):
+                    if bucket is not None:
+                        _row(found, (span, group, metric))[bucket] += number
+    keys = sorted(key for key, calls in found.items() if calls.any())
+    return Counts(keys, np.array([found[key] for key in keys], dtype="int64").reshape(len(keys), _WIDTH))
 
 
-def frame(counts: "DataFrame", starts: Sequence[datetime] | None, where: tzinfo) -> "DataFrame":
+def frame(counts: Counts, starts: Sequence[datetime] | None, where: tzinfo) -> "DataFrame":
     """The percentiles of the counts that `read` found; see `Usage.percentiles` for the columns."""
     import numpy as np
     import pandas as pd
 
-    counts = counts.sort_values([*_KEY, "bucket"])
-    seen = counts.groupby(_KEY)["count"].cumsum()
-    calls = counts.groupby(_KEY)["count"].transform("sum")
-    found = counts[_KEY].drop_duplicates().reset_index(drop=True)
-    found["calls"] = counts.groupby(_KEY, sort=True)["count"].sum().to_numpy()
+    names = {name: [key[place] for key in counts.keys] for place, name in enumerate(_KEY)}
+    found = pd.DataFrame({name: pd.Series(names[name], dtype="str") for name in ("group", "metric")})
+    seen = counts.calls.cumsum(axis=1)
+    found["calls"] = seen[:, -1]
+    times = np.array([middle(bucket) for bucket in range(len(LOWS))])
     for percent in PERCENTILES:
-        rank = np.maximum(np.ceil(calls * percent / 100), 1)
-        first = counts[seen >= rank].drop_duplicates(_KEY)
-        found[f"p{percent}"] = [middle(bucket) for bucket in first["bucket"]]
-    found = found.astype({"calls": "int64", **{f"p{percent}": "float64" for percent in PERCENTILES}})
-    if starts is None:
-        return found.drop(columns="span")
-    times = pd.DatetimeIndex(list(starts)).as_unit("us").tz_convert(where)
-    found.insert(0, "start", times[found.pop("span").to_numpy(dtype="int64")])
+        rank = np.maximum(np.ceil(seen[:, -1] * percent / 100), 1)
+        found[f"p{percent}"] = times[(seen >= rank[:, None]).argmax(axis=1)]
+    if starts is not None:
+        steps = pd.DatetimeIndex(list(starts)).as_unit("us").tz_convert(where)
+        found.insert(0, "start", steps[np.array(names["span"], dtype="int64")])
     return found
+
+
+def _row(found: "dict[tuple[int, str, str], NDArray[np.int64]]", key: tuple[int, str, str]) -> "NDArray[np.int64]":
+    import numpy as np
+
+    if key not in found:
+        found[key] = np.zeros(_WIDTH, dtype="int64")
+    return found[key]
 
 
 def _of_rollups(
@@ -104,38 +126,3 @@ def _bucket(time: Any) -> Any:
     """The bucket of a ledger row's time, as SQL."""
     place = select(func.max(LatencyBucket.bucket)).where(LatencyBucket.low_ms <= time).scalar_subquery()
     return func.coalesce(place, literal_column("0"))
-
-
-def _unfolded(rows: Sequence[Any]) -> "DataFrame":
-    """From rows of a key, a block, and the counts of its buckets."""
-    import numpy as np
-    import pandas as pd
-
-    counts = np.array([row[4:] for row in rows], dtype="int64").reshape(len(rows), LATENCY_PLACES)
-    row, place = counts.nonzero()
-    keys = pd.DataFrame([tuple(row[:4]) for row in rows], columns=[*_KEY, "block"]).iloc[row].reset_index(drop=True)
-    return keys.assign(bucket=keys["block"] * LATENCY_PLACES + place, count=counts[row, place]).drop(columns="block")
-
-
-def _melted(rows: Sequence[Any]) -> "DataFrame":
-    """From rows of span, group, a bucket or None for each metric, and their number."""
-    import pandas as pd
-
-    found = pd.DataFrame([tuple(row) for row in rows], columns=["span", "group", *METRICS, "count"])
-    each = [
-        found.loc[found[metric].notna(), ["span", "group", metric, "count"]]
-        .rename(columns={metric: "bucket"})
-        .assign(metric=metric)
-        for metric in METRICS
-    ]
-    return pd.concat(each, ignore_index=True)
-
-
-def _joined(parts: Sequence["DataFrame"]) -> "DataFrame":
-    import pandas as pd
-
-    types = {"span": "int64", "group": "str", "metric": "str", "bucket": "int64", "count": "int64"}
-    full = [part[list(types)].astype(types) for part in parts if len(part)]
-    if not full:
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
-    return pd.concat(full, ignore_index=True).groupby([*_KEY, "bucket"], as_index=False)[["count"]].sum()

@@ -154,9 +154,7 @@ def measure(db: Database, small: Database | None, days: int, arguments: argparse
             all_of(questions)
         if arguments.each:
             for name, ask in questions.items():
-                rows.append(
-                    (days, name, "", *(f"{one(timed(ask, arguments.rounds)):.0f}" for one in (p50, p95)), "", "")
-                )
+                rows.append((str(days), name, "", *_words(timed(ask, arguments.rounds)), "", ""))
         took = timed(partial(all_of, questions), arguments.rounds)
         beside, ledger = "", ""
         if small:
