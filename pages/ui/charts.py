@@ -18,8 +18,12 @@ OTHERS: Final = "Others"
 CONFIG: Final = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False, "showAxisDragHandles": False}
 
 # Okabe and Ito's colours, made for every kind of colour vision, without black and with a yellow and a violet that
-# stand out from white as well as from black. https://jfly.uni-koeln.de/color/
-_PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8F6BD6", "#B8AC00")
+# stand out from white as well as from black. https://jfly.uni-koeln.de/color/ Behind them four more that differ in
+# lightness too, as with fewer colours a company's fifty models would mostly be others.
+_PALETTE: Final = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8F6BD6", "#B8AC00"),
+    *("#8C5A2B", "#17BECF", "#D6308A", "#7FBF4D"),
+)
 OTHERS_COLOUR: Final = "#8C8C8C"
 ACCENT: Final = "#3d8ab8"
 """For what is no group, on white as on black."""
@@ -44,7 +48,7 @@ def _dollars(top: float) -> dict[str, Any]:
 
 
 def _plain(_top: float) -> dict[str, Any]:
-    return {"exponentformat": "B"}
+    return {"exponentformat": "B", "separatethousands": True}
 
 
 def _percents(top: float) -> dict[str, Any]:

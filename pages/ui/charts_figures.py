@@ -42,9 +42,11 @@ def stacked(
 
 
 def lines(
-    table: "DataFrame", colour: Mapping[str, str], unit: Unit, step: str, names: Mapping[str, str] | None = None
-) -> go.Figure:
-    """A line for each column of `table`, whose index is labels on the time axis; NA breaks a line."""
+    table: "DataFrame", colour: Mapping[str, str], unit: Unit, step: str, names: Mapping[str, str] | None = None,
+    by_tens: bool = False,
+) -> go.Figure:  # fmt: skip
+    """A line for each column of `table`, whose index is labels on the time axis; NA breaks a line. `by_tens`: on an
+    axis where each mark is ten times the one below, for numbers that far apart."""
     moments = table.index.tolist()
     figure = go.Figure()
     for group in table.columns:
@@ -64,6 +66,8 @@ def lines(
     figure.update_layout(charts.layout(_HEIGHT), hovermode="x unified")
     figure.update_xaxes(charts.time_axis(moments, step))
     _scale(figure, unit, float(top) if top == top else 0.0)
+    if by_tens:
+        figure.update_yaxes(type="log", dtick=1, rangemode="normal")
     return figure
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from chatcore.usage import Totals
 from pages.ui import charts, figures, usage_export
 from pages.ui import usage_parts as parts
-from pages.ui.usage_data import View
+from pages.ui.usage_data import View, summed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,7 +28,8 @@ def draw(view: View) -> None:
         st.info("No earlier reply served in this range. Only questions asked again, word for word, can be served so.",
                 icon=":material/cached:")  # fmt: skip
         return
-    series, models, colour = view.series("none"), view.series("model"), view.colours()
+    models, colour = view.series("model"), view.colours()
+    series = summed(models)
     over_time = view.percentiles("none", over_time=True)
     rate = series["cached"] / series["settled"].where(series["settled"] > 0)
     with st.grid(2, min_column_width=400):
@@ -71,14 +72,16 @@ def _times(view: View) -> None:
     by_metric = {name: rows.set_index("start") for name, rows in frame.groupby("metric")}
     if "hit" not in by_metric:
         return
-    starts = view.series("none")[["start"]]
+    starts = summed(view.series("model"))[["start"]]
     columns = {
         f"From {'the cache' if metric == 'hit' else 'a model'}, {name}":
             by_metric[metric][name].reindex(starts["start"]).astype("float64") / 1000
         for metric in ("hit", "latency") if metric in by_metric
         for name in ("p50", "p95")
     }  # fmt: skip
-    parts.curves(view, "Time to the whole reply, hits beside misses", starts, columns, _TIMES, charts.SECONDS)
+    parts.curves(
+        view, "Time to the whole reply, hits beside misses", starts, columns, _TIMES, charts.SECONDS, by_tens=True
+    )
 
 
 def _table(view: View) -> "DataFrame":

@@ -61,6 +61,12 @@ def known(principal: Principal, choices: Choices) -> Known:
     return {"model": {name: name for name in choices.models}, **several}
 
 
+def summed(series: "DataFrame") -> "DataFrame":
+    """The series of all calls, with the group `all`, from that of any groups: one question less."""
+    whole = series.drop(columns="group").groupby("start", as_index=False, sort=False).sum()
+    return whole.assign(group="all")
+
+
 def viewer_zone() -> ZoneInfo:
     """The browser's time zone, in which hours are shown; UTC where it does not say one that we know."""
     try:

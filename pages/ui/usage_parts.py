@@ -41,9 +41,14 @@ def cards(found: Sequence[Card], view: View) -> None:
 
 
 def change(now: float | None, before: float | None) -> str | float | None:
-    """`+12%` as a metric's delta, 0 for no change, None where there is nothing to compare with."""
+    """`+12%` as a metric's delta, 0 for no change, None where there is nothing to compare with.
+
+    More than ten times as much is told as that: the range before was hardly in use.
+    """
     if not before or now is None:
         return None
+    if now > before * 10:
+        return "over 10×"
     ratio = round((now - before) / before * 100)
     return f"{ratio:+,}%" if ratio else 0
 
@@ -124,7 +129,7 @@ def bars(
 
 def curves(
     view: View, title: str, frame: "DataFrame", columns: Mapping[str, "Series[Any]"], colour: Mapping[str, str],
-    unit: charts.Unit, outcomes: usage_drill.Outcomes | None = None, by: str = "none",
+    unit: charts.Unit, outcomes: usage_drill.Outcomes | None = None, by: str = "none", by_tens: bool = False,
 ) -> None:  # fmt: skip
     """A card with lines over time. `frame`: one row for each step; `columns`: by name, a number for each of its rows.
     A selected point shows the calls of its step; only of the `outcomes` of its line, or of the group that it is."""
@@ -132,7 +137,7 @@ def curves(
 
     table = pd.DataFrame({name: values.astype("float64").to_numpy() for name, values in columns.items()})
     table.index = pd.Index(charts.labels(frame["start"], view.step).tolist())
-    figure = charts_figures.lines(table, colour, unit, view.step)
+    figure = charts_figures.lines(table, colour, unit, view.step, by_tens=by_tens)
     pick = usage_drill.by_step(view, frame.assign(group=""), by, colour, outcomes)
     drawing(title, unit.name, figure, pick=pick, legend=charts.legend(colour, list(columns)))
 

@@ -33,7 +33,7 @@ def draw(view: View) -> None:
         _failures(view, series)
         _again(view, series)
         _errors(view)
-        refusals = _refusals(view)
+        refusals = _refusals(view, series[["start"]])
     shown = _table(view)
     _breakers(view)
     usage_export.draw(view, {f"Outcomes per {view.step}": series, "Table": shown, "Refusals": refusals})
@@ -73,7 +73,7 @@ def _again(view: View, series: "DataFrame") -> None:
     """What is no failure of its own: people who stopped a reply, and calls made for one that had failed."""
     settled = series["settled"].where(series["settled"] > 0)
     columns = {name: series[column] / settled for name, column in _BESIDE.items()}
-    colour = {"Stopped by people": "#56B4E9", "Tried again": charts.ACCENT}
+    colour = {"Stopped by people": "#B8AC00", "Tried again": charts.ACCENT}
     outcomes = {"Stopped by people": ("stopped",)}
     parts.curves(view, "Stopped, and tried again", series, columns, colour, charts.SHARE, outcomes)
 
@@ -92,16 +92,19 @@ def _errors(view: View) -> None:
         parts.groups(view, "error", frame, columns, "usage-errors-table")
 
 
-def _refusals(view: View) -> "DataFrame":
+def _refusals(view: View, steps: "DataFrame") -> "DataFrame":
     """What our limits, budgets and breakers refused: nobody was called, and nothing cost anything."""
+    import pandas as pd
+
     frame = view.refusals()
     with st.container(border=True, height="stretch"):
         st.markdown("**Refused by us, by tier** :gray[(requests)]")
         if not len(frame) or not frame["hits"].any():
             st.caption("No request was refused by a limit, a budget or a breaker.")
             return frame
-        named = frame.rename(columns={"tier": "group"})
-        tiers = sorted(named["group"].unique())
+        tiers = sorted(frame["tier"].unique())
+        # Steps without a refusal stand on the axis too.
+        named = pd.concat([frame.rename(columns={"tier": "group"}), steps.assign(group=tiers[0], hits=0)])
         colour = dict(zip(tiers, ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"), strict=False))
         table = charts.wide(named, named["hits"], colour, view.step)
         figure = charts_figures.stacked(table, colour, charts.count("requests"), view.step)

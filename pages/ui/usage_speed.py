@@ -7,7 +7,7 @@ import streamlit as st
 from chatcore.usage import Totals
 from pages.ui import charts, figures, usage_export
 from pages.ui import usage_parts as parts
-from pages.ui.usage_data import View
+from pages.ui.usage_data import View, summed
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -19,7 +19,7 @@ _BYS: Final = ("model", "provider")
 
 def draw(view: View) -> None:
     _cards(view)
-    over_time, steps = view.percentiles("none", over_time=True), view.series("none")[["start"]]
+    over_time, steps = view.percentiles("none", over_time=True), summed(view.series("model"))[["start"]]
     with st.grid(2, min_column_width=400):
         for metric, title in _METRICS.items():
             frame = over_time[over_time["metric"] == metric].set_index("start").reindex(steps["start"])

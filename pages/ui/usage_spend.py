@@ -128,8 +128,8 @@ def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
         "Share": parts.parts_of(groups["cost_nano_usd"]),
         "Calls": (groups["calls"], number(format="localized", width=80)),
         "Cost / call": (groups["average_cost_nano_usd"], number()),
-        "Tokens in": (groups["prompt_tokens"], number(format="localized")),
-        "Tokens out": (groups["completion_tokens"], number(format="localized")),
+        "Tokens in": (groups["prompt_tokens"], number(format="compact")),
+        "Tokens out": (groups["completion_tokens"], number(format="compact")),
         **({"Saved": (groups["saved_nano_usd"], number(help="By the cache."))} if view.totals().cached else {}),
         "Unpriced": (
             groups["unpriced"],

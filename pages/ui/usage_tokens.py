@@ -7,7 +7,7 @@ import streamlit as st
 from chatcore.usage import GroupBy, Totals
 from pages.ui import charts, charts_figures, figures, filters, usage_drill, usage_export
 from pages.ui import usage_parts as parts
-from pages.ui.usage_data import View
+from pages.ui.usage_data import View, summed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +22,7 @@ def draw(view: View) -> None:
     filters.draw_by(view.known)
     series, groups, colour = view.series(by), view.breakdown(by), view.colours(by)
     tokens = series["prompt_tokens"] + series["completion_tokens"]
-    kinds = view.series("none")
+    kinds = summed(series)
     with st.grid(2, min_column_width=400):
         parts.bars(view, f"Tokens per {view.step} by {filters.BYS[by]}", by, series, tokens, colour, charts.TOKENS)
         _kinds(view, kinds)

@@ -9,7 +9,8 @@ import pytest
 from pages.ui import charts, charts_figures, figures
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
-NAMES = [f"m{number}" for number in range(12)]
+NAMES = [f"m{number}" for number in range(16)]
+COLOURS = 12
 
 
 def tables(models: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -25,10 +26,10 @@ def bars(by_day: pd.DataFrame, colour: dict[str, str], step: str = "day") -> cha
     return charts_figures.stacked(table, colour, charts.USD, step)
 
 
-def test_eight_models_have_eight_colours() -> None:
-    colours = charts.colours(tables(8)[0], NAMES)
-    assert list(colours) == [f"m{number}" for number in range(8)]
-    assert len(set(colours.values())) == 8
+def test_twelve_models_have_twelve_colours() -> None:
+    colours = charts.colours(tables(COLOURS)[0], NAMES)
+    assert list(colours) == [f"m{number}" for number in range(COLOURS)]
+    assert len(set(colours.values())) == COLOURS
 
 
 def test_a_models_colour_does_not_hang_on_what_else_is_shown() -> None:
@@ -41,8 +42,8 @@ def test_a_models_colour_does_not_hang_on_what_else_is_shown() -> None:
 
 
 def test_with_more_models_than_colours_no_two_shown_ones_share_one() -> None:
-    by_model, _ = tables(12)
-    colours = charts.colours(by_model.iloc[[0, 8, 1, 9, 11, 3]], NAMES)
+    by_model, _ = tables(16)
+    colours = charts.colours(by_model.iloc[[0, 12, 1, 13, 15, 3]], NAMES)
     assert len(set(colours.values())) == len(colours) == 6
 
 
@@ -62,22 +63,22 @@ def test_labels_name_the_year_where_there_are_two() -> None:
 
 
 def test_more_models_than_colours_are_joined_in_every_chart() -> None:
-    by_model, by_day = tables(12)
+    by_model, by_day = tables(16)
     colours = charts.colours(by_model, NAMES)
     figure = bars(by_day, colours)
     values = dict(zip(by_model["group"], by_model["cost_nano_usd"].astype("float64") / 1e9, strict=True))
     share = charts_figures.shares(values, colours, charts.USD)
-    assert [bar.name for bar in figure.data] == [*(f"m{number}" for number in range(7)), charts.OTHERS]
+    assert [bar.name for bar in figure.data] == [*(f"m{number}" for number in range(COLOURS - 1)), charts.OTHERS]
     assert list(share.data[0].y) == [bar.name for bar in figure.data]
     assert list(share.data[0].marker.color) == [bar.marker.color for bar in figure.data]
     assert sum(bar.y[0] for bar in figure.data) == pytest.approx(sum(values.values()))
 
 
 def test_a_dear_model_with_few_tokens_keeps_its_colour() -> None:
-    by_model, _ = tables(12)
-    by_model.loc[11, ["prompt_tokens", "completion_tokens"]] = 1
-    by_model.loc[11, "cost_nano_usd"] = 10**12
-    assert "m11" in charts.colours(by_model, NAMES)
+    by_model, _ = tables(16)
+    by_model.loc[15, ["prompt_tokens", "completion_tokens"]] = 1
+    by_model.loc[15, "cost_nano_usd"] = 10**12
+    assert "m15" in charts.colours(by_model, NAMES)
 
 
 def test_no_models_draw_nothing_and_do_not_fail() -> None:

@@ -19,7 +19,7 @@ from chatcore.db.tables import LimitHit, Tenant, UsageMetric, User, utcnow
 from chatcore.gateway import Health
 from chatcore.ids import new_id
 from chatcore.usage import Usage, demo_data, zones
-from pages.ui import filters
+from pages.ui import filters, usage_parts
 
 PAGE = Path(__file__).parents[2] / "pages" / "usage.py"
 TODAY = date(2026, 10, 8)
@@ -445,3 +445,11 @@ def test_steps_and_splits_in_the_url_are_those_that_there_are() -> None:
     assert choice.step_in(choice.filter(datetime(2026, 10, 8, tzinfo=UTC))) == "week"
     choice = filters.parse({"range": ["90d"], "step": ["hour"], "by": ["team"]}, known, TODAY)
     assert (choice.step, choice.by) == ("auto", "model")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "told"),
+    [(3, 2, "+50%"), (1, 2, "-50%"), (2, 2, 0), (2, 0, None), (2, None, None), (None, 2, None), (300, 2, "over 10×")],
+)
+def test_changes_read_well(now: int | None, before: int | None, told: object) -> None:
+    assert usage_parts.change(now, before) == told
