@@ -7,17 +7,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from chatcore.care.backup import backup
 from chatcore.care.restore import restore
 from chatcore.config import Settings, load_settings
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database, check
-from chatcore.db.tables import Message
+from chatcore.db.tables import Message, TurnChunk
 from chatcore.errors import Conflict, InvalidInput
 from chatcore.usage.rollup_jobs import RollupJobs
 from tests.care.conftest import Place
-from tests.chat import Chat, running_core
+from tests.chat import Chat, running_core, until
 from tests.hostile import HostileProvider
 
 
@@ -173,9 +174,8 @@ def test_a_backup_while_a_reply_streams_is_whole_and_the_reply_ends_as_interrupt
             first = chat.ask("ok;n=20", "first")
             chat.words(first)
             asked = chat.ask("ok;n=400;rate=40", "second", first.conversation_id)
-            words = core.turns.follow(chat.who, asked.turn_id)
-            next(words)
-            next(words)
+            of_turn = select(func.count()).where(TurnChunk.turn_id == asked.turn_id)
+            until(lambda: core.db.read(lambda session: session.scalar(of_turn)))
             target, about = backup(core.settings)
             assert about.messages == 4
             core.turns.stop(chat.who, asked.turn_id)
