@@ -10,6 +10,7 @@ from chatcore.accounts import Principal
 from chatcore.errors import ChatcoreError
 from pages.ui import (
     acts,
+    alert_parts,
     audit_parts,
     budget_parts,
     feedback_parts,
@@ -20,6 +21,7 @@ from pages.ui import (
     model_parts,
     people_parts,
     session,
+    tabs,
     tenant_parts,
 )
 
@@ -53,6 +55,7 @@ PARTS: Final[Mapping[str, Draw]] = {
     "Limits & budgets": limits_and_budgets,
     "Models": model_parts.draw,
     "Keys": keys,
+    "Alerts": alert_parts.draw,
     "Tenant": tenant_parts.draw,
     "Feedback": feedback_parts.draw,
     "Audit": audit_parts.draw,
@@ -77,6 +80,7 @@ def page() -> None:
         if tab.open:
             with tab:
                 part(parts[name], principal)
+    tabs.show_open()
 
 
 def part(draw: Draw, principal: Principal) -> None:

@@ -148,10 +148,15 @@ def provider_keys_list(chosen: Namespace) -> None:
 
 def provider_keys_rotate(chosen: Namespace) -> None:
     from chatcore.gateway.keyring import Keyring
+    from chatcore.usage.alert_channels import rotate_all
 
     with shell() as core:
-        done = Keyring(core.db, core.settings).rotate(ask_secret("The old secret key: "))
+        old = ask_secret("The old secret key: ")
+        done = Keyring(core.db, core.settings).rotate(old)
+        channels = rotate_all(core.db, core.settings, old)
     say(f"Encrypted {done:,} with the present secret key. `provider-keys list` shows which keys open.")
+    if channels:
+        say(f"So were the addresses of {channels:,} channels for alerts.")
 
 
 # ---- prices

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 
 from chatcore import logs, sealing
 from chatcore.accounts import Principal, audit
+from chatcore.config import Settings
+from chatcore.db import Database
 from chatcore.db.tables import AlertChannel, AlertRule
 from chatcore.errors import InvalidInput, NotFound
 from chatcore.ids import new_id
@@ -141,6 +143,12 @@ def rotate(session: Session, seals: Seals, old_secret: str) -> int:
             audit.note(session, one.tenant_id, None, "alert_channel.rotate", one.id)
             done += 1
     return done
+
+
+def rotate_all(db: Database, settings: Settings, old_secret: str) -> int:
+    """`rotate` for the command line."""
+    seals = Seals(settings.secret_key, private_addresses=False)
+    return db.write(lambda session: rotate(session, seals, old_secret))
 
 
 def clean_name(name: str, kind: str) -> str:

@@ -51,7 +51,7 @@ METRICS: Final[Mapping[str, Metric]] = {
             "%", 10, min_calls=10,
         ),
         Metric(
-            "cost_per_hour", "Cost an hour",
+            "cost_per_hour", "Cost",
             "What calls cost in the window, as an hourly rate; without what people paid with keys of their own.",
             "US$ an hour", 10, 3600,
         ),

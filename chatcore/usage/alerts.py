@@ -173,10 +173,6 @@ class Alerts:
         opened = [channel for one in channels if (channel := self._seals.open(one)) is not None]
         return self.sender.send([(channel, notice) for channel in opened])
 
-    def rotate(self, old_secret: str) -> int:
-        """Encrypt addresses with the present secret key; how many opened with the old one."""
-        return self._db.write(lambda session: alert_channels.rotate(session, self._seals, old_secret))
-
     def _found(self, principal: Principal, which: Any, limit: int) -> list[AlertInfo]:
         statement = select(Alert).where(Alert.tenant_id.in_(_seen(principal)), which)
         statement = statement.order_by(Alert.began_at.desc(), Alert.id.desc()).limit(limit)

@@ -87,8 +87,7 @@ def shown(kind: str, fields: Mapping[str, str]) -> str:
             return f"key …{fields['key'][-4:]}"
         case "webhook":
             parts = urlsplit(fields["url"])
-            where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
-            return f"{where}/…" if parts.path.strip("/") or parts.query else where
+            return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}/…"
     return f"{fields['to']} by {fields['host']}"
 
 

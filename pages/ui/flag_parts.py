@@ -15,6 +15,10 @@ _SWITCHES: Final[Mapping[str, tuple[str, str]]] = {
     "gateway": ("Gateway", "Off: one direct call for each question, without cache, failover and breaker."),
     "cache": ("Cache", "A question that was asked before gets the reply it had, at no cost."),
     "failover": ("Failover", "When a model fails, its fallbacks are asked. Off: only the model that was chosen."),
+    "auto_failover": (
+        "Failover by alerts",
+        "A provider that an alert finds failing is asked last until it works again.",
+    ),
     "rate_limits": ("Rate limits", "Off: nobody is limited in requests and tokens. Budgets hold all the same."),
 }
 _PROVIDERS: Final = "disabled_providers"

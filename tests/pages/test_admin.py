@@ -14,7 +14,7 @@ from chatcore.errors import DatabaseError
 from pages.ui import session
 
 PAGES = Path(__file__).parents[2] / "pages"
-PARTS = ["People", "Limits & budgets", "Models", "Keys", "Tenant", "Feedback", "Audit"]
+PARTS = ["People", "Limits & budgets", "Models", "Keys", "Alerts", "Tenant", "Feedback", "Audit"]
 
 
 def page(
