@@ -8,7 +8,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, UsageDaily, UsageHourly
@@ -61,14 +60,14 @@ class Sums:
 
     def write(self, session: Session) -> None:
         """Add them to the tables, in the order of the keys."""
-        dialect = session.get_bind().dialect.name
+        connection = session.connection()
+        dialect = connection.dialect.name
         hourly, daily = UsageHourly.__table__, UsageDaily.__table__
         for table, sums in ((hourly, self.hourly), (daily, self.daily), (USAGE_LATENCY, self.latency)):
             assert isinstance(table, Table)
-            names = [*keys_of(table), *values_of(table)]
-            rows = [dict(zip(names, (*key, *sums[key]), strict=True)) for key in sorted(sums) if any(sums[key])]
+            rows = [(*_plain(key, dialect), *sums[key]) for key in sorted(sums) if any(sums[key])]
             if rows:
-                session.execute(_add(table, dialect), rows)
+                connection.exec_driver_sql(_add(table, dialect), rows)
 
 
 @lru_cache(maxsize=512)
@@ -115,8 +114,20 @@ def _plus(sums: dict[Key, list[int]], key: Key, values: Sequence[int]) -> None:
     sums[key] = list(values) if before is None else [one + more for one, more in zip(before, values, strict=True)]
 
 
+def _plain(key: Key, dialect: str) -> Key:
+    """As the driver takes it: SQLite has no times."""
+    if dialect != "sqlite":
+        return key
+    return tuple(f"{one:%Y-%m-%d %H:%M:%S.%f}" if isinstance(one, datetime) else one for one in key)
+
+
 @cache
-def _add(table: Table, dialect: str) -> Any:
-    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
-    more = {name: table.c[name] + insert.excluded[name] for name in values_of(table)}
-    return insert.on_conflict_do_update(index_elements=keys_of(table), set_=more)
+def _add(table: Table, dialect: str) -> str:
+    """In the driver's own words: SQLAlchemy takes twice as long for a dozen rows of forty columns."""
+    keys, values = keys_of(table), values_of(table)
+    marks = ", ".join(["?" if dialect == "sqlite" else "%s"] * (len(keys) + len(values)))
+    more = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in values)
+    return (
+        f"INSERT INTO {table.name} ({', '.join((*keys, *values))}) VALUES ({marks}) "  # noqa: S608 - our own names
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {more}"
+    )
