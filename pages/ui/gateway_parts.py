@@ -82,7 +82,9 @@ def _told(shared: Sequence[Health]) -> str:
     count = f"{closed} of {len(shared)} can be called." if shared else "There is none that can be called."
     where = "" if core().shared.is_configured else " What you say here holds in this process, until it ends."
     off = "" if flags.gateway else " :orange-badge[gateway off] No breaker is asked now."
-    return f"{count} Calls are counted since this process started.{where}{off}"
+    last = plain(", ".join(flags.degraded_providers))
+    aside = f" :violet-badge[asked last] {last}, by an alert." if last else ""
+    return f"{count} Calls are counted since this process started.{where}{off}{aside}"
 
 
 def _row(principal: Principal, health: Health, model: Model | None) -> None:

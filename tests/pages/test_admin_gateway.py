@@ -290,6 +290,15 @@ def test_what_somebody_else_changed_is_seen_at_the_next_look(
     assert at.toggle(key="flag-cache").value is False
 
 
+def test_a_provider_that_an_alert_put_aside_is_named_beside_the_deployments(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.flags.put_aside(["anthropic"])
+    assert any(
+        "asked last" in text and "anthropic" in text for text in texts(page(house, monkeypatch, "root", url="Gateway"))
+    )
+
+
 def test_switching_the_gateway_off_asks_first(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     at = flags(house, monkeypatch)
     at.toggle(key="flag-gateway").set_value(False).run()
