@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chatcore.accounts import Accounts
+from chatcore.accounts.audit_log import AuditLog
 from chatcore.config import Settings
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
@@ -38,6 +39,8 @@ class Parts(Protocol):
     def db(self) -> Database: ...
     @property
     def accounts(self) -> Accounts: ...
+    @property
+    def audit(self) -> AuditLog: ...
     @property
     def attachments(self) -> Attachments: ...
     @property

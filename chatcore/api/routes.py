@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from chatcore.api import session
+from chatcore.api import audit, session
 from chatcore.api.attachments import attachment
 from chatcore.api.health import health, ready
 from chatcore.api.metrics import metrics
@@ -20,5 +20,6 @@ def routes(core: Parts, base_path: str = "") -> list[Route]:
         Route(f"{base}/api/ready", ready(core), methods=["GET"]),
         Route(f"{base}/metrics", metrics(core), methods=["GET"]),
         Route(f"{base}/api/attachments/{{id}}", attachment(core), methods=["GET"]),
+        Route(f"{base}/api/audit/log.csv", audit.log(core), methods=["GET"]),
         *(Route(f"{base}/api/usage/calls.{kind}", calls(core, kind), methods=["GET"]) for kind in ("csv", "parquet")),
     ]
