@@ -83,14 +83,14 @@ def colours(weighed: "DataFrame", known: Sequence[str]) -> dict[str, str]:
 
 
 def _assigned(shown: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """Each shown group takes the colour of its place, or the next one that is free."""
+    """Each shown group takes the colour of its place, or the first that is free; the weightiest choose first."""
     free, found = list(range(len(_PALETTE))), {}
-    for name in sorted(shown, key=known.index):
+    for name in shown:
         wanted = known.index(name) % len(_PALETTE)
         slot = wanted if wanted in free else free[0]
         free.remove(slot)
         found[name] = _PALETTE[slot]
-    return {name: found[name] for name in shown}
+    return found
 
 
 def wide(frame: "DataFrame", value: "Series[Any]", colour: Mapping[str, str], step: str) -> "DataFrame":

@@ -50,12 +50,16 @@ def _cards(now: Adoption, before: Adoption, view: View) -> None:
         else card("Agents used", "agents"),
         card("Questions", "messages", "Also in conversations that were deleted since."),
         card("Conversations", "conversations", "Begun in this range, and still there."),
-        parts.Card("Per person", "–" if each[0] is None else f"{each[0]:,.1f}", parts.change(*each), "normal",
+        parts.Card("Per person", _each(each[0]), parts.change(*each), "normal",
                    f"{now.agents:,} agents were used."),
         parts.Card("Rating", "–" if mean is None else f"{mean:.1f} ★", shift or (0 if shift == 0 else None), "normal",
                    f"The mean of {now.ratings:,}. {stars}"),
     ]  # fmt: skip
     parts.cards(found, view)
+
+
+def _each(number: float | None) -> str:
+    return "–" if number is None else f"{number:.1f}" if number < 100 else figures.compact(number)
 
 
 def _table(view: View, by: GroupBy) -> "DataFrame":

@@ -191,6 +191,17 @@ class View:
         found: DataFrame = self.kept("month", ask=ask)
         return found
 
+    def last_month(self) -> Totals:
+        """Of the whole month before the present one, whatever the filters say."""
+
+        def ask() -> Totals:
+            end = zones.month_start(utcnow(), self.zone)
+            begin = zones.month_start(end - timedelta(days=1), self.zone)
+            return core().usage.totals(self.principal, Filter(begin, end))
+
+        found: Totals = self.kept("last month", ask=ask)
+        return found
+
     def colours(self, by: GroupBy = "model") -> dict[str, str]:
         """The colours of the groups, the same in every chart and tab."""
         return charts.colours(self.breakdown(by), list(self.known.get(BYS.get(by, ""), {})))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import streamlit as st
 
 from chatcore.db.tables import utcnow
-from chatcore.usage import Forecast, GroupBy, zones
+from chatcore.usage import Forecast, GroupBy, Totals, zones
 from pages.ui import charts, charts_figures, figures, filters, usage_export
 from pages.ui import usage_parts as parts
 from pages.ui.text import plain
@@ -49,19 +49,21 @@ def _cards(view: View, forecast: Forecast) -> None:
         ),
         parts.card_calls(now, before),
         parts.Card("Cache saved", figures.usd(now.saved_nano_usd), saved, "normal", _saved(view)),
-        _expected(forecast),
+        _expected(forecast, view.last_month()),
     ]  # fmt: skip
     parts.cards(cards, view)
 
 
-def _expected(forecast: Forecast) -> parts.Card:
+def _expected(forecast: Forecast, last_month: Totals) -> parts.Card:
     so_far = f"So far {_usd(forecast.spent)}, whatever the filters say."
     if forecast.expected is None:
         return parts.Card(
             f"{forecast.month:%B} so far", figures.usd(forecast.spent), note="Three days tell a forecast."
         )
     band = f"Between {_usd(forecast.low)} and {_usd(forecast.high)} in 4 of 5 cases."
-    return parts.Card("Month's end", figures.usd(forecast.expected), note=f"{band} {so_far}")
+    delta = parts.change(forecast.expected, last_month.cost_nano_usd)
+    note = f"{band} {so_far} The change is against the whole month before."
+    return parts.Card("Month's end", figures.usd(forecast.expected), delta, "inverse", note)
 
 
 def _saved(view: View) -> str:
