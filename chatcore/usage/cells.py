@@ -47,9 +47,10 @@ _OF_LEDGER: Final = over_ledger()
 _OF_QUARTERS: Final = over_rollup(UsageHourly)
 _OF_DAYS: Final = over_rollup(UsageDaily)
 
+# The fewest rows. Quarters of an hour have no kinds, and tell these apart, too.
+_LEAST: Final = Kind("agent", frozenset({"tier"}), ("month", "day", "quarter"))
 KINDS: Final = (
-    # The fewest rows. Quarters of an hour have no kinds, and tell these apart, too.
-    Kind("agent", frozenset({"tier"}), ("month", "day", "quarter")),
+    _LEAST,
     Kind("model", frozenset({"model", "provider", "tier"}), ("month", "day", "quarter")),
     Kind("error", frozenset({"error", "model", "provider"}), ("day",)),
     Kind("user", frozenset({"user", "team", "tier"}), ("month", "day")),
@@ -70,10 +71,9 @@ def read(
     `error` counts failed calls only.
     """
     needed = dimensions(principal, chosen) | ({group_by} - {"none"})
-    # A failed call has an error, so nothing but the group itself may choose this kind.
-    kinds = [kind for kind in KINDS if (kind.name == "error") == (group_by == "error")]
-    kind = choose(kinds, needed)
-    segments = plan(spans, kind, calendar(session, principal), few_people(principal, chosen))
+    days = calendar(session, principal)
+    kind = choose(_kinds(group_by, days.ledger_since is None or chosen.start >= days.ledger_since), needed)
+    segments = plan(spans, kind, days, few_people(principal, chosen))
     rows: list[Any] = []
     for wanted in (("month", "day"), ("quarter",), ("unrolled",), ("ledger",)):
         some = [segment for segment in segments if segment.rows in wanted]
@@ -81,6 +81,14 @@ def read(
             statement = _statement(session, principal, chosen, group_by, kind, some, wanted[0])
             rows += session.execute(statement).all()
     return _sum(rows)
+
+
+def _kinds(group_by: GroupBy, in_ledger: bool) -> list[Kind]:
+    """The kinds that may answer. `in_ledger`: the ledger has the whole range."""
+    if group_by == "error":
+        return [kind for kind in KINDS if kind.name == "error"]  # the others do not tell failed calls apart
+    # Days of agents may have kept the borders of an earlier time zone where those of models were counted anew.
+    return [kind for kind in KINDS if kind.name != "error" and (in_ledger or kind is not _LEAST)]
 
 
 def dimensions(principal: Principal, chosen: Filter) -> set[str]:

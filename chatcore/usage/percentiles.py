@@ -124,5 +124,6 @@ def _of_ledger(
 
 def _bucket(time: Any) -> Any:
     """The bucket of a ledger row's time, as SQL."""
-    place = select(func.max(LatencyBucket.bucket)).where(LatencyBucket.low_ms <= time).scalar_subquery()
-    return func.coalesce(place, literal_column("0"))
+    low = LatencyBucket.__table__.c
+    found = select(low.bucket).where(low.low_ms <= time).order_by(low.low_ms.desc()).limit(1)
+    return func.coalesce(found.scalar_subquery(), literal_column("0"))
