@@ -295,7 +295,8 @@ def test_a_provider_that_an_alert_put_aside_is_named_beside_the_deployments(
 ) -> None:
     house.flags.put_aside(["anthropic"])
     assert any(
-        "asked last" in text and "anthropic" in text for text in texts(page(house, monkeypatch, "root", url="Gateway"))
+        "asked last" in text and "anthropic" in text
+        for text in captions(page(house, monkeypatch, "root", url="Gateway"))
     )
 
 
