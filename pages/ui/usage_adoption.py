@@ -19,8 +19,12 @@ _COLOURS: Final = {"Questions asked": "#E69F00", "Conversations begun": "#009E73
 def draw(view: View) -> None:
     now, before = view.adoption_summary(), view.adoption_before()
     _cards(now, before, view)
+    parts.notes(view.totals())
+    if now.ratings:
+        thumbs = f":material/thumb_up: {now.thumbs_up:,} :material/thumb_down: {now.thumbs_down:,}"
+        st.caption(f"{thumbs} of {now.ratings:,} ratings.")
     if view.choice.only.keys() - {"person", "team", "tier"}:
-        st.caption("Here only the filters for people, teams and tiers count.")
+        st.caption("The cards and charts here count only the filters for people, teams and tiers.")
     frame = view.adoption()
     with st.grid(2 if view.principal.is_admin else 1, min_column_width=400):
         if view.principal.is_admin:

@@ -19,6 +19,7 @@ _BYS: Final = ("model", "provider")
 
 def draw(view: View) -> None:
     _cards(view)
+    parts.notes(view.totals())
     over_time, steps = view.percentiles("none", over_time=True), summed(view.series("model"))[["start"]]
     with st.grid(2, min_column_width=400):
         for metric, title in _METRICS.items():

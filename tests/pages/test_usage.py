@@ -119,7 +119,7 @@ def test_ninety_demo_days_fill_every_tab(stage: Stage, tab: str, role: Role) -> 
     assert "tab" in page.query_params or tab == "Spend"
 
 
-@pytest.mark.parametrize("tab", ["Spend", "Tokens", "Reliability", "Cache"])
+@pytest.mark.parametrize("tab", TABS)
 def test_doubts_stand_on_every_total_that_contains_them(stage: Stage, tab: str) -> None:
     stage.call(cost_nano_usd=None, outcome="running", usage_source="none")
     stage.call(cost_nano_usd=None, is_demo=True)
