@@ -12,6 +12,8 @@ from chatcore.accounts.audit_log import AuditLog
 from chatcore.accounts.preferences import Preferences
 from chatcore.accounts.tenants import Tenants
 from chatcore.agents import Agents
+from chatcore.alerts import Alerts
+from chatcore.bills import Bills
 from chatcore.care.keeper import Keeper
 from chatcore.care.people import PersonEraser
 from chatcore.care.retention import Retention
@@ -32,10 +34,8 @@ from chatcore.gateway import Gateway, Keyring
 from chatcore.shared import Shared
 from chatcore.turns import Turns
 from chatcore.usage import Usage
-from chatcore.usage.alerts import Alerts
 from chatcore.usage.budgets import Budgets
 from chatcore.usage.limits import Limits
-from chatcore.usage.reconcile import Bills
 from chatcore.usage.live import Live
 from chatcore.watch import Watch
 

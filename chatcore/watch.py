@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
+from chatcore.alerts import Alerts
+from chatcore.alerts.channels import Sealed
+from chatcore.alerts.delivery import Due
+from chatcore.alerts.notices import Notice
 from chatcore.db import Database, leases
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError, DatabaseError
-from chatcore.usage.alert_channels import Sealed
-from chatcore.usage.alert_delivery import Due
-from chatcore.usage.alerts import Alerts
-from chatcore.usage.notices import Notice
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from chatcore.__main__ import main
 from chatcore.config import load_settings
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric
-from tests.usage.test_reconcile import call
+from tests.bills.test_reconcile import call
 
 HEAD = "date,model,prompt_tokens,completion_tokens,cost\n"
 Run = Callable[..., tuple[int, list[str], str]]

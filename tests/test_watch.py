@@ -17,17 +17,17 @@ import yaml
 from sqlalchemy import delete, select, update
 from sqlalchemy.engine import URL
 
+from chatcore.alerts.rules import Rule
 from chatcore.bootstrap import Core, open_core
 from chatcore.config import PROJECT_ROOT, Settings, load_settings
 from chatcore.db import Database, leases, upgrade
 from chatcore.db.tables import Alert, AuditEntry, Lease, UsageMetric, utcnow
-from chatcore.usage.alert_rules import Rule
 from chatcore.watch import LEASE, Watch
+from tests.alerts.alerting import House
 from tests.chat import Chat, until
 from tests.conftest import add_person
 from tests.hostile import HostileProvider
 from tests.receivers import Mailbox, Webhooks, mailbox, webhooks
-from tests.usage.alerting import House
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_two_real_processes_tell_a_webhook_and_a_mailbox_once(
     )
     house.calls(10, "error")
     url = any_database.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "tests.usage.watching", url, str(tmp_path)]
+    command = [sys.executable, "-m", "tests.alerts.watching", url, str(tmp_path)]
     processes = [
         subprocess.Popen(command, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
     ]

@@ -147,8 +147,8 @@ def provider_keys_list(chosen: Namespace) -> None:
 
 
 def provider_keys_rotate(chosen: Namespace) -> None:
+    from chatcore.alerts.channels import rotate_all
     from chatcore.gateway.keyring import Keyring
-    from chatcore.usage.alert_channels import rotate_all
 
     with shell() as core:
         old = ask_secret("The old secret key: ")

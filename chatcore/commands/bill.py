@@ -7,12 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
+from chatcore.bills.formats import Reading, rate
+from chatcore.bills.forms import SOURCES
+from chatcore.bills.reconcile import Bills, Keys, Options, csv_lines
+from chatcore.bills.values import Comparison, Line, dollars
 from chatcore.commands.shell import say, shell, show
 from chatcore.errors import InvalidInput
-from chatcore.usage.bill_formats import Reading, rate
-from chatcore.usage.bill_forms import SOURCES
-from chatcore.usage.reconcile import Bills, Keys, Options, csv_lines
-from chatcore.usage.reconcile_values import Comparison, Line, dollars
 
 
 def arguments(parser: ArgumentParser) -> None:

@@ -5,11 +5,11 @@ from typing import Final, Literal
 import streamlit as st
 
 from chatcore.accounts import Principal
+from chatcore.alerts.channel_kinds import KINDS, Field
+from chatcore.alerts.channels import ChannelInfo
+from chatcore.alerts.rules import INSTANCE
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
-from chatcore.usage.alert_channels import ChannelInfo
-from chatcore.usage.alert_rules import INSTANCE
-from chatcore.usage.channel_kinds import KINDS, Field
 from pages.ui import acts, confirm
 from pages.ui.acts import act
 from pages.ui.text import ago, plain

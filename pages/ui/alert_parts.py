@@ -8,12 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from chatcore.accounts import Principal
+from chatcore.alerts import words
+from chatcore.alerts.history import AlertInfo
+from chatcore.alerts.rules import METRICS
 from chatcore.bootstrap import core
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
-from chatcore.usage import alert_words
-from chatcore.usage.alert_history import AlertInfo
-from chatcore.usage.alert_rules import METRICS
 from pages.ui import alert_channel_parts, alert_rule_parts, session
 from pages.ui.text import ago, plain
 
@@ -92,7 +92,7 @@ def told(alert: AlertInfo) -> str:
 
 
 def _amount(alert: AlertInfo, value: float) -> str:
-    return alert_words.amount(alert.metric, value) if alert.metric in METRICS else f"{value:g}"
+    return words.amount(alert.metric, value) if alert.metric in METRICS else f"{value:g}"
 
 
 def _history(principal: Principal) -> None:
@@ -134,4 +134,4 @@ def history(found: Sequence[AlertInfo]) -> pd.DataFrame:
 def _lasted(alert: AlertInfo) -> str:
     if alert.recovered_at is None:
         return ""
-    return alert_words.duration(max((alert.recovered_at - (alert.fired_at or alert.began_at)).total_seconds(), 0))
+    return words.duration(max((alert.recovered_at - (alert.fired_at or alert.began_at)).total_seconds(), 0))

@@ -6,10 +6,10 @@ from typing import Final
 import streamlit as st
 
 from chatcore.accounts import Principal
+from chatcore.alerts import words
+from chatcore.alerts.channels import ChannelInfo
+from chatcore.alerts.rules import INSTANCE, METRICS, SEVERITIES, Rule
 from chatcore.bootstrap import core
-from chatcore.usage import alert_words
-from chatcore.usage.alert_channels import ChannelInfo
-from chatcore.usage.alert_rules import INSTANCE, METRICS, SEVERITIES, Rule
 from pages.ui import acts, confirm
 from pages.ui.acts import act
 from pages.ui.text import plain
@@ -44,12 +44,12 @@ def draw(principal: Principal) -> None:
 
 def sentence(rule: Rule) -> str:
     """`Error rate above 5 % in 5 minutes, of at least 10 calls`."""
-    said = f"{rule.of.title} above {alert_words.amount(rule.metric, rule.threshold)}"
+    said = f"{rule.of.title} above {words.amount(rule.metric, rule.threshold)}"
     if rule.metric != "budget_share":
-        said += f" in {alert_words.duration(rule.window_seconds)}"
+        said += f" in {words.duration(rule.window_seconds)}"
     if rule.of.min_calls:
         said += f", of at least {rule.min_calls:,} call{'' if rule.min_calls == 1 else 's'}"
-    return f"{said}, for {alert_words.duration(rule.for_seconds)}" if rule.for_seconds else said
+    return f"{said}, for {words.duration(rule.for_seconds)}" if rule.for_seconds else said
 
 
 def _row(principal: Principal, rule: Rule, channels: list[ChannelInfo]) -> None:
@@ -147,7 +147,7 @@ def _fields(rule: Rule, key: str) -> Rule:
         if rule.metric != "budget_share":
             windows = sorted({*_WINDOWS, rule.window_seconds})
             window = st.selectbox(
-                "In the last", windows, windows.index(rule.window_seconds), format_func=alert_words.duration,
+                "In the last", windows, windows.index(rule.window_seconds), format_func=words.duration,
                 key=f"alert-rule-window-{key}", width=140,
             )  # fmt: skip
         least = rule.min_calls

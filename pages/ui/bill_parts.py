@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import streamlit as st
 
 from chatcore.accounts import Principal
+from chatcore.bills.formats import Reading, rate
+from chatcore.bills.forms import Source
+from chatcore.bills.reconcile import Keys, Options, csv_lines
+from chatcore.bills.values import Comparison, Figures, Kind, Line
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
-from chatcore.usage.bill_formats import Reading, rate
-from chatcore.usage.bill_forms import Source
-from chatcore.usage.reconcile import Keys, Options, csv_lines
-from chatcore.usage.reconcile_values import Comparison, Figures, Kind, Line
 from pages.ui import charts, figures
 from pages.ui.text import plain
 

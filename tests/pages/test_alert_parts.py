@@ -10,10 +10,10 @@ from sqlalchemy import insert
 from streamlit.testing.v1 import AppTest
 
 from chatcore.accounts import Principal
+from chatcore.alerts.history import AlertInfo, Told
+from chatcore.alerts.rules import Rule
 from chatcore.db.tables import UsageMetric, utcnow
 from chatcore.ids import new_id
-from chatcore.usage.alert_history import AlertInfo, Told
-from chatcore.usage.alert_rules import Rule
 from pages.ui import alert_parts, alert_rule_parts
 from tests.pages.test_admin import labels, page
 from tests.receivers import Webhooks, webhooks

@@ -10,10 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from chatcore.accounts import Principal
 from chatcore.accounts.principal import Role
+from chatcore.bills.reconcile import Bills
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric
-from chatcore.usage.reconcile import Bills
-from tests.usage.test_reconcile import HEAD, call
+from tests.bills.test_reconcile import HEAD, call
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 GOOD = HEAD + "2026-03-02,gpt-5,10,0,5,1,0.000001\n2026-03-03,gpt-5,10,0,5,1,0.000001\n"

@@ -96,4 +96,4 @@ def test_what_is_shown_becomes_a_file(db: Database) -> None:
     back = pd.read_parquet(io.BytesIO(frame_parquet(shown)))
     assert back["cost_nano_usd"].sum() == 7
     assert list(back.columns) == list(shown.columns)
-    assert frame_csv(pd.DataFrame({"=x": ["+1"]})) == "'=x\r\n'+1\r\n"
+    assert frame_csv(pd.DataFrame({"=x": ["+1"]})) == '"\'=x"\r\n"\'+1"\r\n'

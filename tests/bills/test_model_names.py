@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatcore.usage.model_names import key, keys_of_groups
+from chatcore.bills.model_names import key, keys_of_groups
 
 
 @pytest.mark.parametrize(

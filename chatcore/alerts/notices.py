@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chatcore import logs
+from chatcore.alerts import channel_kinds
 from chatcore.errors import InvalidInput
-from chatcore.usage import channel_kinds
 
 if TYPE_CHECKING:
     from apprise import NotifyBase

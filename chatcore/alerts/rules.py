@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
 
+from chatcore.alerts.state import Terms
 from chatcore.errors import InvalidInput
-from chatcore.usage.alert_state import Terms
 
 Severity = Literal["critical", "warning"]
 INSTANCE: Final = ""

@@ -13,9 +13,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Float, Integer, and_, case, cast, func, not_, or_, select
 from sqlalchemy.orm import Session
 
+from chatcore.alerts.rules import INSTANCE, Rule
 from chatcore.db.tables import LimitHit, Tenant, UsageMetric
 from chatcore.usage import budget_rows
-from chatcore.usage.alert_rules import INSTANCE, Rule
 
 _LONGEST_CALL: Final = timedelta(hours=1)
 _call: Final = UsageMetric

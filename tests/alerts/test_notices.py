@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from chatcore.alerts import channel_kinds
+from chatcore.alerts.notices import Channel, Notice, Sender, _plugin
 from chatcore.errors import InvalidInput
-from chatcore.usage import channel_kinds
-from chatcore.usage.notices import Channel, Notice, Sender, _plugin
 from tests.receivers import Mailbox, Webhooks, free_port, mailbox, webhooks
 
 NOTICE = Notice(

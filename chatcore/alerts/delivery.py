@@ -12,13 +12,13 @@ from typing import Any, Final
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from chatcore.alerts import channels
+from chatcore.alerts.channels import Sealed
+from chatcore.alerts.notices import Notice, Outcome
+from chatcore.alerts.rules import METRICS
+from chatcore.alerts.state import Word
 from chatcore.db.tables import Alert
 from chatcore.ids import new_id
-from chatcore.usage import alert_channels
-from chatcore.usage.alert_channels import Sealed
-from chatcore.usage.alert_rules import METRICS
-from chatcore.usage.alert_state import Word
-from chatcore.usage.notices import Notice, Outcome
 
 _AGAIN: Final = (30, 120, 600, 1800)  # seconds before each further try
 _KEPT: Final = 40  # notices of one alert that are remembered
@@ -52,7 +52,7 @@ def due(session: Session, now: datetime, link: str = "") -> list[Due]:
     late = now + timedelta(seconds=2 * _AGAIN[-1])  # no try is put off for so long: the clock has gone back
     statement = select(Alert).where(or_(Alert.due_at <= now, Alert.due_at > late)).order_by(Alert.due_at, Alert.id)
     waiting = [(alert, one) for alert in session.scalars(statement) for one in _waiting(alert.details, now, late)]
-    known = {one.id: one for one in alert_channels.sealed(session, ids={one["channel"] for _, one in waiting})}
+    known = {one.id: one for one in channels.sealed(session, ids={one["channel"] for _, one in waiting})}
     return [Due(alert.id, one["id"], known.get(one["channel"]), _notice(alert, one, link)) for alert, one in waiting]
 
 

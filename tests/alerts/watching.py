@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
+from chatcore.alerts.service import Alerts
 from chatcore.config import load_settings
 from chatcore.db import Database
 from chatcore.flags import FlagStore
-from chatcore.usage.alerts import Alerts
 from chatcore.watch import Watch
 
 

@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 
+from chatcore.alerts import readings, words
+from chatcore.alerts.channels import rotate_all
+from chatcore.alerts.notices import Outcome
+from chatcore.alerts.rules import DEFAULTS, METRICS, Rule, checked
+from chatcore.alerts.service import Alerts
 from chatcore.config import Settings
 from chatcore.db import Database
 from chatcore.db.tables import Alert, AlertChannel, AuditEntry, BudgetPeriod, LimitHit, UsageMetric
 from chatcore.errors import Conflict, Forbidden, InvalidInput, NotFound
-from chatcore.usage import alert_readings, alert_words
-from chatcore.usage.alert_channels import rotate_all
-from chatcore.usage.alert_rules import DEFAULTS, METRICS, Rule, checked
-from chatcore.usage.alerts import Alerts
 from chatcore.usage.budgets import Budgets
-from chatcore.usage.notices import Outcome
+from tests.alerts.alerting import USD, House
 from tests.receivers import Webhooks, webhooks
-from tests.usage.alerting import USD, House
 
 EMAIL = {"host": "smtp.example.com", "security": "starttls", "from": "a@example.com", "to": "b@example.com"}
 
@@ -148,7 +148,7 @@ def test_a_budget_that_is_removed_is_no_longer_told_of(house: House) -> None:
 
 def value(house: House, metric: str, **more: Any) -> float | None:
     made = Rule("r", metric, 1, **{"min_calls": 1} | more)
-    found = house.db.read(lambda session: alert_readings.read(session, made, house.clock.now()))
+    found = house.db.read(lambda session: readings.read(session, made, house.clock.now()))
     return found[0].value if found else None
 
 
@@ -312,7 +312,7 @@ def test_a_look_is_dropped_where_another_was_faster(
     rule(house, hooks)
     house.calls(10, "error")
     faster, slower = house.sides
-    real = alert_readings.read
+    real = readings.read
     looked: list[bool] = []
 
     def read(*args: Any) -> Any:
@@ -322,7 +322,7 @@ def test_a_look_is_dropped_where_another_was_faster(
             assert faster.look(house.clock.now(), float("inf"))
         return found
 
-    monkeypatch.setattr("chatcore.usage.alert_looks.read", read)
+    monkeypatch.setattr("chatcore.alerts.looks.read", read)
     assert not slower.look(house.clock.now(), float("inf"))
     assert len(house.alerts.firing(house.root)) == 1
 
@@ -347,7 +347,7 @@ def test_a_rule_that_cannot_be_read_stops_no_other(
     def broken(_look: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(alert_readings._READERS, "cost_per_hour", broken)  # type: ignore[index]
+    monkeypatch.setitem(readings._READERS, "cost_per_hour", broken)  # type: ignore[index]
     house.rounds()
     assert [one.metric for one in house.alerts.firing(house.root)] == ["error_rate"]
 
@@ -566,7 +566,7 @@ def test_a_rule_that_makes_no_sense_is_refused(values: dict[str, Any], words: st
     ],
 )  # fmt: skip
 def test_values_are_said_in_their_unit(metric: str, value: float, said: str) -> None:
-    assert alert_words.amount(metric, value) == said
+    assert words.amount(metric, value) == said
 
 
 def test_the_sql_store_is_left_as_it_was_by_pending_alerts_that_were_nothing(house: House, hooks: Webhooks) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.usage.alert_state import QUIET, QUIET_AT_LEAST, Standing, Terms, Word, step
+from chatcore.alerts.state import QUIET, QUIET_AT_LEAST, Standing, Terms, Word, step
 
 TERMS = Terms(for_seconds=120, cooldown_seconds=600)
 FAILOVER = replace(TERMS, failover=True)

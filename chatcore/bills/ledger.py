@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, not_, or_, select
 from sqlalchemy.orm import Session
 
+from chatcore.bills.values import Figures, Kind
 from chatcore.db.tables import UsageMetric
 from chatcore.usage import zones
-from chatcore.usage.reconcile_values import Figures, Kind
 
 T = TypeVar("T")
 Read = Callable[[Callable[[Session], T]], T]

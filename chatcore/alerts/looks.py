@@ -14,14 +14,14 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.locks import serialize
+from chatcore.alerts import delivery, words
+from chatcore.alerts.readings import Reading, read
+from chatcore.alerts.rules import Rule, from_row
+from chatcore.alerts.state import QUIET, Standing, Word, step
 from chatcore.db import Database
 from chatcore.db.tables import Alert, AlertRule
 from chatcore.errors import DatabaseError
 from chatcore.ids import new_id
-from chatcore.usage import alert_delivery, alert_words
-from chatcore.usage.alert_readings import Reading, read
-from chatcore.usage.alert_rules import Rule, from_row
-from chatcore.usage.alert_state import QUIET, Standing, Word, step
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def _states(
     if change.now.state == "firing" and fired_at is None:
         values["fired_at"] = now
     if change.rule is not None and change.reading.value is not None and change.rule.broken(change.reading.value):
-        values["message"] = alert_words.broken(change.rule, change.reading, change.reading.value)
+        values["message"] = words.broken(change.rule, change.reading, change.reading.value)
     return values
 
 
@@ -221,13 +221,13 @@ def _told(
         return {}
     value, label = change.reading.value, change.reading.label or str(details.get("label", ""))
     if change.word == "recovered":
-        body = alert_words.recovered(rule, label, value, peak, now - began)
+        body = words.recovered(rule, label, value, peak, now - began)
     else:
-        body = alert_words.broken(rule, change.reading, peak if value is None else value)
+        body = words.broken(rule, change.reading, peak if value is None else value)
         if change.now.aside == "aside":
-            body = f"{body} {alert_words.aside(rule, label)}"
+            body = f"{body} {words.aside(rule, label)}"
     shown = value if value is not None else peak
-    alert_delivery.queue(details, rule.channels, change.word, body, shown, now)
+    delivery.queue(details, rule.channels, change.word, body, shown, now)
     return {"due_at": now, "details": details} | ({"notified_at": now} if change.word == "firing" else {})
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chatcore.usage.reconcile_ledger import LEFT_OUT, Part
-from chatcore.usage.reconcile_values import Figures, Kind, Reason, dollars
+from chatcore.bills.ledger import LEFT_OUT, Part
+from chatcore.bills.values import Figures, Kind, Reason, dollars
 
 _DOUBTFUL: Final[tuple[Kind, ...]] = ("estimated", "unpriced", "unsettled")
 _IN_LEDGER: Final[tuple[Kind, ...]] = (*_DOUBTFUL, "failed", *LEFT_OUT)

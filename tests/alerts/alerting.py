@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import delete, insert
 
 from chatcore.accounts import Principal
+from chatcore.alerts.notices import Sender
+from chatcore.alerts.service import Alerts
 from chatcore.config import Settings
 from chatcore.db import Database
 from chatcore.db.tables import AlertRule, UsageMetric
 from chatcore.flags import FlagStore
 from chatcore.ids import new_id
-from chatcore.usage.alerts import Alerts
-from chatcore.usage.notices import Sender
 from chatcore.watch import Watch
 from tests.conftest import add_person
 

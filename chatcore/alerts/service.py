@@ -14,18 +14,18 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal, audit, require_acting_admin
 from chatcore.accounts.locks import serialize
+from chatcore.alerts import channel_kinds, channels, delivery, looks, rules
+from chatcore.alerts.channels import ChannelInfo, Sealed, Seals
+from chatcore.alerts.delivery import Due
+from chatcore.alerts.history import AlertInfo, from_row
+from chatcore.alerts.notices import Notice, Outcome, Sender
+from chatcore.alerts.rules import INSTANCE, Rule
 from chatcore.config import Settings
 from chatcore.db import Database
 from chatcore.db.tables import Alert, AlertRule, Setting, utcnow
 from chatcore.errors import Conflict, Forbidden, InvalidInput, NotFound
 from chatcore.flags import FlagStore
 from chatcore.ids import new_id
-from chatcore.usage import alert_channels, alert_delivery, alert_looks, alert_rules, channel_kinds
-from chatcore.usage.alert_channels import ChannelInfo, Sealed, Seals
-from chatcore.usage.alert_delivery import Due
-from chatcore.usage.alert_history import AlertInfo, from_row
-from chatcore.usage.alert_rules import INSTANCE, Rule
-from chatcore.usage.notices import Notice, Outcome, Sender
 
 _SEEDED: Final = "alert_rules"  # the row of `settings` that says so: a default rule that was deleted stays away
 _MOST: Final = 100  # rules of a tenant
@@ -49,7 +49,7 @@ class Alerts:
         """The rules that the principal keeps, the instance's first. Raises `Forbidden` for a member."""
         statement = select(AlertRule).where(AlertRule.tenant_id.in_(_seen(principal))).order_by(AlertRule.id)
         rows = self._db.read(lambda session: list(session.scalars(statement)))
-        found = [rule for rule in map(alert_rules.from_row, rows) if rule is not None]
+        found = [rule for rule in map(rules.from_row, rows) if rule is not None]
         return sorted(found, key=lambda rule: rule.tenant_id)
 
     def save_rule(self, principal: Principal, rule: Rule) -> str:
@@ -57,7 +57,7 @@ class Alerts:
 
         Raises `Forbidden`, `InvalidInput`, and `NotFound` for a rule or channel that is not theirs.
         """
-        rule = alert_rules.checked(rule)
+        rule = rules.checked(rule)
         _require(principal, rule.tenant_id)
         return self._db.write(lambda session: _save_rule(session, principal, rule))
 
@@ -70,7 +70,7 @@ class Alerts:
     def channels(self, principal: Principal) -> list[ChannelInfo]:
         """The channels that the principal keeps, by name. Raises `Forbidden` for a member."""
         seen = _seen(principal)
-        return self._db.read(lambda session: alert_channels.listed(session, seen))
+        return self._db.read(lambda session: channels.listed(session, seen))
 
     def add_channel(
         self, principal: Principal, kind: str, name: str, fields: Mapping[str, str], *, instance: bool = False
@@ -82,14 +82,14 @@ class Alerts:
         tenant_id = INSTANCE if instance else principal.tenant_id
         _require(principal, tenant_id)
         cleaned = channel_kinds.checked(kind, fields)
-        alert_channels.know(kind, cleaned)
+        channels.know(kind, cleaned)
         if self._seals.is_public_only(tenant_id):
             channel_kinds.require_public(kind, cleaned)
-        name = alert_channels.clean_name(name, kind)
+        name = channels.clean_name(name, kind)
 
         def work(session: Session) -> str:
             require_acting_admin(session, principal)
-            return alert_channels.save(session, principal, self._seals, tenant_id, name, kind, cleaned)
+            return channels.save(session, principal, self._seals, tenant_id, name, kind, cleaned)
 
         return self._db.write(work)
 
@@ -99,7 +99,7 @@ class Alerts:
 
         def work(session: Session) -> None:
             require_acting_admin(session, principal)
-            alert_channels.remove(session, principal, seen, channel_id)
+            channels.remove(session, principal, seen, channel_id)
 
         self._db.write(work)
 
@@ -109,7 +109,7 @@ class Alerts:
 
         def work(session: Session) -> Sealed:
             require_acting_admin(session, principal)
-            found = alert_channels.sealed(session, ids=[channel_id])
+            found = channels.sealed(session, ids=[channel_id])
             if not found or found[0].tenant_id not in seen:
                 raise NotFound("There is no such channel.")
             audit.record(session, principal, "alert_channel.try", channel_id)
@@ -137,17 +137,17 @@ class Alerts:
         self._db.write(_seed)
 
     def look(self, now: datetime, steady: float) -> bool:
-        """Evaluate the rules, and put providers aside or take them back; as `alert_looks.look`."""
+        """Evaluate the rules, and put providers aside or take them back; as `looks.look`."""
         auto = self._flags.now.auto_failover
-        done = alert_looks.look(self._db, now, every=self._every, steady=steady, failover=auto)
-        aside = self._db.read(alert_looks.put_aside) if auto else set()
+        done = looks.look(self._db, now, every=self._every, steady=steady, failover=auto)
+        aside = self._db.read(looks.put_aside) if auto else set()
         if aside != set(self._flags.now.degraded_providers):
             self._flags.put_aside(aside)
         return done
 
     def due(self, now: datetime) -> list[Due]:
         """The notices to send now."""
-        return self._db.read(lambda session: alert_delivery.due(session, now, self._link))
+        return self._db.read(lambda session: delivery.due(session, now, self._link))
 
     def send(self, notices: Sequence[Due]) -> list[tuple[Due, Outcome | None]]:
         """Send them, outside any transaction; what came of each."""
@@ -162,11 +162,11 @@ class Alerts:
     def record(self, done: Sequence[tuple[Due, Outcome | None]], now: datetime) -> None:
         """Keep what came of them."""
         if done:
-            self._db.write(lambda session: alert_delivery.record(session, done, now))
+            self._db.write(lambda session: delivery.record(session, done, now))
 
     def instance_channels(self) -> list[Sealed]:
         """The instance's channels, for when the database is away."""
-        return self._db.read(lambda session: alert_channels.sealed(session, tenant_id=INSTANCE))
+        return self._db.read(lambda session: channels.sealed(session, tenant_id=INSTANCE))
 
     def tell(self, channels: Sequence[Sealed], notice: Notice) -> list[Outcome]:
         """Send a notice that belongs to no rule; asks no database."""
@@ -178,7 +178,7 @@ class Alerts:
         statement = statement.order_by(Alert.began_at.desc(), Alert.id.desc()).limit(limit)
 
         def work(session: Session) -> list[AlertInfo]:
-            names = {one.id: one.name for one in alert_channels.listed(session, _seen(principal))}
+            names = {one.id: one.name for one in channels.listed(session, _seen(principal))}
             return [from_row(row, names) for row in session.scalars(statement)]
 
         return self._db.read(work)
@@ -197,7 +197,7 @@ def _require(principal: Principal, tenant_id: str) -> None:
 
 def _save_rule(session: Session, principal: Principal, rule: Rule) -> str:
     require_acting_admin(session, principal)
-    known = {one.id for one in alert_channels.listed(session, [rule.tenant_id])}
+    known = {one.id for one in channels.listed(session, [rule.tenant_id])}
     if not set(rule.channels) <= known:
         raise NotFound("A channel of this rule was deleted. Choose again.")
     if rule.id:
@@ -205,13 +205,13 @@ def _save_rule(session: Session, principal: Principal, rule: Rule) -> str:
         if row is None or row.tenant_id != rule.tenant_id:
             raise NotFound("There is no such rule; it may have been deleted.")
         options = {name: value for name, value in row.options.items() if name != "failover"}
-        values = alert_rules.to_row(rule, **options)
+        values = rules.to_row(rule, **options)
         session.execute(update(AlertRule).where(AlertRule.id == rule.id).values(**values, updated_at=utcnow()))
     else:
         if len(list(session.scalars(select(AlertRule.id).where(AlertRule.tenant_id == rule.tenant_id)))) >= _MOST:
             raise InvalidInput(f"There are {_MOST} rules already; delete one that is no longer needed.")
         rule = replace(rule, id=new_id("rule"))
-        session.execute(insert(AlertRule).values(id=rule.id, **alert_rules.to_row(rule)))
+        session.execute(insert(AlertRule).values(id=rule.id, **rules.to_row(rule)))
     told = {"name": rule.name, "metric": rule.metric, "threshold": rule.threshold, "enabled": rule.enabled}
     audit.record(session, principal, "alert_rule.save", rule.id, **told, instance=not rule.tenant_id)
     return rule.id
@@ -223,7 +223,7 @@ def _delete_rule(session: Session, principal: Principal, rule_id: str) -> None:
     if row is None or row.tenant_id not in _seen(principal):
         raise NotFound("There is no such rule.")
     serialize(session, "alerts")
-    alert_looks.close_all(session, rule_id, utcnow())
+    looks.close_all(session, rule_id, utcnow())
     session.execute(delete(AlertRule).where(AlertRule.id == rule_id))
     audit.record(session, principal, "alert_rule.delete", rule_id, name=row.name, metric=row.metric)
 
@@ -233,6 +233,6 @@ def _seed(session: Session) -> None:
     if session.get(Setting, _SEEDED) is not None:
         return
     session.add(Setting(key=_SEEDED, value={"seeded": True}))
-    for rule, kinds in alert_rules.DEFAULTS:
-        values = alert_rules.to_row(rule, kinds=list(kinds))
+    for rule, kinds in rules.DEFAULTS:
+        values = rules.to_row(rule, kinds=list(kinds))
         session.execute(insert(AlertRule).values(id=new_id("rule"), **values))

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from chatcore.usage.alert_readings import Reading
-from chatcore.usage.alert_rules import METRICS, Rule
+from chatcore.alerts.readings import Reading
+from chatcore.alerts.rules import METRICS, Rule
 
 
 def amount(metric: str, value: float) -> str:

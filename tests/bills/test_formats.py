@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chatcore.bills.formats import Bill, Cell, Reading, read
+from chatcore.bills.forms import FORMS
 from chatcore.errors import InvalidInput
-from chatcore.usage.bill_formats import Bill, Cell, Reading, read
-from chatcore.usage.bill_forms import FORMS
 
-BILLS = Path(__file__).parent / "bills"
+BILLS = Path(__file__).parent / "samples"
 DAY, NEXT = date(2026, 3, 2), date(2026, 3, 3)
 HEAD = "date,model,prompt_tokens,completion_tokens,cost\n"
 
@@ -283,7 +283,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 
 
 def test_a_file_with_a_name_for_each_row_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatcore.usage.bill_formats._MOST_CELLS", 10)
+    monkeypatch.setattr("chatcore.bills.formats._MOST_CELLS", 10)
     words = refused(HEAD + "".join(f"2026-03-02,m{number},1,1,1\n" for number in range(20)))
     assert words.startswith("Up to line 12 the file has more than 10 pairs of a day and a model")
 

@@ -10,10 +10,11 @@ from datetime import date
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import BinaryIO, Final, TypeVar
 
+from chatcore.bills import text
+from chatcore.bills.cells import Days, Numbers
+from chatcore.bills.forms import Form, Source, plain, recognise
 from chatcore.errors import InvalidInput
-from chatcore.usage import bill_text, zones
-from chatcore.usage.bill_cells import Days, Numbers
-from chatcore.usage.bill_forms import Form, Source, plain, recognise
+from chatcore.usage import zones
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Reading:
 
 def read(stream: BinaryIO, how: Reading) -> Bill:
     """Read a whole file. Raises `InvalidInput`, with the line where there is one."""
-    with bill_text.sheet(stream) as sheet, localcontext(_EXACT):
+    with text.sheet(stream) as sheet, localcontext(_EXACT):
         names = [plain(name) for name in sheet.header]
         form = recognise(names, how.source)
         reader = _Reader(form, names, how, Numbers(sheet.separator, how.decimal))

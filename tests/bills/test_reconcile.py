@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
 from chatcore.accounts.principal import Principal, Role
+from chatcore.bills.formats import Reading
+from chatcore.bills.reconcile import Bills, Options, csv_lines
+from chatcore.bills.values import Comparison, Figures, Line, dollars
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric
 from chatcore.errors import Forbidden, InvalidInput
 from chatcore.ids import new_id
-from chatcore.usage.bill_formats import Reading
-from chatcore.usage.reconcile import Bills, Options, csv_lines
-from chatcore.usage.reconcile_values import Comparison, Figures, Line, dollars
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = NOON.date()
@@ -172,7 +172,7 @@ def test_a_bill_rounded_to_cents_may_be_off_by_that(db: Database) -> None:
     put(db, call(provider="anthropic", provider_model="anthropic/claude-haiku-4-5-20251001", cost_nano_usd=163_000_000),
         call(provider="anthropic", provider_model="anthropic/claude-opus-4-5", cost_nano_usd=300_000_000,
              created_at=NOON + timedelta(days=1)))  # fmt: skip
-    with (Path(__file__).parent / "bills" / "anthropic_cost.csv").open("rb") as stream:
+    with (Path(__file__).parent / "samples" / "anthropic_cost.csv").open("rb") as stream:
         found = Bills(db).compare(who(), stream, "anthropic_cost.csv")
     haiku, opus = found.models
     assert (haiku.model, reasons(haiku)) == ("Claude Haiku 4.5", ["rounding"])

@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 
 from chatcore import logs, sealing
 from chatcore.accounts import Principal, audit
+from chatcore.alerts import channel_kinds
+from chatcore.alerts.notices import Channel
+from chatcore.alerts.rules import INSTANCE
 from chatcore.config import Settings
 from chatcore.db import Database
 from chatcore.db.tables import AlertChannel, AlertRule
 from chatcore.errors import InvalidInput, NotFound
 from chatcore.ids import new_id
-from chatcore.usage import channel_kinds
-from chatcore.usage.alert_rules import INSTANCE
-from chatcore.usage.notices import Channel
 
 log = logging.getLogger(__name__)
 

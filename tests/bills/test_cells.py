@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatcore.usage.bill_cells import Days, Numbers
+from chatcore.bills.cells import Days, Numbers
 
 POINT, SEMICOLON = Numbers(","), Numbers(";")
 

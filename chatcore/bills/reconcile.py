@@ -11,17 +11,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
+from chatcore.bills import formats, ledger
+from chatcore.bills.formats import Bill, Cell, Reading
+from chatcore.bills.forms import Source
+from chatcore.bills.ledger import Group, Sums
+from chatcore.bills.model_names import key, keys_of_groups
+from chatcore.bills.reasons import Side, agree, doubts, explain, left_out
+from chatcore.bills.values import Comparison, Figures, Line
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, utcnow
 from chatcore.errors import Forbidden, InvalidInput
 from chatcore.sheets import csv_text
-from chatcore.usage import bill_formats, reconcile_ledger, zones
-from chatcore.usage.bill_formats import Bill, Cell, Reading
-from chatcore.usage.bill_forms import Source
-from chatcore.usage.model_names import key, keys_of_groups
-from chatcore.usage.reconcile_ledger import Group, Sums
-from chatcore.usage.reconcile_reasons import Side, agree, doubts, explain, left_out
-from chatcore.usage.reconcile_values import Comparison, Figures, Line
+from chatcore.usage import zones
 
 Keys = Literal["shared", "tenant", "person"]
 _PROVIDERS: Final[Mapping[Source, tuple[str, ...]]] = {
@@ -59,13 +60,13 @@ class Bills:
         options = options or Options()
         tenant_ids = self._tenants(principal, options.all_tenants)
         zone = options.reading.zone
-        bill = bill_formats.read(stream, options.reading)
+        bill = formats.read(stream, options.reading)
         days = [day for day, _ in bill.cells]
         first = options.reading.since or min(days)
         last = options.reading.until or max(days)
         if first > last:
             raise InvalidInput("The first day that counts is after the last one.")
-        found = reconcile_ledger.sums(self._db.read, tenant_ids, first, last, zone, options.keys)
+        found = ledger.sums(self._db.read, tenant_ids, first, last, zone, options.keys)
         return _Work(bill, found, options).comparison(name, first, last, utcnow().astimezone(zones.zone(zone)))
 
     def _tenants(self, principal: Principal, everybody: bool) -> Sequence[str]:
