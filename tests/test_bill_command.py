@@ -66,7 +66,7 @@ def test_one_tenant_s_calls_are_asked_for_by_its_name(run: Run, bill: Path) -> N
 def test_the_lines_go_into_a_file(run: Run, bill: Path, tmp_path: Path) -> None:
     target = tmp_path / "differences.csv"
     assert run(str(bill), "--csv", str(target))[1][-1] == f"1 lines are in {target}."
-    assert target.read_text().splitlines()[1].startswith("2026-03-02,gpt-5-2025-08-07,large,")
+    assert target.read_text().splitlines()[1].startswith('"2026-03-02","gpt-5-2025-08-07","large",')
     code, _, error = run(str(bill), "--csv", str(tmp_path / "no" / "such.csv"))
     assert (code, error) == (2, f"{tmp_path}/no/such.csv cannot be written: No such file or directory.")
 

@@ -19,7 +19,6 @@ from chatcore.config import PROJECT_ROOT
 from chatcore.db import Database
 from chatcore.db.tables import AuditEntry, Tenant, User, utcnow
 from chatcore.errors import Conflict, Forbidden, InvalidInput, NotFound
-from chatcore.sheets import csv_text
 from tests.accounts.conftest import House
 from tests.conftest import add_person
 
@@ -209,10 +208,6 @@ def test_every_act_that_is_noted_has_a_sentence() -> None:
                 noted.add(given.value)
     assert len(noted) > 35
     assert noted <= set(audit_words.ACTIONS)
-
-
-def test_cells_of_every_kind_are_text() -> None:
-    assert csv_text([["=1", True, None, 5, "-2"]]) == "'=1,1,,5,'-2\r\n"
 
 
 # ---- what is noted

@@ -222,7 +222,7 @@ def test_prices_that_are_no_numbers_are_told_as_they_are() -> None:
 def test_files_of_what_is_shown_are_made_when_asked_for() -> None:
     frame = pd.DataFrame({"Model": ["=1+1", "m1"], "Cost": pd.array([None, 5], "Int64")})
     text = usage_export._maker(view(), frame, "csv")().decode("utf-8-sig")
-    assert text.splitlines()[:2] == ["Model,Cost", "'=1+1,"]
+    assert text.splitlines()[:2] == ['"Model","Cost"', '"\'=1+1",""']
     read = pd.read_parquet(io.BytesIO(usage_export._maker(view(), frame, "parquet")()))
     assert read["Model"].tolist() == ["=1+1", "m1"]
 

