@@ -5,17 +5,17 @@ What these functions decide they decide inside one transaction, one sign-in at a
 
 import logging
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from chatcore.accounts import audit, claims, codes, people, setup
+from chatcore.accounts import audit, claims, codes, keys, people, sessions, setup
 from chatcore.accounts.claims import Identity
 from chatcore.accounts.locks import serialize
 from chatcore.config_oidc import Oidc
-from chatcore.db.tables import OneTimeCode, User, utcnow
+from chatcore.db.tables import OneTimeCode, ProviderKey, User, utcnow
 from chatcore.errors import Conflict, InvalidInput, NotFound
 from chatcore.ids import new_id
 
@@ -70,11 +70,30 @@ def _linked(session: Session, who: Identity, oidc: Oidc, tenant_id: str, address
     if user.identity is not None or not oidc.link_by_email or user.tenant_id != tenant_id or user.is_demo:
         raise claims.refused("taken", oidc)
     if user.disabled_at is None and user.erased_at is None:
+        ended = _shut(session, user)
         session.execute(update(User).where(User.id == user.id).values(identity=who.key))
-        codes.void(session, "invite", user.id)
-        audit.note(session, tenant_id, user.id, "user.link", user.id, address)
+        audit.note(session, tenant_id, user.id, "user.link", user.id, address, **ended)
         session.refresh(user)
     return user
+
+
+def _shut(session: Session, user: User) -> dict[str, Any]:
+    """End every other way into the account: whoever made it need not be whose address it is. What ended, to be noted.
+
+    The person's own provider keys go too: through somebody else's, that one could read along at the provider.
+    """
+    # The links before the password: one that is being used at this moment is waited for.
+    codes.void(session, "invite", user.id)
+    codes.void(session, "reset", user.id)
+    had_password = user.password_hash is not None
+    session.execute(update(User).where(User.id == user.id).values(password_hash=None))
+    theirs = delete(ProviderKey).where(ProviderKey.owner_id == user.id).returning(ProviderKey.id)
+    return {
+        "password": had_password,
+        "sessions": sessions.revoke_all(session, user.id),
+        "api_keys": keys.revoke_all(session, user.id),
+        "provider_keys": len(session.execute(theirs).all()),
+    }
 
 
 def _provisioned(session: Session, who: Identity, oidc: Oidc, tenant_id: str, address: str) -> User:

@@ -9,6 +9,7 @@ from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, codes
+from chatcore.accounts.active import require_active
 from chatcore.accounts.principal import Principal
 from chatcore.accounts.sessions import as_principal
 from chatcore.accounts.validation import clean_name
@@ -33,7 +34,11 @@ class KeyInfo:
 
 
 def create(session: Session, who: Principal, name: str) -> tuple[KeyInfo, str]:
-    """A new key of this person: what may be shown again, and the key, which may not. Raises `InvalidInput`."""
+    """A new key of this person: what may be shown again, and the key, which may not.
+
+    Raises `InvalidInput`; `Unauthorized` where their session has ended since.
+    """
+    require_active(session, who)
     key = PREFIX + secrets.token_urlsafe(32)
     info = KeyInfo(new_id("key"), clean_name(name, "A key's name"), key[:_VISIBLE], utcnow(), None, None)
     session.execute(
@@ -86,6 +91,17 @@ def revoke_any(session: Session, key_id: str) -> tuple[str, str] | None:
         .returning(ApiKey.tenant_id, ApiKey.user_id)
     ).one_or_none()
     return None if ended is None else (ended.tenant_id, ended.user_id)
+
+
+def revoke_all(session: Session, user_id: str) -> int:
+    """End every key of this person. Returns how many ended."""
+    ended = session.execute(
+        update(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=utcnow())
+        .returning(ApiKey.id)
+    )
+    return len(ended.all())
 
 
 def revoke(session: Session, who: Principal, key_id: str) -> None:

@@ -21,6 +21,12 @@ def has_password(session: Session, who: Principal) -> bool:
     return session.scalar(select(User.password_hash).where(User.id == who.user_id)) is not None
 
 
+def still_has_password(session: Session, who: Principal, password_hash: str) -> bool:
+    """Whether it is still the one that was checked; nobody changes it until the transaction ends."""
+    now = session.scalar(select(User.password_hash).where(User.id == who.user_id).with_for_update())
+    return bool(now == password_hash)
+
+
 def preferences(session: Session, who: Principal) -> dict[str, Any]:
     """Small JSON values by name."""
     return dict(session.scalar(_preferences(who)) or {})

@@ -198,6 +198,8 @@ class Accounts:
         hashed = hash_password(new)
 
         def work(session: Session) -> None:
+            if not own.still_has_password(session, principal, stored):
+                raise Unauthorized("Your password has just been changed elsewhere.")
             attempts.clear(session, principal.username)
             people.store_password(session, principal.user_id, hashed, keep=principal.session_id)
             audit.record(session, principal, "password.change", principal.user_id)

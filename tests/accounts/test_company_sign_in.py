@@ -12,11 +12,11 @@ import pytest
 import yaml
 from sqlalchemy import func, select, update
 
-from chatcore.accounts import Principal
+from chatcore.accounts import Principal, own
 from chatcore.accounts.audit_words import sentence
 from chatcore.accounts.passwords import matches
 from chatcore.config import load_settings
-from chatcore.db.tables import AuditEntry, OneTimeCode, User, utcnow
+from chatcore.db.tables import AuditEntry, OneTimeCode, ProviderKey, User, utcnow
 from chatcore.errors import Conflict, Forbidden, NotFound, SignInRefused, Unauthorized
 from tests.accounts.conftest import PASSWORD, House
 
@@ -202,7 +202,60 @@ def test_where_it_is_allowed_the_account_with_that_address_is_linked(any_company
     who = any_company.sign_in()
     assert (who.user_id, who.role) == (before.user_id, "admin")
     assert any_company.acts(who.user_id)[-2:] == ["user.link", "sign_in.company"]
-    assert matches(PASSWORD, any_company.house.accounts.credentials("ada@example.com")[1])
+
+
+def test_who_made_an_account_that_is_linked_has_no_way_into_it_any_more(any_company: Company) -> None:
+    """An account with somebody's address may have been made by another, for whom it waited."""
+    any_company.configure(link_by_email=True, **BY_GROUPS)
+    accounts, admin = any_company.house.accounts, any_company.house.person("root", "operator")
+    maker = any_company.house.person("ada@example.com", "admin")
+    token = accounts.new_session_token("ada@example.com")
+    session_id = asyncio.run(accounts.session_for_token(token))
+    assert session_id is not None
+    stale = accounts.principal(session_id)
+    assert stale is not None
+    key = accounts.create_key(maker, "kept")[1]
+    link, ticket = accounts.reset_link(admin, maker.user_id), accounts.ticket("ada@example.com")
+    provider_key(any_company.house, maker)
+
+    who = any_company.sign_in(groups=["ops"])
+    assert (who.user_id, who.role) == (maker.user_id, "operator")
+    assert not matches(PASSWORD, accounts.credentials("ada@example.com")[1])
+    assert not accounts.has_password(who)
+    assert accounts.principal(session_id) is None
+    assert [one for one in accounts.keys(who) if one.revoked_at is None] == []
+    for attempt in (
+        lambda: accounts.principal_for_key(key),
+        lambda: accounts.reset_password(link.code, "another password"),
+        lambda: asyncio.run(accounts.exchange_ticket(ticket, "", "")),
+        lambda: accounts.ticket("ada@example.com"),
+        lambda: accounts.create_key(stale, "another"),
+        lambda: accounts.change_password(stale, PASSWORD, "another password"),
+    ):
+        with pytest.raises(Unauthorized):
+            attempt()
+    assert any_company.house.db.read(lambda s: s.scalar(select(func.count()).select_from(ProviderKey))) == 0
+    noted = select(AuditEntry.details).where(AuditEntry.action == "user.link")
+    assert any_company.house.db.read(lambda session: session.scalar(noted)) == {
+        "password": True, "sessions": 1, "api_keys": 1, "provider_keys": 1,
+    }  # fmt: skip
+    assert any_company.sign_in(groups=["ops"]).user_id == who.user_id
+    assert accounts.principal(who.session_id or "") is not None, "only the first sign-in shuts others out"
+
+
+def test_a_password_is_not_changed_by_who_knew_the_one_before(any_company: Company) -> None:
+    """The old one is checked before the transaction, and may be gone when that begins."""
+    accounts, db = any_company.house.accounts, any_company.house.db
+    bob = any_company.house.person("bob")
+    gone = update(User).where(User.id == bob.user_id).values(password_hash=None)
+    stored = accounts.credentials("bob")[1]
+    db.write(lambda session: session.execute(gone) and None)
+    assert not db.read(lambda session: own.still_has_password(session, bob, stored))
+
+
+def provider_key(house: House, who: Principal) -> None:
+    values = {"id": "pkey_1", "tenant_id": who.tenant_id, "owner_id": who.user_id, "provider": "openai"}
+    house.db.write(lambda session: session.add(ProviderKey(**values, secret="sealed", last4="1234")))
 
 
 def test_someone_invited_is_linked_and_their_invite_ends(company: Company) -> None:
@@ -263,7 +316,7 @@ def test_the_audit_log_says_that_it_was_the_companys_sign_in(company: Company) -
         "The company's sign-in put Ada into the team Search",
         "The company's sign-in made Ada an admin",
         "Ada signed in with the company's account",
-        "A browser of Ada was signed in",
+        "Ada got a browser session",
     ]
 
 
