@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import NoReturn
 
-from chatcore import agents, logs, tracing
+from chatcore import agents, logs, metrics, tracing
 from chatcore.accounts import Accounts
 from chatcore.accounts.audit_log import AuditLog
 from chatcore.accounts.preferences import Preferences
@@ -81,6 +81,7 @@ class Core:
 
     def start(self) -> None:
         """Start the turn engine, and the indexing of what is not indexed yet; the gateway goes on warming behind."""
+        metrics.start()
         tracing.set_up(self.settings.environment)
         self.flags.start()
         self.turns.engine.start()
@@ -128,7 +129,7 @@ def open_core(settings: Settings | None = None) -> Core:
         db=db,
         accounts=accounts,
         preferences=preferences,
-        tenants=Tenants(db, agents.seed),
+        tenants=Tenants(db, agents.seed, settings.own.oidc.tenant if settings.own.oidc else None),
         audit=AuditLog(db),
         agents=Agents(db),
         conversations=Conversations(db),

@@ -65,10 +65,13 @@ def timezones() -> tuple[str, ...]:
 class Tenants:
     """Everything raises `Forbidden` for who may not: members nothing, admins their own tenant, operators all."""
 
-    def __init__(self, db: Database, on_new_tenant: NewTenantHook | None = None) -> None:
-        """`on_new_tenant`: as for `Accounts`."""
+    def __init__(
+        self, db: Database, on_new_tenant: NewTenantHook | None = None, company_tenant: str | None = None
+    ) -> None:
+        """`on_new_tenant`: as for `Accounts`. `company_tenant`: `chatcore.oidc.tenant`, whom new people join."""
         self._db = db
         self._on_new_tenant = on_new_tenant
+        self._company_tenant = company_tenant
 
     def settings(self, principal: Principal) -> TenantSettings:
         """What holds for the principal's tenant."""
@@ -76,9 +79,13 @@ class Tenants:
         return self._db.read(lambda session: _settings(session, principal.tenant_id))
 
     def rename(self, principal: Principal, name: str, tenant_id: str | None = None) -> None:
-        """Give one's own tenant another name; an operator any. Raises `InvalidInput`, `Conflict`, `NotFound`."""
+        """Give one's own tenant another name; an operator any. Raises `InvalidInput`, `Conflict`, `NotFound`.
+
+        The name by which a company's people are let in is an operator's to give and to take: `Forbidden` for others.
+        """
         name = clean_name(name, "A tenant's name")
-        self._db.write(lambda session: _rename(session, principal, tenant_id or principal.tenant_id, name))
+        reserved = None if principal.is_operator else self._company_tenant
+        self._db.write(lambda session: _rename(session, principal, tenant_id or principal.tenant_id, name, reserved))
 
     def set_timezone(self, principal: Principal, timezone: str) -> None:
         """Say where the tenant's days begin. Past days are counted anew in the background. Raises `InvalidInput`."""
@@ -155,13 +162,17 @@ def _change(session: Session, tenant_id: str, **values: Any) -> None:
     session.execute(changed.execution_options(synchronize_session=False))
 
 
-def _rename(session: Session, principal: Principal, tenant_id: str, name: str) -> None:
+def _rename(session: Session, principal: Principal, tenant_id: str, name: str, reserved: str | None) -> None:
     people.require_acting_admin(session, principal)
     if tenant_id != principal.tenant_id:
         _require_operator(principal)
     before = _settings(session, tenant_id).name
     if before == name:
         return
+    if reserved in (before, name):
+        raise Forbidden(
+            f"The company's sign-in finds its tenant by the name {reserved}: only an operator changes that."
+        )
     try:
         with session.begin_nested():
             _change(session, tenant_id, name=name)

@@ -15,6 +15,8 @@ from sqlalchemy import func, select, update
 from chatcore.accounts import Principal, own
 from chatcore.accounts.audit_words import sentence
 from chatcore.accounts.passwords import matches
+from chatcore.accounts.tenants import Tenants
+from chatcore.bootstrap import open_core
 from chatcore.config import load_settings
 from chatcore.db.tables import AuditEntry, OneTimeCode, ProviderKey, User, utcnow
 from chatcore.errors import Conflict, Forbidden, NotFound, SignInRefused, Unauthorized
@@ -354,6 +356,39 @@ def test_people_come_into_the_tenant_that_is_named(company: Company) -> None:
     root = company.house.person("root", "operator")
     names = {one.id: one.name for one in company.house.accounts.tenants(root)}
     assert names[who.tenant_id] == "Research"
+
+
+def test_only_an_operator_gives_or_takes_the_name_by_which_people_are_let_in(any_company: Company) -> None:
+    any_company.house.console.add_tenant("Research")
+    any_company.house.console.add_tenant("Elsewhere")
+    root = any_company.house.person("root", "operator")
+    admin = any_company.house.person("rita", "admin", "Research")
+    stranger = any_company.house.person("eve", "admin", "Elsewhere")
+    any_company.configure(tenant="Research")
+    tenants = Tenants(any_company.house.db, company_tenant="Research")
+    with pytest.raises(Forbidden, match=r"Research.*operator"):
+        tenants.rename(admin, "Labs")
+    tenants.rename(root, "Old research", admin.tenant_id)
+    assert any_company.refusal() == "tenant"
+    for who in (stranger, replace(stranger, role="operator")):  # what counts is the role that is stored
+        with pytest.raises(Forbidden):
+            tenants.rename(who, "Research")
+    tenants.rename(stranger, "Anything else")
+    tenants.rename(root, "Research", admin.tenant_id)
+    tenants.rename(admin, "Research")
+    assert any_company.sign_in().tenant_id == admin.tenant_id
+
+
+def test_the_app_knows_which_name_that_is(company: Company) -> None:
+    company.house.console.add_tenant("Research")
+    admin = company.house.person("rita", "admin", "Research")
+    company.configure(tenant="Research")
+    core = open_core(replace(company.house.accounts._settings, database_url=company.house.db.url))
+    try:
+        with pytest.raises(Forbidden, match="Research"):
+            core.tenants.rename(admin, "Labs")
+    finally:
+        core.close()
 
 
 def test_a_claim_gives_no_power_in_another_tenant(company: Company) -> None:
