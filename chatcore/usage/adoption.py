@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select, union
+from sqlalchemy import ColumnElement, Select, case, func, select, union
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import Conversation, Rating, UsageDaily, UsageMetric, User
 from chatcore.usage import cells
+from chatcore.usage.placing import placed
 from chatcore.usage.scope import NONE, Filter, restrictions
 from chatcore.usage.segments import Rows, Segment, choose, plan
 from chatcore.usage.steps import Span
@@ -108,11 +109,8 @@ def _counted(session: Session, statement: Select[Any]) -> dict[int, int]:
 def _people(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> Select[Any]:
     """Distinct people with calls, by span."""
     segments = plan(spans, _KIND, cells.calendar(session, principal), cells.few_people(principal, chosen))
-    parts = []
-    for wanted in (("month", "day"), ("unrolled",), ("ledger",)):
-        some = [segment for segment in segments if segment.rows in wanted]
-        if some:
-            parts.append(_callers(session, principal, chosen, some, wanted[0]))
+    sorts = cells.by_rows(segments).items()
+    parts = [_callers(session, principal, chosen, some, rows) for rows, some in sorts]
     of = union(*parts).subquery().c
     return select(of.span, func.count()).group_by(of.span)
 
@@ -120,32 +118,27 @@ def _people(session: Session, principal: Principal, chosen: Filter, spans: Seque
 def _callers(
     session: Session, principal: Principal, chosen: Filter, some: Sequence[Segment], rows: Rows
 ) -> Select[Any]:
-    parts = cells.segment_table(session, some, f"of_{rows}")
+    table: Any
     if rows in ("unrolled", "ledger"):
-        of, where = UsageMetric.__table__.c, cells.rows_of(principal, chosen, rows)
-        joined = parts.join(
-            UsageMetric.__table__, and_(of.created_at >= parts.c["first"], of.created_at < parts.c["last"])
-        )
+        table, time, where = UsageMetric.__table__, UsageMetric.created_at, cells.rows_of(principal, chosen, rows)
     else:
         assert _KIND is not None
-        of = UsageDaily.__table__.c
-        where = [of.tenant_id == principal.tenant_id, of.level == parts.c.level, of.kind == _KIND.name, of.calls > 0]
+        table, time = UsageDaily.__table__, UsageDaily.start
+        of = table.c
+        where = [of.tenant_id == principal.tenant_id, of.level == rows, of.kind == _KIND.name, of.calls > 0]
         where += restrictions(of, principal, chosen)
         where += [] if principal.is_admin else [of.user_id == principal.user_id]
-        joined = parts.join(UsageDaily.__table__, and_(of.start >= parts.c["first"], of.start < parts.c["last"]))
-    return select(parts.c.span, of.user_id).select_from(joined).where(*where).distinct()
+    found = placed(session, some, table, time.expression, f"of_{rows}")
+    callers = select(found.span, table.c.user_id).select_from(found.source)
+    return callers.where(*where, *found.where).distinct()
 
 
 def _conversations(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> Select[Any]:
-    parts = cells.segment_table(
-        session, [Segment(number, "ledger", span.begin, span.end) for number, span in enumerate(spans)]
-    )
-    of = Conversation.__table__.c
-    joined = parts.join(
-        Conversation.__table__, and_(of.created_at >= parts.c["first"], of.created_at < parts.c["last"])
-    )
-    where = (of.tenant_id == principal.tenant_id, *_theirs(Conversation, principal, chosen))
-    return select(parts.c.span, func.count()).select_from(joined).where(*where).group_by(parts.c.span)
+    whole = [Segment(number, "ledger", span.begin, span.end) for number, span in enumerate(spans)]
+    found = placed(session, whole, Conversation.__table__, Conversation.created_at.expression)
+    where = (Conversation.tenant_id == principal.tenant_id, *_theirs(Conversation, principal, chosen), *found.where)
+    begun: Select[Any] = select(found.span, func.count()).select_from(found.source)
+    return begun.where(*where).group_by("span")
 
 
 def _questions(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> dict[int, int]:

@@ -4,23 +4,16 @@ One statement reads one sort of rows for all steps at once. All of them see the 
 call that is counted just then would be in both or in neither.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
-    DateTime,
-    FromClause,
-    Integer,
     Select,
     String,
     and_,
-    bindparam,
     func,
-    literal,
     literal_column,
     select,
 )
@@ -31,6 +24,7 @@ from chatcore.db.tables import NOT_ROLLED_UP, Tenant, UsageDaily, UsageHourly, U
 from chatcore.errors import InvalidInput
 from chatcore.usage import zones
 from chatcore.usage.measures import ERROR_TYPE, FAILED, MEASURES, over_ledger, over_rollup
+from chatcore.usage.placing import placed
 from chatcore.usage.scope import FEW_PEOPLE, NONE, Filter, restrictions, scope
 from chatcore.usage.segments import Calendar, Kind, Rows, Segment, choose, plan
 from chatcore.usage.steps import Span
@@ -75,11 +69,8 @@ def read(
     kind = choose(_kinds(group_by, days.ledger_since is None or chosen.start >= days.ledger_since), needed)
     segments = plan(spans, kind, days, few_people(principal, chosen))
     rows: list[Any] = []
-    for wanted in (("month", "day"), ("quarter",), ("unrolled",), ("ledger",)):
-        some = [segment for segment in segments if segment.rows in wanted]
-        if some:
-            statement = _statement(session, principal, chosen, group_by, kind, some, wanted[0])
-            rows += session.execute(statement).all()
+    for sort, some in by_rows(segments).items():
+        rows += session.execute(_statement(session, principal, chosen, group_by, kind, some, sort)).all()
     return _sum(rows)
 
 
@@ -131,27 +122,12 @@ def read_at_once(session: Session) -> None:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def segment_table(session: Session, segments: Iterable[Segment], name: str = "segments") -> FromClause:
-    """The segments as something to join: `span`, `level`, `first` and `last`, in the database's own times.
-
-    `name`: one of its own for each in a statement.
-    """
-    listed = list(segments)
-    if session.get_bind().dialect.name == "sqlite":
-        form = "%Y-%m-%d %H:%M:%S.%f"
-        text = json.dumps([[one.span, one.rows, f"{one.begin:{form}}", f"{one.end:{form}}"] for one in listed])
-        each = func.json_each(literal(text)).table_valued("value", name="each")
-        names = ("span", "level", "first", "last")
-        columns = [func.json_extract(each.c.value, f"$[{place}]").label(one) for place, one in enumerate(names)]
-        return select(*columns).cte(name).prefix_with("MATERIALIZED")
-    lists: tuple[tuple[list[Any], Any], ...] = (
-        ([one.span for one in listed], Integer()),
-        ([one.rows for one in listed], String()),
-        ([one.begin for one in listed], DateTime(timezone=True)),
-        ([one.end for one in listed], DateTime(timezone=True)),
-    )
-    arrays = [bindparam(None, values, type_=ARRAY(kind)) for values, kind in lists]
-    return func.unnest(*arrays).table_valued("span", "level", "first", "last", name=name).render_derived()
+def by_rows(segments: Iterable[Segment]) -> dict[Rows, list[Segment]]:
+    """The segments by what they are rows of: one statement reads one sort."""
+    found: dict[Rows, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(segment.rows, []).append(segment)
+    return found
 
 
 def rows_of(principal: Principal, chosen: Filter, rows: Rows) -> list[ColumnElement[bool]]:
@@ -190,7 +166,6 @@ def _statement(
     some: Sequence[Segment],
     rows: Rows,
 ) -> Select[Any]:
-    parts = segment_table(session, some)
     table: Any
     if rows in ("unrolled", "ledger"):
         table, time, sums = UsageMetric.__table__, UsageMetric.created_at.expression, _OF_LEDGER
@@ -202,14 +177,15 @@ def _statement(
     else:
         assert kind is not None
         table, time, sums = UsageDaily.__table__, UsageDaily.start.expression, _OF_DAYS
-        where = [table.c.tenant_id == principal.tenant_id, table.c.level == parts.c.level, table.c.kind == kind.name]
+        where = [table.c.tenant_id == principal.tenant_id, table.c.level == rows, table.c.kind == kind.name]
         where += restrictions(table.c, principal, chosen)
         where += [] if principal.is_admin else [table.c.user_id == principal.user_id]
-    joined = parts.join(table, and_(time >= parts.c["first"], time < parts.c["last"]))
+    found = placed(session, some, table, time)
+    source = found.source
     if group_by == "team":
-        joined = joined.outerjoin(User, and_(User.id == table.c.user_id, User.tenant_id == table.c.tenant_id))
+        source = source.outerjoin(User, and_(User.id == table.c.user_id, User.tenant_id == table.c.tenant_id))
     group = group_of(table.c, group_by).label("grouped")
-    return select(parts.c.span, group, *sums).select_from(joined).where(*where).group_by(parts.c.span, "grouped")
+    return select(found.span, group, *sums).select_from(source).where(*where, *found.where).group_by("span", "grouped")
 
 
 def _sum(rows: Sequence[Any]) -> "DataFrame":

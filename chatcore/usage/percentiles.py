@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import Select, and_, case, func, literal_column, or_, select
+from sqlalchemy import Select, case, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, LatencyBucket, UsageMetric
 from chatcore.usage import cells
 from chatcore.usage.latency import BLOCKS, LOWS, METRICS, PERCENTILES, PLACES, middle
+from chatcore.usage.placing import placed
 from chatcore.usage.scope import Filter, restrictions
 from chatcore.usage.segments import Kind, Rows, Segment, choose, plan
 from chatcore.usage.steps import Span
@@ -45,16 +46,15 @@ def read(session: Session, principal: Principal, chosen: Filter, group_by: By, s
     kind = choose(KINDS, cells.dimensions(principal, chosen) | ({group_by} - {"none"}))
     segments = plan(spans, kind, cells.calendar(session, principal), cells.few_people(principal, chosen))
     found: dict[tuple[int, str, str], NDArray[np.int64]] = {}
-    for wanted in (("month", "day", "quarter"), ("unrolled",), ("ledger",)):
-        some = [segment for segment in segments if segment.rows in wanted]
-        if some and wanted[0] == "month":
+    for rows, some in cells.by_rows(segments).items():
+        if rows in ("month", "day", "quarter"):
             assert kind is not None
-            blocks = session.execute(_of_rollups(session, principal, chosen, group_by, kind, some))
+            blocks = session.execute(_of_rollups(session, principal, chosen, group_by, kind, some, rows))
             for span, group, metric, block, *counts in blocks:
                 place = block * LATENCY_PLACES
                 _row(found, (span, group, metric))[place : place + LATENCY_PLACES] += np.array(counts, dtype="int64")
-        elif some:
-            calls = session.execute(_of_ledger(session, principal, chosen, group_by, some, wanted[0]))
+        else:
+            calls = session.execute(_of_ledger(session, principal, chosen, group_by, some, rows))
             for span, group, *buckets, number in calls:
                 for metric, bucket in zip(METRICS, buckets, strict=True):
                     if bucket is not None:
@@ -91,34 +91,40 @@ def _row(found: "dict[tuple[int, str, str], NDArray[np.int64]]", key: tuple[int,
 
 
 def _of_rollups(
-    session: Session, principal: Principal, chosen: Filter, group_by: By, kind: Kind, some: Sequence[Segment]
+    session: Session,
+    principal: Principal,
+    chosen: Filter,
+    group_by: By,
+    kind: Kind,
+    some: Sequence[Segment],
+    rows: Rows,
 ) -> Select[Any]:
-    of, parts = USAGE_LATENCY.c, cells.segment_table(session, some)
-    joined = parts.join(USAGE_LATENCY, and_(of.start >= parts.c["first"], of.start < parts.c["last"]))
+    of = USAGE_LATENCY.c
+    found = placed(session, some, USAGE_LATENCY, of.start)
     group = cells.group_of(of, group_by).label("grouped")
-    where = [of.tenant_id == principal.tenant_id, of.level == parts.c.level, of.kind == kind.name]
-    key = (parts.c.span, group, of.metric, of.block)
+    where = [of.tenant_id == principal.tenant_id, of.level == rows, of.kind == kind.name]
+    key = (found.span, group, of.metric, of.block)
     return (
         select(*key, *(func.sum(place) for place in PLACES))
-        .select_from(joined)
-        .where(*where, *restrictions(of, principal, chosen))
-        .group_by(parts.c.span, "grouped", of.metric, of.block)
+        .select_from(found.source)
+        .where(*where, *found.where, *restrictions(of, principal, chosen))
+        .group_by("span", "grouped", of.metric, of.block)
     )
 
 
 def _of_ledger(
     session: Session, principal: Principal, chosen: Filter, group_by: By, some: Sequence[Segment], rows: Rows
 ) -> Select[Any]:
-    of, parts = UsageMetric.__table__.c, cells.segment_table(session, some)
-    joined = parts.join(UsageMetric.__table__, and_(of.created_at >= parts.c["first"], of.created_at < parts.c["last"]))
+    of = UsageMetric.__table__.c
+    found = placed(session, some, UsageMetric.__table__, of.created_at)
     group = cells.group_of(of, group_by).label("grouped")
     buckets = [case((condition, _bucket(time))).label(name) for name, (time, condition) in METRICS.items()]
     where = [or_(*(condition for _, condition in METRICS.values())), *cells.rows_of(principal, chosen, rows)]
     return (
-        select(parts.c.span, group, *buckets, func.count())
-        .select_from(joined)
-        .where(*where)
-        .group_by(parts.c.span, "grouped", *METRICS)
+        select(found.span, group, *buckets, func.count())
+        .select_from(found.source)
+        .where(*where, *found.where)
+        .group_by("span", "grouped", *METRICS)
     )
 
 

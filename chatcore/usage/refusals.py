@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, and_, cast, func, select
+from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import LimitHit
-from chatcore.usage import cells
+from chatcore.usage.placing import placed
 from chatcore.usage.scope import Filter, restrictions
 from chatcore.usage.segments import Segment
 from chatcore.usage.steps import Span
@@ -23,19 +23,16 @@ _hit: Final = LimitHit.__table__.c
 
 def read(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> list[Any]:
     """Rows of the span, tier, kind, refusals, and the most of them in one minute."""
-    parts = cells.segment_table(
-        session, [Segment(number, "ledger", span.begin, span.end) for number, span in enumerate(spans)]
-    )
-    where = [_hit.tenant_id == principal.tenant_id, *restrictions(_hit, principal, _known(chosen))]
+    whole = [Segment(number, "ledger", span.begin, span.end) for number, span in enumerate(spans)]
+    found = placed(session, whole, LimitHit.__table__, _hit.minute)
+    where = [_hit.tenant_id == principal.tenant_id, *restrictions(_hit, principal, _known(chosen)), *found.where]
     if not principal.is_admin:
         where.append(_hit.user_id == principal.user_id)
     minutes = (
-        select(parts.c.span, _hit.minute, _hit.tier, _hit.kind, func.sum(_hit.hits).label("hits"))
-        .select_from(
-            parts.join(LimitHit.__table__, and_(_hit.minute >= parts.c["first"], _hit.minute < parts.c["last"]))
-        )
+        select(found.span, _hit.minute, _hit.tier, _hit.kind, func.sum(_hit.hits).label("hits"))
+        .select_from(found.source)
         .where(*where)
-        .group_by(parts.c.span, _hit.minute, _hit.tier, _hit.kind)
+        .group_by("span", _hit.minute, _hit.tier, _hit.kind)
         .subquery()
     )
     of = minutes.c
