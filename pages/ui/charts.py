@@ -1,8 +1,9 @@
 """What all charts of usage share: colours, units, axes. They follow Streamlit's light and dark theme and stay readable
 at 390 px."""
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,9 @@ _PALETTE: Final = (
 OTHERS_COLOUR: Final = "#8C8C8C"
 ACCENT: Final = "#3d8ab8"
 """For what is no group, on white as on black."""
+PERCENTILES: Final = {"p50": "#5a9cc5", "p95": "#3d8ab8", "p99": "#2c6e97"}
+"""One hue, as no group has it; what tells them apart is their dash."""
+DASHES: Final = {"p50": "solid", "p95": "dash", "p99": "dot"}
 _MAX_LABEL: Final = 20
 # Streamlit writes plotly charts in a grey of too little contrast.
 _INK: Final = {"light": "#3b424b", "dark": "#d3d8de"}
@@ -67,30 +71,49 @@ def count(name: str) -> Unit:
     return Unit(name, figures.compact, _plain)
 
 
-def colours(weighed: "DataFrame", known: Sequence[str]) -> dict[str, str]:
-    """A colour for each group that gets one, the weightiest first; groups that are not in it are drawn as `OTHERS`.
+def shown(groups: Sequence[str], values: "Series[Any]") -> list[str]:
+    """The groups that a chart tells apart, those of the largest values first; it draws all others as `OTHERS`.
 
-    `weighed`: as `Usage.breakdown` returns it. A group weighs as much as the larger of its shares of tokens and cost.
-    `known`: all groups there are, also outside the range and the filters. A group's colour follows from its place
-    among them, so that it stays when those change; only with more groups than colours may two that meet differ.
+    `groups` and `values`: one of each for a row; NA counts as nothing.
     """
-    tokens = weighed["prompt_tokens"] + weighed["completion_tokens"]
-    cost = weighed["cost_nano_usd"].fillna(0).astype("float64")
-    weight = (tokens / max(tokens.sum(), 1)).combine(cost / max(cost.sum(), 1.0), max)
-    ranked = weighed["group"].iloc[weight.argsort(kind="stable")[::-1]].tolist() if len(weighed) else []
-    shown = ranked if len(ranked) <= len(_PALETTE) else ranked[: len(_PALETTE) - 1]
-    return _assigned(shown, list(dict.fromkeys([*known, *ranked])))
+    sizes = [-abs(value) for value in values.fillna(0).astype("float64").tolist()]
+    ranked = [name for _, name in sorted(zip(sizes, groups, strict=True), key=lambda one: one[0])]
+    return ranked if len(ranked) <= len(_PALETTE) else ranked[: len(_PALETTE) - 1]
 
 
-def _assigned(shown: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """Each shown group takes the colour of its place, or the first that is free; the weightiest choose first."""
-    free, found = list(range(len(_PALETTE))), {}
-    for name in shown:
-        wanted = known.index(name) % len(_PALETTE)
-        slot = wanted if wanted in free else free[0]
-        free.remove(slot)
-        found[name] = _PALETTE[slot]
+def colours(drawn: Sequence[str], known: Sequence[str] = ()) -> dict[str, str]:
+    """A colour for each group of `drawn`, no two the same, as many as there are colours; in their order.
+
+    A colour follows from the group's name, so that it is the same in every chart, and stays when other groups come
+    and go. Of those that fall on the same colour one, always the same, has it. `known`: all groups there are, also
+    outside the range and the filters; where there are colours for all of them, none ever changes within those.
+    """
+    everybody = {*drawn, *known}
+    slots = _slots(everybody if len(everybody) <= len(_PALETTE) else set(drawn[: len(_PALETTE)]))
+    return {name: _PALETTE[slots[name]] for name in drawn if name in slots}
+
+
+def _slots(names: Collection[str]) -> dict[str, int]:
+    """A place in the palette for each name: its own where it is the first there, else the next that is nobody's own."""
+    wishes = {name: _wishes(name) for name in names}
+    found: dict[str, int] = {}
+    late = []
+    for name in sorted(names, key=wishes.__getitem__):
+        own = wishes[name][0]
+        if own in found.values():
+            late.append(name)
+        else:
+            found[name] = own
+    for name in late:
+        taken = set(found.values())
+        found[name] = next(slot for slot in wishes[name] if slot not in taken)
     return found
+
+
+def _wishes(name: str) -> list[int]:
+    """All places in the palette, in an order of the name's own."""
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).digest()
+    return sorted(range(len(_PALETTE)), key=lambda slot: (digest[slot], slot))
 
 
 def wide(frame: "DataFrame", value: "Series[Any]", colour: Mapping[str, str], step: str) -> "DataFrame":
@@ -111,16 +134,30 @@ def labels(starts: "Series[Any]", step: str) -> "Series[str]":
     return found
 
 
-def legend(colour: Mapping[str, str], drawn: Sequence[str], names: Mapping[str, str] | None = None) -> str:
-    """HTML for the names and colours of what is drawn. Plotly's own would take most of a chart on a phone."""
-    dot = "display:inline-block;width:.7em;height:.7em;border-radius:.15em;margin-right:.4em;background:"
+def legend(
+    colour: Mapping[str, str], drawn: Sequence[str], names: Mapping[str, str] | None = None,
+    dash: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """HTML for the names and colours of what is drawn. Plotly's own would take most of a chart on a phone.
+
+    `dash`: of lines that are not solid, by name.
+    """
     items = [
-        f'<span style="white-space:nowrap"><i style="{dot}{colour.get(one, OTHERS_COLOUR)}"></i>'
+        f'<span style="white-space:nowrap">{_sign(colour.get(one, OTHERS_COLOUR), (dash or {}).get(one))}'
         f"{escape((names or {}).get(one, one))}</span>"
         for one in (*colour, OTHERS)
         if one in drawn
     ]
     return f'<div style="display:flex;flex-wrap:wrap;gap:.15em 1.1em;font-size:.85em">{"".join(items)}</div>'
+
+
+def _sign(colour: str, dash: str | None) -> str:
+    """What stands for a group: a dot, or a piece of its line."""
+    look = f"width:.7em;height:.7em;border-radius:.15em;background:{colour}"
+    if dash:
+        kind = {"dash": "dashed", "dot": "dotted"}.get(dash, "solid")
+        look = f"width:1.8em;vertical-align:middle;border-top:.17em {kind} {colour}"
+    return f'<i style="display:inline-block;margin-right:.4em;{look}"></i>'
 
 
 def shortened(name: str) -> str:

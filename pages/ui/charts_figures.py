@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _HEIGHT: Final = 260
 _FEW: Final = 62  # points whose places a line still marks, so that one alone is seen too
+_STAYS: Final = {"marker": {"opacity": 1}}  # what is not selected is no less there
 
 
 def stacked(
@@ -32,6 +33,7 @@ def stacked(
             name=label,
             legendgroup=group,
             marker={"color": colour.get(group, OTHERS_COLOUR), "line_width": 0},
+            unselected=_STAYS,
             customdata=[f"{unit.say(value)}{rest}" if value else "" for value, rest in zip(values, whole, strict=True)],
             hovertemplate=f"<b>{label}</b><br>%{{x}}<br>%{{customdata}}<extra></extra>",
         )
@@ -43,27 +45,30 @@ def stacked(
 
 def lines(
     table: "DataFrame", colour: Mapping[str, str], unit: Unit, step: str, names: Mapping[str, str] | None = None,
-    by_tens: bool = False,
+    by_tens: bool = False, dash: Mapping[str, str] | None = None, apart: bool = False,
 ) -> go.Figure:  # fmt: skip
     """A line for each column of `table`, whose index is labels on the time axis; NA breaks a line. `by_tens`: on an
-    axis where each mark is ten times the one below, for numbers that far apart."""
+    axis where each mark is ten times the one below, for numbers that far apart. `dash`: of lines that are not solid.
+    `apart`: the pointer finds one line's point instead of all lines' at its time."""
     moments = table.index.tolist()
     figure = go.Figure()
     for group in table.columns:
         values = [None if value != value else value for value in table[group].astype("float64").tolist()]
+        label = charts.shortened((names or {}).get(group, group))
         figure.add_scatter(
             x=moments,
             y=values,
-            name=charts.shortened((names or {}).get(group, group)),
+            name=label,
             legendgroup=group,
-            mode="lines+markers" if len(moments) <= _FEW else "lines",
-            line={"color": colour.get(group, OTHERS_COLOUR), "width": 2},
-            marker={"size": 5},
+            mode="lines+markers",  # only what is marked can be selected
+            line={"color": colour.get(group, OTHERS_COLOUR), "width": 2, "dash": (dash or {}).get(group, "solid")},
+            marker={"size": 5 if len(moments) <= _FEW else 2},
+            unselected=_STAYS,
             customdata=["" if value is None else unit.say(value) for value in values],
-            hovertemplate="%{customdata}",
+            hovertemplate=f"<b>{label}</b><br>%{{x}}<br>%{{customdata}}<extra></extra>" if apart else "%{customdata}",
         )
     top = table.max().max() if table.size else 0.0
-    figure.update_layout(charts.layout(_HEIGHT), hovermode="x unified")
+    figure.update_layout(charts.layout(_HEIGHT), hovermode="closest" if apart else "x unified")
     figure.update_xaxes(charts.time_axis(moments, step))
     _scale(figure, unit, float(top) if top == top else 0.0)
     if by_tens:
@@ -74,7 +79,10 @@ def lines(
 def shares(
     values: Mapping[str, float], colour: Mapping[str, str], unit: Unit, names: Mapping[str, str] | None = None
 ) -> go.Figure:
-    """One horizontal bar for each group with its number and its share of all, the largest on top, `OTHERS` last."""
+    """One horizontal bar for each group with its number and its share of all, the largest on top, `OTHERS` last.
+
+    A bar's `legendgroup` names its group.
+    """
     found: dict[str, float] = {}
     for group, value in values.items():
         shown = group if group in colour else OTHERS
@@ -82,16 +90,17 @@ def shares(
     ranked = sorted(((group, value) for group, value in found.items() if value), key=lambda one: -one[1])
     ranked.sort(key=lambda one: one[0] == OTHERS)
     whole = sum(found.values()) or 1.0
-    figure = go.Figure(
-        go.Bar(
-            x=[value for _, value in ranked],
-            y=_distinct([charts.shortened((names or {}).get(group, group)) for group, _ in ranked]),
-            text=[f" {unit.say(value)} · {figures.percent(value / whole)}" for _, value in ranked],
-            orientation="h", textposition="outside", cliponaxis=False, hoverinfo="skip",
-            marker={"color": [colour.get(group, OTHERS_COLOUR) for group, _ in ranked], "line_width": 0},
-        )
-    )  # fmt: skip
-    figure.update_layout(charts.layout(64 + 34 * max(len(ranked), 1)), bargap=0.35)
+    figure = go.Figure()
+    labels = _distinct([charts.shortened((names or {}).get(group, group)) for group, _ in ranked])
+    for label, (group, value) in zip(labels, ranked, strict=True):
+        figure.add_bar(
+            x=[value], y=[label], text=[f" {unit.say(value)} · {figures.percent(value / whole)}"], legendgroup=group,
+            orientation="h", textposition="outside", cliponaxis=False, hoverinfo="none", unselected=_STAYS,
+            marker={"color": colour.get(group, OTHERS_COLOUR), "line_width": 0},
+        )  # fmt: skip
+    figure.update_layout(
+        charts.layout(64 + 34 * max(len(ranked), 1)), bargap=0.35, barmode="overlay", hovermode="closest"
+    )
     # The longest bar leaves room for its own text to the right.
     figure.update_xaxes(visible=False, range=[0, max([value for _, value in ranked], default=1.0) * 1.75])
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=6)
@@ -119,7 +128,8 @@ def pace(
             )  # fmt: skip
     for x, y, dash in drawn:
         figure.add_scatter(
-            x=x, y=y, mode="lines", line={"color": charts.ACCENT, "width": 2, "dash": dash},
+            x=x, y=y, mode="lines+markers", marker_size=4, unselected=_STAYS,
+            line={"color": charts.ACCENT, "width": 2, "dash": dash},
             customdata=[charts.USD.say(value) for value in y], hovertemplate="%{x}<br>%{customdata}<extra></extra>",
         )  # fmt: skip
     for name, amount in lines.items():

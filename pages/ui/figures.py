@@ -18,6 +18,14 @@ def usd(nano: int | None) -> str:
     return f"${value:.{1 - value.adjusted()}f}"
 
 
+def exact_usd(nano: int | None) -> str:
+    """`$12.30`, `$0.038572`: all digits that are known; `unknown` for None."""
+    if nano is None:
+        return "unknown"
+    whole, _, digits = f"{Decimal(nano).scaleb(-9):,.9f}".partition(".")
+    return f"${whole}.{digits.rstrip('0'):0<2}"
+
+
 def compact(number: float) -> str:
     """`950`, `12.3k`, `4.56M`, `2.43B`: three significant digits."""
     for scale, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _RATE: Final = {"Hit rate": "#009E73"}
 _TIMES: Final = {
-    "From the cache, p50": "#009E73",
-    "From the cache, p95": "#B8AC00",
-    "From a model, p50": "#0072B2",
-    "From a model, p95": "#CC79A7",
+    f"From {what}, {name}": colour
+    for what, colour in (("the cache", "#009E73"), ("a model", charts.ACCENT))
+    for name in ("p50", "p95")
 }
+_DASHES: Final = {line: charts.DASHES[line[-3:]] for line in _TIMES}
 
 
 def draw(view: View) -> None:
@@ -28,7 +28,7 @@ def draw(view: View) -> None:
         st.info("No earlier reply served in this range. Only questions asked again, word for word, can be served so.",
                 icon=":material/cached:")  # fmt: skip
         return
-    models, colour = view.series("model"), view.colours()
+    models, colour = view.series("model"), view.colours("model", "saved_nano_usd")
     series = summed(models)
     over_time = view.percentiles("none", over_time=True)
     rate = series["cached"] / series["settled"].where(series["settled"] > 0)
@@ -80,7 +80,14 @@ def _times(view: View) -> None:
         for name in ("p50", "p95")
     }  # fmt: skip
     parts.curves(
-        view, "Time to the whole reply, hits beside misses", starts, columns, _TIMES, charts.SECONDS, by_tens=True
+        view,
+        "Time to the whole reply, hits beside misses",
+        starts,
+        columns,
+        _TIMES,
+        charts.SECONDS,
+        by_tens=True,
+        dash=_DASHES,
     )
 
 

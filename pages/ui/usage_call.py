@@ -65,8 +65,10 @@ def _tokens(detail: CallDetail) -> str:
 
 
 def _cost(detail: CallDetail) -> str:
-    saved = f"; an earlier reply served and saved {figures.usd(detail.saved_nano_usd)}" if detail.cache_hit else ""
-    return figures.usd(detail.call.cost_nano_usd) + saved
+    saved = (
+        f"; an earlier reply served and saved {figures.exact_usd(detail.saved_nano_usd)}" if detail.cache_hit else ""
+    )
+    return figures.exact_usd(detail.call.cost_nano_usd) + saved
 
 
 def _prices(detail: CallDetail) -> str:
@@ -92,7 +94,7 @@ def _per_million(value: Any) -> str:
 
 def _corrections(detail: CallDetail, zone: ZoneInfo) -> None:
     for one in detail.corrections:
-        shift = f"{figures.usd(one.before_nano_usd)} to {figures.usd(one.after_nano_usd)}"
+        shift = f"{figures.exact_usd(one.before_nano_usd)} to {figures.exact_usd(one.after_nano_usd)}"
         st.caption(plain(f"Priced anew on {one.created_at.astimezone(zone):%-d %B %Y}: from {shift}."))
 
 

@@ -46,6 +46,12 @@ def kept_zone(principal: Principal) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+def kept_totals(principal: Principal, chosen: Filter) -> Totals:
+    """The sums over the calls of a filter."""
+    found: Totals = _kept((*scope(principal), "totals", chosen), lambda: core().usage.totals(principal, chosen))
+    return found
+
+
 def known(principal: Principal, choices: Choices) -> Known:
     """The filters' values with their names; of a kind with only one value there is nothing to choose, but models."""
     people = {one.id: one.name for one in choices.people} if principal.is_admin else {}
@@ -101,8 +107,7 @@ class View:
         return {**_NOBODY, **({"none": f"No {BYS[by]}"} if by in BYS else {}), **self.known.get(BYS.get(by, ""), {})}
 
     def totals(self) -> Totals:
-        found: Totals = self.kept("totals", self.chosen, ask=lambda: core().usage.totals(self.principal, self.chosen))
-        return found
+        return kept_totals(self.principal, self.chosen)
 
     def previous(self) -> Totals:
         """Of the range before, as much of it as has passed of this one."""
@@ -202,9 +207,12 @@ class View:
         found: Totals = self.kept("last month", ask=ask)
         return found
 
-    def colours(self, by: GroupBy = "model") -> dict[str, str]:
-        """The colours of the groups, the same in every chart and tab."""
-        return charts.colours(self.breakdown(by), list(self.known.get(BYS.get(by, ""), {})))
+    def colours(self, by: GroupBy = "model", measure: str = "calls") -> dict[str, str]:
+        """The colours of the groups that are largest in a measure (`tokens` too), the same in every chart and tab."""
+        frame = self.breakdown(by)
+        tokens = frame["prompt_tokens"] + frame["completion_tokens"]
+        largest = charts.shown(frame["group"].tolist(), tokens if measure == "tokens" else frame[measure])
+        return charts.colours(largest, list(self.known.get(BYS.get(by, ""), {})))
 
     def ends(self, starts: list[datetime]) -> list[datetime]:
         """When each step of these ends: where the next begins, the last with the range."""

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from chatcore.accounts import Principal
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
 from chatcore.usage import Call, Filter
 from pages.ui import charts, session, usage_call
 from pages.ui.charts import CONFIG, OTHERS
 from pages.ui.text import plain
-from pages.ui.usage_data import View, kept_choices, viewer_zone
+from pages.ui.usage_data import View, kept_choices, kept_totals, viewer_zone
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,26 +44,26 @@ Pick = Callable[[str, str], Narrow | None]
 Outcomes = Mapping[str, Sequence[str]]
 
 
-def chart(figure: "go.Figure", key: str, alt: str, pick: Pick) -> None:
+def chart(figure: "go.Figure", name: str, alt: str, pick: Pick) -> None:
     """A drawing whose parts can be selected. A selection is taken once, as an event: it does not run the page again."""
+    key = _key(name)
 
     def selected() -> None:
         points = st.session_state[key].selection.points
         if points:
-            narrow = pick(str(points[0].get("x", "")), str(points[0].get("legendgroup") or ""))
-            if narrow is not None:
-                st.session_state[_OPEN] = narrow
+            _take(name, pick(str(points[0].get("x", "")), str(points[0].get("legendgroup") or "")))
 
     st.plotly_chart(figure, config=CONFIG, key=key, alt=alt, on_select=selected, selection_mode="points")
 
 
-def table(frame: Any, key: str, alt: str, picks: Sequence[Narrow | None], **more: Any) -> None:
+def table(frame: Any, name: str, alt: str, picks: Sequence[Narrow | None], **more: Any) -> None:
     """A table whose rows can be selected; `picks`: the calls behind each row, in order."""
+    key = _key(name)
 
     def selected() -> None:
         rows = st.session_state[key].selection.rows
-        if rows and rows[0] < len(picks) and picks[rows[0]] is not None:
-            st.session_state[_OPEN] = picks[rows[0]]
+        if rows:
+            _take(name, picks[rows[0]] if rows[0] < len(picks) else None)
 
     st.dataframe(
         frame, key=key, alt=alt, on_select=selected, selection_mode="single-row", hide_index=True, placeholder="–",
@@ -70,13 +71,42 @@ def table(frame: Any, key: str, alt: str, picks: Sequence[Narrow | None], **more
     )  # fmt: skip
 
 
+def _key(name: str) -> str:
+    """The key of a drawing or a table: another after each selection, so that nothing is selected in it then, and the
+    same part can be selected again."""
+    return f"{name}-{st.session_state.get(f'{name}-taken', 0)}"
+
+
+def _take(name: str, narrow: Narrow | None) -> None:
+    st.session_state[f"{name}-taken"] = st.session_state.get(f"{name}-taken", 0) + 1
+    if narrow is not None:
+        st.session_state[_OPEN] = narrow
+
+
 def group(view: View, by: str, value: str, label: str) -> Narrow | None:
     """The calls of one group of a breakdown; None where it cannot be told, as of what was joined."""
     if by == "error":
-        return Narrow(label, view.chosen, error_types=(value,))
+        return Narrow(_ranged(label, view), view.chosen, error_types=(value,))
     if value == "others" or by not in _FIELDS:
         return None
-    return Narrow(label, _of(view.chosen, by, (value,)))
+    return Narrow(_ranged(label, view), _of(view.chosen, by, (value,)))
+
+
+def everything(view: View) -> Narrow:
+    """All calls of the range and the filters."""
+    return Narrow(_ranged("All calls", view), view.chosen)
+
+
+def by_group(view: View, by: str, groups: Sequence[str], colour: Mapping[str, str]) -> Pick:
+    """Picks from a chart of the groups of a breakdown, those without a colour joined."""
+    rest, names = tuple(one for one in groups if one not in colour), view.names(by)
+
+    def pick(_place: str, part: str) -> Narrow | None:
+        if part == OTHERS and rest and "others" not in rest and by in _FIELDS:
+            return Narrow(_ranged(OTHERS, view), _of(view.chosen, by, rest))
+        return group(view, by, part, names.get(part, part)) if part in groups else None
+
+    return pick
 
 
 def by_step(
@@ -107,6 +137,19 @@ def by_step(
     return pick
 
 
+def days(view: View, start: datetime, end: datetime) -> str:
+    """`26 Nov 2026` or `1 Nov – 26 Nov 2026`; `end` is not part of it."""
+    first, last = start.astimezone(view.zone), (end - timedelta(microseconds=1)).astimezone(view.zone)
+    if first.date() == last.date():
+        return f"{last:%-d %b %Y}"
+    return f"{first:{'%-d %b' if first.year == last.year else '%-d %b %Y'}} – {last:%-d %b %Y}"
+
+
+def _ranged(label: str, view: View) -> str:
+    """With the range that it is of."""
+    return f"{label}, {days(view, view.chosen.start, view.chosen.end)}"
+
+
 def _of(chosen: Filter, by: str, values: tuple[str, ...]) -> Filter:
     only: dict[str, Any] = {_FIELDS[by]: values}
     return replace(chosen, **only)
@@ -125,7 +168,7 @@ def ask(narrow: Narrow) -> None:
     st.session_state[_OPEN] = narrow
 
 
-@st.dialog("Calls behind", width="large", position="right", icon=":material/receipt_long:")
+@st.dialog("Calls", width="large", position="right", icon=":material/receipt_long:")
 def _calls(narrow: Narrow) -> None:
     principal = session.require_principal()
     st.markdown(f"**{plain(narrow.label)}**")
@@ -142,16 +185,25 @@ def _calls(narrow: Narrow) -> None:
         zone = viewer_zone()
         names = {one.id: one.name for one in kept_choices(principal).people}
         selected = _list(rows, names, zone.key, principal.is_admin)
-        _pages(cursors, rows, more=len(found) > _PAGE)
+        more = len(found) > _PAGE
+        _pages(cursors, rows, more, _number_of(principal, narrow) if cursors or more else len(rows))
         if selected is None:
-            st.caption("Newest first. Select a call to see all that is known of it.")
+            st.caption(f"Newest first, times of {zone.key}. Select a call to see all that is known of it.")
         else:
             usage_call.draw(core().usage.call(principal, selected.id), names, zone)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
 
 
-def _pages(cursors: list[Any], rows: Sequence[Call], more: bool) -> None:
+def _number_of(principal: Principal, narrow: Narrow) -> int | None:
+    """How many calls there are in all; None where only reading them all would tell."""
+    if narrow.error_types:
+        return None
+    sums = kept_totals(principal, narrow.chosen)
+    return sum(getattr(sums, name) for name in narrow.outcomes) if narrow.outcomes else sums.calls
+
+
+def _pages(cursors: list[Any], rows: Sequence[Call], more: bool, number: int | None) -> None:
     def older() -> None:
         cursors.append(rows[-1].cursor)
 
@@ -161,7 +213,8 @@ def _pages(cursors: list[Any], rows: Sequence[Call], more: bool) -> None:
         )
         st.button("Older", key="usage_older", icon=":material/chevron_right:", disabled=not more, on_click=older)
         first = len(cursors) * _PAGE
-        st.caption(f"{first + 1:,}–{first + len(rows):,}")
+        of = "" if number is None else f" of {max(number, first + len(rows)):,}"
+        st.caption(f"{first + 1:,}–{first + len(rows):,}{of}")
 
 
 def _list(rows: Sequence[Call], names: Mapping[str, str], zone: str, with_people: bool) -> Call | None:
@@ -182,7 +235,7 @@ def _list(rows: Sequence[Call], names: Mapping[str, str], zone: str, with_people
     # A key of the page of rows: a selection is not taken along to the next.
     event = st.dataframe(
         [_row(row, names) for row in rows], column_order=list(config), column_config=config, hide_index=True,
-        placeholder="–", key=f"usage_calls-{rows[0].id}", on_select="rerun", selection_mode="single-row", height=360,
+        placeholder="–", key=f"usage_calls-{rows[0].id}", on_select="rerun", selection_mode="single-row",
         alt="The calls behind the number, newest first",
     )  # fmt: skip
     picked = event.selection.rows

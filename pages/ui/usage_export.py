@@ -20,11 +20,10 @@ _MIMES: Final = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 def draw(view: View, frames: Mapping[str, "DataFrame"]) -> None:
     """The list of all calls, and a popover with files. `frames`: what is shown, by name."""
-    chosen = view.chosen
     with st.container(horizontal=True, gap="small", key="usage_out"):
         st.button(
             "All calls", key="usage_calls", icon=":material/receipt_long:", on_click=usage_drill.ask,
-            args=(usage_drill.Narrow("Everything in this range", chosen),),
+            args=(usage_drill.everything(view),),
         )  # fmt: skip
         with st.popover("Download", icon=":material/download:", key="usage_download"):
             for name, frame in frames.items():

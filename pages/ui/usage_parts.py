@@ -127,19 +127,32 @@ def bars(
     drawing(title, unit.name, figure, pick=usage_drill.by_step(view, frame, by, colour), legend=legend)
 
 
+def parts_of_a_whole(
+    view: View, title: str, by: str, frame: "DataFrame", value: "Series[Any]", colour: Mapping[str, str],
+    unit: charts.Unit,
+) -> None:  # fmt: skip
+    """A card with a bar for each group of a breakdown, whose calls can be looked at."""
+    values = dict(zip(frame["group"], value.fillna(0).astype("float64"), strict=True))
+    figure = charts_figures.shares(values, colour, unit, view.names(by))
+    drawing(title, unit.name, figure, pick=usage_drill.by_group(view, by, list(values), colour))
+
+
 def curves(
     view: View, title: str, frame: "DataFrame", columns: Mapping[str, "Series[Any]"], colour: Mapping[str, str],
     unit: charts.Unit, outcomes: usage_drill.Outcomes | None = None, by: str = "none", by_tens: bool = False,
+    dash: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """A card with lines over time. `frame`: one row for each step; `columns`: by name, a number for each of its rows.
-    A selected point shows the calls of its step; only of the `outcomes` of its line, or of the group that it is."""
+    A selected point shows the calls of its step; only of the `outcomes` of its line, or of the group that it is.
+    `dash`: by name, of lines that are not solid."""
     import pandas as pd
 
     table = pd.DataFrame({name: values.astype("float64").to_numpy() for name, values in columns.items()})
     table.index = pd.Index(charts.labels(frame["start"], view.step).tolist())
-    figure = charts_figures.lines(table, colour, unit, view.step, by_tens=by_tens)
+    names, apart = view.names(by), outcomes is not None or by != "none"
+    figure = charts_figures.lines(table, colour, unit, view.step, names, by_tens=by_tens, dash=dash, apart=apart)
     pick = usage_drill.by_step(view, frame.assign(group=""), by, colour, outcomes)
-    drawing(title, unit.name, figure, pick=pick, legend=charts.legend(colour, list(columns)))
+    drawing(title, unit.name, figure, pick=pick, legend=charts.legend(colour, list(columns), names, dash))
 
 
 def groups(

@@ -20,7 +20,7 @@ def draw(view: View) -> None:
     parts.notes(view.totals())
     by = cast(GroupBy, view.choice.by)
     filters.draw_by(view.known)
-    series, groups, colour = view.series(by), view.breakdown(by), view.colours(by)
+    series, groups, colour = view.series(by), view.breakdown(by), view.colours(by, "tokens")
     tokens = series["prompt_tokens"] + series["completion_tokens"]
     kinds = summed(series)
     with st.grid(2, min_column_width=400):

@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pages.ui import charts, charts_figures, figures
 
@@ -26,25 +28,56 @@ def bars(by_day: pd.DataFrame, colour: dict[str, str], step: str = "day") -> cha
     return charts_figures.stacked(table, colour, charts.USD, step)
 
 
+def shown(weighed: pd.DataFrame) -> dict[str, str]:
+    return charts.colours(charts.shown(weighed["group"].tolist(), weighed["cost_nano_usd"]), NAMES[: len(weighed)])
+
+
 def test_twelve_models_have_twelve_colours() -> None:
-    colours = charts.colours(tables(COLOURS)[0], NAMES)
+    colours = shown(tables(COLOURS)[0])
     assert list(colours) == [f"m{number}" for number in range(COLOURS)]
     assert len(set(colours.values())) == COLOURS
 
 
 def test_a_models_colour_does_not_hang_on_what_else_is_shown() -> None:
-    by_model, _ = tables(8)
-    whole = charts.colours(by_model, NAMES[:8])
-    for shown in ([3], [5, 2], [7, 6, 0, 1]):
-        chosen = by_model.iloc[shown].assign(prompt_tokens=range(len(shown)))
-        colours = charts.colours(chosen, NAMES[:8])
-        assert colours == {f"m{number}": whole[f"m{number}"] for number in shown}
+    whole = charts.colours(NAMES[:8], NAMES[:8])
+    for drawn in ([3], [5, 2], [7, 6, 0, 1]):
+        assert charts.colours([f"m{number}" for number in drawn], NAMES[:8]) == {
+            f"m{number}": whole[f"m{number}"] for number in drawn
+        }
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=11, unique=True), st.text(min_size=1))
+def test_a_new_model_leaves_nearly_all_colours_as_they_are(names: list[str], new: str) -> None:
+    """It may take a colour that another had only for want of its own."""
+    before, after = charts.colours(names, names), charts.colours([*names, new], [*names, new])
+    own = {name for name in names if charts._PALETTE.index(before[name]) == charts._wishes(name)[0]}
+    moved = {name for name in own if name != new and after[name] != before[name]}
+    assert len(moved) <= 1
+    assert all(charts._wishes(name)[0] == charts._wishes(new)[0] for name in moved)
+
+
+@given(st.lists(st.text(min_size=1), max_size=40, unique=True), st.integers(0, 40))
+def test_no_two_groups_of_a_chart_share_a_colour(known: list[str], number: int) -> None:
+    drawn = known[:number]
+    colours = charts.colours(drawn, known)
+    assert len(colours) == min(len(drawn), COLOURS)
+    assert len(set(colours.values())) == len(colours)
 
 
 def test_with_more_models_than_colours_no_two_shown_ones_share_one() -> None:
-    by_model, _ = tables(16)
-    colours = charts.colours(by_model.iloc[[0, 12, 1, 13, 15, 3]], NAMES)
+    colours = charts.colours(["m0", "m12", "m1", "m13", "m15", "m3"], NAMES)
     assert len(set(colours.values())) == len(colours) == 6
+
+
+def test_a_chart_shows_what_is_largest_in_its_own_measure() -> None:
+    by_model, _ = tables(16)
+    cost = by_model["cost_nano_usd"].copy()
+    cost[15] = 10**12
+    assert charts.shown(NAMES, cost)[0] == "m15"
+    assert "m15" not in charts.shown(NAMES, by_model["prompt_tokens"])
+    assert len(charts.shown(NAMES, cost)) == COLOURS - 1
+    cost[3] = pd.NA
+    assert "m3" not in charts.shown(NAMES, cost)
 
 
 @pytest.mark.parametrize("days", [1, 5, 6, 7, 30, 90, 366])
@@ -64,34 +97,28 @@ def test_labels_name_the_year_where_there_are_two() -> None:
 
 def test_more_models_than_colours_are_joined_in_every_chart() -> None:
     by_model, by_day = tables(16)
-    colours = charts.colours(by_model, NAMES)
+    colours = shown(by_model)
     figure = bars(by_day, colours)
     values = dict(zip(by_model["group"], by_model["cost_nano_usd"].astype("float64") / 1e9, strict=True))
     share = charts_figures.shares(values, colours, charts.USD)
     assert [bar.name for bar in figure.data] == [*(f"m{number}" for number in range(COLOURS - 1)), charts.OTHERS]
-    assert list(share.data[0].y) == [bar.name for bar in figure.data]
-    assert list(share.data[0].marker.color) == [bar.marker.color for bar in figure.data]
+    assert [bar.y[0] for bar in share.data] == [bar.name for bar in figure.data]
+    assert [bar.legendgroup for bar in share.data] == [bar.legendgroup for bar in figure.data]
+    assert [bar.marker.color for bar in share.data] == [bar.marker.color for bar in figure.data]
     assert sum(bar.y[0] for bar in figure.data) == pytest.approx(sum(values.values()))
-
-
-def test_a_dear_model_with_few_tokens_keeps_its_colour() -> None:
-    by_model, _ = tables(16)
-    by_model.loc[15, ["prompt_tokens", "completion_tokens"]] = 1
-    by_model.loc[15, "cost_nano_usd"] = 10**12
-    assert "m15" in charts.colours(by_model, NAMES)
 
 
 def test_no_models_draw_nothing_and_do_not_fail() -> None:
     by_model, by_day = tables(0)
-    assert charts.colours(by_model, NAMES) == {}
-    assert list(charts_figures.shares({}, {}, charts.USD).data[0].y) == []
+    assert shown(by_model) == {}
+    assert len(charts_figures.shares({}, {}, charts.USD).data) == 0
     assert len(bars(by_day, {}).data) == 0
 
 
 def test_the_legend_names_what_is_drawn_and_is_text() -> None:
     by_model, _ = tables(2)
     by_model.loc[0, "group"] = "<b>"
-    colour = charts.colours(by_model, NAMES)
+    colour = shown(by_model)
     text = charts.legend(colour, ["<b>"])
     assert "&lt;b&gt;" in text
     assert "<b>" not in text
@@ -138,7 +165,28 @@ def test_two_names_that_look_the_same_are_two_bars() -> None:
     long = "a-very-long-name-of-a-model"
     values = {f"{long}-1": 2.0, f"{long}-2": 1.0}
     figure = charts_figures.shares(values, dict.fromkeys(values, "#111111"), charts.USD)
-    assert len(set(figure.data[0].y)) == 2
+    assert len({bar.y[0] for bar in figure.data}) == 2
+
+
+def test_what_is_not_selected_stays_as_it_is_and_every_point_can_be_selected() -> None:
+    _, by_day = tables(2)
+    moments = [f"2026-03-{day:02}" for day in range(1, 31)] * 3
+    steps = pd.DataFrame({"p95": range(90)}, index=moments)
+    drawn = [
+        *bars(by_day, {"m0": "#000000"}).data,
+        *charts_figures.shares({"m0": 1.0}, {}, charts.USD).data,
+        *charts_figures.lines(steps, {}, charts.SECONDS, "day").data,
+    ]
+    assert {one.unselected.marker.opacity for one in drawn} == {1}
+    assert "markers" in drawn[-1].mode
+
+
+def test_percentiles_are_told_apart_by_their_dashes() -> None:
+    steps = pd.DataFrame({name: [1.0] for name in charts.PERCENTILES}, index=["2026-03-01"])
+    figure = charts_figures.lines(steps, charts.PERCENTILES, charts.SECONDS, "day", dash=charts.DASHES)
+    assert [line.line.dash for line in figure.data] == ["solid", "dash", "dot"]
+    assert not {line.line.color for line in figure.data} & set(charts._PALETTE)
+    assert "dashed" in charts.legend(charts.PERCENTILES, ["p95"], None, charts.DASHES)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.ui.figures import compact, percent, seconds, usd, whole
+from pages.ui.figures import compact, exact_usd, percent, seconds, usd, whole
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,14 @@ from pages.ui.figures import compact, percent, seconds, usd, whole
 )
 def test_money(nano_usd: int | None, words: str) -> None:
     assert usd(nano_usd) == words
+
+
+@pytest.mark.parametrize(
+    ("nano_usd", "words"),
+    [(None, "unknown"), (0, "$0.00"), (1, "$0.000000001"), (38_572_000, "$0.038572"), (1_234_500_000_000, "$1,234.50")],
+)
+def test_money_to_its_last_digit(nano_usd: int | None, words: str) -> None:
+    assert exact_usd(nano_usd) == words
 
 
 def shown(nano_usd: int) -> Decimal:

@@ -155,6 +155,49 @@ def test_an_error_is_the_calls_with_that_kind() -> None:
     assert narrow.error_types == ("provider_down",)
 
 
+def test_a_bar_of_a_share_is_the_calls_of_its_group_in_the_whole_range() -> None:
+    pick = usage_drill.by_group(view(), "model", ["m1", "m2", "m3"], {"m1": "#1"})
+    narrow = pick("0.5", "m1")
+    assert narrow is not None
+    assert (narrow.label, narrow.chosen) == ("m1, 1 Mar – 3 Mar 2026", replace(DAYS, models=("m1",)))
+    rest = pick("0.5", "Others")
+    assert rest is not None
+    assert rest.chosen.models == ("m2", "m3")
+    assert pick("0.5", "gone") is None
+
+
+def test_the_same_part_can_be_selected_again(house: Any) -> None:
+    """A selection is taken by the widget's going: the one in its place has none."""
+
+    def script() -> None:
+        import pandas as pd
+        import streamlit as st
+
+        from pages.ui import usage_drill
+
+        usage_drill.table(pd.DataFrame({"a": [1]}), "some", "Some", [None])
+        st.caption(usage_drill._key("some"))
+        st.button("Take", on_click=usage_drill._take, args=("some", None))
+
+    page = AppTest.from_function(script).run()
+    keys = [page.caption[0].value]
+    for _ in range(2):
+        page.button[0].click().run()
+        keys.append(page.caption[0].value)
+    assert len(set(keys)) == 3
+
+
+def test_a_list_says_its_zone_and_how_many_calls_there_are(house: Any) -> None:
+    page = behind(usage_drill.Narrow("m1", today(models=("m1",))))
+    told = "".join(one.value for one in page.caption)
+    assert "1–50 of 120" in told
+    assert "times of UTC" in told
+    told = "".join(one.value for one in behind(usage_drill.Narrow("m1", today(user_ids=("user_bob",)))).caption)
+    assert "1–1 of 1" in told
+    told = "".join(one.value for one in behind(usage_drill.Narrow("ok", today(), outcomes=("ok",))).caption)
+    assert "1–50 of 121" in told
+
+
 def test_the_calls_are_listed_newest_first_and_paged(house: Any) -> None:
     page = behind(usage_drill.Narrow("m1", today(models=("m1",))))
     assert not page.exception
