@@ -167,8 +167,11 @@ def _append_only() -> None:
     kept += " AND NEW.address IN ('', OLD.address)"
     words = "the audit log is only ever added to"
     if op.get_bind().dialect.name == "sqlite":
-        only = f"{kept.format(same='IS')} AND NEW.details IN ('{{}}', OLD.details)"
+        only = f"NEW.rowid IS OLD.rowid AND {kept.format(same='IS')} AND NEW.details IN ('{{}}', OLD.details)"
         refuse = f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        # REPLACE takes the row away that is there, by its id or its rowid, without asking the other triggers.
+        there = "EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id OR rowid = NEW.rowid)"
+        op.execute(f"CREATE TRIGGER audit_log_added BEFORE INSERT ON audit_log WHEN {there} {refuse}")
         op.execute(f"CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log {refuse}")
         op.execute(f"CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log WHEN NOT ({only}) {refuse}")
         return
@@ -191,7 +194,9 @@ def _append_only() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER audit_log_unchanged" + _on_audit_log())
     op.execute("DROP TRIGGER audit_log_kept" + _on_audit_log())
-    if op.get_bind().dialect.name != "sqlite":
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("DROP TRIGGER audit_log_added")
+    else:
         op.execute("DROP FUNCTION audit_log_unchanged()")
     for table in ("alerts", "alert_rules", "alert_channels", "leases"):
         op.drop_table(table)
