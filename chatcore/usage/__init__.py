@@ -21,8 +21,7 @@ from chatcore.db.tables import UsageMetric, utcnow
 from chatcore.errors import DatabaseError, InvalidInput
 from chatcore.usage import adoption, cells, detail, export, frames, percentiles, questions, refusals
 from chatcore.usage.adoption import Adoption
-from chatcore.usage.budgets import Budgets
-from chatcore.usage.budgets import BudgetState as BudgetLine
+from chatcore.usage.budgets import BudgetLine, Budgets
 from chatcore.usage.cells import GroupBy
 from chatcore.usage.choices import Choices, Person, choices, models, people
 from chatcore.usage.detail import CallDetail, Correction
@@ -174,7 +173,7 @@ class Usage:
         return self._read(lambda session: questions.of_month(session, principal, chosen, now or utcnow()))
 
     def budget_lines(self, principal: Principal) -> list[BudgetLine]:
-        """The tenant's budgets for an admin, for a member those that apply to them, with what is spent of each."""
+        """The tenant's budgets for an admin; for a member those that apply to them, shared ones without amounts."""
         budgets = Budgets(self._db)
         return list(budgets.list(principal) if principal.is_admin else budgets.mine(principal))
 

@@ -11,6 +11,7 @@ what is held; at the turn's end the rest is given back, and what a killed proces
 - A call counts for the team its person is in when it is settled. Who changes the team takes nothing along.
 - A budget made in mid-period counts what the ledger holds of the period already.
 - What a person paid with a key of their own is not counted, nor is made-up data.
+- A member learns no amount of a budget that is not theirs alone, as that would tell what others spent.
 
 The functions work inside the caller's transaction. One holder's are called one after the other, as a turn's attempts
 are.
@@ -19,7 +20,6 @@ are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final, get_args
 
 from sqlalchemy import delete, exists, insert, select, update
@@ -28,9 +28,10 @@ from sqlalchemy.orm import Session
 from chatcore.accounts import Principal, audit, require_acting_admin
 from chatcore.db import Database
 from chatcore.db.tables import Budget, BudgetPeriod, User, utcnow
-from chatcore.errors import BudgetExceeded, Forbidden, InvalidInput, NotFound
+from chatcore.errors import Forbidden, InvalidInput, NotFound
 from chatcore.ids import new_id
 from chatcore.usage import budget_rows as rows
+from chatcore.usage import budget_words as words
 from chatcore.usage.budget_rows import Counted, Period, Scope
 
 WARN_FROM: Final = 0.8
@@ -55,7 +56,7 @@ def hold(
     if not budgets:
         return
     if nano is None:
-        raise _unpriced(budgets[0])
+        raise words.unpriced(budgets[0])
     held = rows.held(session, holder, budgets)
     kept = {one.id: held[one.id].amount for one in budgets if one.id in held and _is_of(held[one.id], one)}
     more = _reserve(session, [(budget, nano - kept.get(budget.id, 0)) for budget in budgets], nano)
@@ -135,6 +136,32 @@ class BudgetState:
         return self.share >= WARN_FROM
 
 
+@dataclass(frozen=True)
+class SharedBudget:
+    """What a member sees of a budget they share: how near its end it is, and no amounts.
+
+    `share`: 0.0, 0.5 where half or more is spent, 0.8, or 1.0 where all is. `name`: the team's, '' for the tenant.
+    """
+
+    id: str
+    scope: Scope
+    name: str
+    period: Period
+    hard: bool
+    share: float
+    starts_at: datetime
+    ends_at: datetime
+
+    @property
+    def warns(self) -> bool:
+        """Whether it is spent to 80 % or more."""
+        return self.share >= WARN_FROM
+
+
+BudgetLine = BudgetState | SharedBudget
+_STEPS: Final = (1.0, WARN_FROM, 0.5, 0.0)
+
+
 class Budgets:
     """What admins set, and what people see of it."""
 
@@ -158,12 +185,13 @@ class Budgets:
         """Take a budget away, with its counters and all that is held of it. Raises `Forbidden`, `NotFound`."""
         self._db.write(lambda session: _remove(session, principal, budget_id))
 
-    def mine(self, principal: Principal) -> Sequence[BudgetState]:
-        """The budgets that apply to the principal, the oldest first."""
+    def mine(self, principal: Principal) -> Sequence[BudgetLine]:
+        """The budgets that apply to the principal, the oldest first; a member sees no amounts of shared ones."""
 
-        def work(session: Session) -> Sequence[BudgetState]:
+        def work(session: Session) -> Sequence[BudgetLine]:
             budgets = rows.of_person(session, principal.tenant_id, principal.user_id, utcnow())
-            return [_state(session, budget, principal.name) for budget in budgets]
+            states = [_state(session, budget, principal.name) for budget in budgets]
+            return states if principal.is_admin else [_without_amounts(state) for state in states]
 
         return self._db.read(work)
 
@@ -191,7 +219,7 @@ def _reserve(session: Session, lacking: Sequence[tuple[Counted, int]], nano: int
         elif (left := rows.left(session, budget)) is not None:
             # By hand, as a savepoint would cost every turn two more round trips to the database.
             rows.give_back(session, [rows.Held(one.id, one.starts_at, amount) for one, amount in reserved])
-            raise _exceeded(budget, left + nano - more, nano)
+            raise words.exceeded(budget, left + nano - more, nano)
     return reserved
 
 
@@ -261,33 +289,10 @@ def _state(session: Session, budget: Counted, person: str = "") -> BudgetState:
     )
 
 
-def _exceeded(budget: Counted, left: int, nano: int) -> BudgetExceeded:
-    again = rows.end_of(budget.period, budget.starts_at)
-    return BudgetExceeded(
-        f"{_words(budget)} has {_usd(left, ROUND_FLOOR)} left, and this may cost up to {_usd(nano, ROUND_CEILING)}. "
-        f"Choose a cheaper model, ask an admin for more, or try again on {again.day} {again:%B} (UTC)."
+def _without_amounts(state: BudgetState) -> BudgetLine:
+    if state.scope == "user":
+        return state
+    share = next(step for step in _STEPS if state.share >= step)
+    return SharedBudget(
+        state.id, state.scope, state.name, state.period, state.hard, share, state.starts_at, state.ends_at
     )
-
-
-def _unpriced(budget: Counted) -> BudgetExceeded:
-    return BudgetExceeded(
-        f"This model has no known price, so it cannot be used within a budget. {_words(budget)} is a hard one: "
-        "choose another model, or ask an admin to set a price."
-    )
-
-
-def _words(budget: Counted) -> str:
-    amount = f"{_usd(budget.amount, ROUND_FLOOR)} a {budget.period}"
-    match budget.scope:
-        case "user":
-            return f"Your budget of {amount}"
-        case "team":
-            return f"The budget of {amount} of the team {budget.scope_id}"
-    return f"The budget of {amount} that everybody here shares"
-
-
-def _usd(nano: int, rounding: str) -> str:
-    """`$1.25`; two significant digits below a cent, so that small amounts are not all the same."""
-    value = Decimal(nano).scaleb(-9)
-    digits = 2 if not value or value >= Decimal("0.01") else min(1 - value.adjusted(), 9)
-    return f"${value.quantize(Decimal(1).scaleb(-digits), rounding):,f}"

@@ -7,7 +7,7 @@ import streamlit as st
 
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
-from chatcore.usage.budgets import BudgetState
+from chatcore.usage.budgets import WARN_FROM, BudgetLine, BudgetState
 from chatcore.usage.limits import LimitState
 from pages.ui.figures import compact, percent, usd
 from pages.ui.text import plain
@@ -33,8 +33,7 @@ def warning(principal: Principal) -> str:
     budgets = [one for one in core().budgets.mine(principal) if one.warns]
     if budgets:
         worst = max(budgets, key=lambda one: one.share)
-        left = "is used up" if not worst.left_nano_usd else f"has {_money(worst.left_nano_usd)} left"
-        return f":orange[{_whose(worst)} budget {left} {_PERIODS[worst.period]}]"
+        return f":orange[{_whose(worst)} budget {_left(worst)} {_PERIODS[worst.period]}]"
     few = [one for one in _requests(core().limits.states(principal)) if one.left <= max(1, one.rule.amount * _FEW)]
     if few:
         least = min(few, key=lambda one: one.left)
@@ -46,24 +45,41 @@ def _requests(limits: Sequence[LimitState]) -> list[LimitState]:
     return [one for one in limits if one.rule.of == "requests"]
 
 
-def _of_budget(budget: BudgetState) -> str:
-    running = f", {_money(budget.reserved_nano_usd)} reserved for running replies" if budget.reserved_nano_usd else ""
+def band(share: float) -> str:
+    """How much of a shared budget is spent, in words; its amounts are not a member's to know."""
+    if share >= 1:
+        return "spent"
+    return "nearly spent" if share >= WARN_FROM else "over half spent" if share >= 0.5 else "less than half spent"
+
+
+def _left(budget: BudgetLine) -> str:
+    if isinstance(budget, BudgetState):
+        return "is used up" if not budget.left_nano_usd else f"has {_money(budget.left_nano_usd)} left"
+    return f"is {band(budget.share)}"
+
+
+def _of_budget(budget: BudgetLine) -> str:
     soft = "" if budget.hard else " (warns only)"
+    if not isinstance(budget, BudgetState):
+        return f"{_whose(budget)} budget{soft}: {band(budget.share)} {_PERIODS[budget.period]}"
+    running = f", {_money(budget.reserved_nano_usd)} reserved for running replies" if budget.reserved_nano_usd else ""
     spent, amount = _money(budget.spent_nano_usd), _money(budget.amount_nano_usd)
     share = percent(budget.share)
     return f"{_whose(budget)} budget{soft}: {spent} of {amount} spent {_PERIODS[budget.period]}, {share}{running}"
 
 
 def _of_limit(limit: LimitState) -> str:
-    whose = "The whole team's" if limit.rule.scope == "tenant" else "Your"
+    whose = "The whole organisation's" if limit.rule.scope == "tenant" else "Your"
     rule = limit.rule
     return f"{whose} {rule.of} in a {rule.per}: {compact(limit.used)} of {compact(rule.amount)} used"
 
 
-def _whose(budget: BudgetState) -> str:
+def _whose(budget: BudgetLine) -> str:
     if budget.scope == "user":
         return "Your"
-    return f"The budget of team {plain(budget.name)}: its" if budget.scope == "team" else "The whole team\u2019s"
+    return (
+        f"The budget of team {plain(budget.name)}: its" if budget.scope == "team" else "The whole organisation\u2019s"
+    )
 
 
 def _money(nano: int) -> str:

@@ -8,7 +8,8 @@ import streamlit as st
 
 from chatcore.db.tables import utcnow
 from chatcore.usage import Forecast, GroupBy, Totals, zones
-from pages.ui import charts, charts_figures, figures, filters, usage_export
+from chatcore.usage.budgets import BudgetState
+from pages.ui import allowance, charts, charts_figures, figures, filters, usage_export
 from pages.ui import usage_parts as parts
 from pages.ui.text import plain
 from pages.ui.usage_data import View
@@ -23,14 +24,13 @@ def draw(view: View) -> None:
     _cards(view, forecast)
     parts.notes(view.totals())
     filters.draw_by(view.known)
-    series, groups, colour = view.series(by), view.breakdown(by), view.colours(by)
+    series, groups, colour = view.series(by), view.breakdown(by), view.colours(by, "cost_nano_usd")
     cost = series["cost_nano_usd"].astype("Float64") / 1e9
     if view.totals().cost_nano_usd:
         parts.bars(view, f"Cost per {view.step} by {filters.BYS[by]}", by, series, cost, colour, charts.USD)
         with st.grid(2, min_column_width=400):
-            known = groups["cost_nano_usd"].fillna(0).astype("float64") / 1e9
-            values = dict(zip(groups["group"], known, strict=True))
-            parts.drawing("Share of the cost", "US$", charts_figures.shares(values, colour, charts.USD, view.names(by)))
+            whole = groups["cost_nano_usd"].astype("Float64") / 1e9
+            parts.parts_of_a_whole(view, "Share of the cost", by, groups, whole, colour, charts.USD)
             _month(view, forecast)
     _budgets(view)
     shown = _table(view, by, groups)
@@ -85,7 +85,9 @@ def _month(view: View, forecast: Forecast) -> None:
     lines = {
         f"{'Budget' if one.hard else 'Soft budget'} {figures.usd(one.amount_nano_usd)}": one.amount_nano_usd / 1e9
         for one in budgets
-        if one.period == "month" and one.scope == ("tenant" if view.principal.is_admin else "user")
+        if isinstance(one, BudgetState)
+        and one.period == "month"
+        and one.scope == ("tenant" if view.principal.is_admin else "user")
     }
     end = (last - timedelta(days=1)).strftime("%Y-%m-%d")
     figure = charts_figures.pace(labels, spent, end, band, lines)
@@ -111,10 +113,13 @@ def _budgets(view: View) -> None:
     with st.container(border=True):
         st.markdown("**Budgets** :gray[(US$)]")
         for one in lines[:8]:
-            name = plain(one.name) if one.name else "Everybody"
-            over = ":red-badge[spent]" if one.share >= 1 else ":orange-badge[nearly spent]" if one.warns else ""
-            text = f"{name}, this {one.period}: {_usd(one.spent_nano_usd)} of {_usd(one.amount_nano_usd)} {over}"
-            st.progress(min(one.share, 1.0), text)
+            name = plain(one.name) if one.name else "The whole organisation"
+            if isinstance(one, BudgetState):
+                over = ":red-badge[spent]" if one.share >= 1 else ":orange-badge[nearly spent]" if one.warns else ""
+                told = f"{_usd(one.spent_nano_usd)} of {_usd(one.amount_nano_usd)} {over}"
+            else:
+                told = allowance.band(one.share)
+            st.progress(min(one.share, 1.0), f"{name}, this {one.period}: {told}")
         if len(lines) > 8:
             st.caption(f"And {len(lines) - 8} more, under Admin.")
 

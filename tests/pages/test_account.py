@@ -167,3 +167,11 @@ def test_what_is_left_of_budgets_and_limits_is_shown(house: Any) -> None:
     at = page(house, found)
     assert "What is left" in [one.value for one in at.subheader]
     assert any("$0 of" in one.proto.text for one in at.get("progress")), [one.proto.text for one in at.get("progress")]
+
+
+def test_a_member_reads_no_amount_of_a_budget_that_all_share(house: Any) -> None:
+    admin = house.accounts.principal(enter(house, "ada"))
+    house.flags.set(admin, limits=[])
+    house.budgets.set(admin, "tenant", "", "month", 2_000_000_000)
+    shown = [one.proto.text for one in page(house, enter(house, "bob")).get("progress")]
+    assert shown == ["The whole organisation’s budget: less than half spent this month"]

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from chatcore.accounts.principal import Principal, Role
 from chatcore.conversations.ratings import Ratings
 from chatcore.db import Database
-from chatcore.db.tables import LimitHit, Tenant, UsageMetric, User, utcnow
+from chatcore.db.tables import Budget, LimitHit, Tenant, UsageMetric, User, utcnow
 from chatcore.gateway import Health
 from chatcore.ids import new_id
 from chatcore.usage import Usage, demo_data, zones
@@ -360,6 +360,23 @@ def test_times_are_told_as_percentiles(stage: Stage) -> None:
     table = page.dataframe[0].value
     assert table["First p50"].iloc[0] == pytest.approx(400, rel=0.02)
     assert len(page.get("plotly_chart")) == 3
+
+
+def test_a_member_reads_no_amount_of_a_shared_budget(stage: Stage) -> None:
+    stage.call()
+    budgets = [
+        {"id": new_id("bud"), "tenant_id": "tenant_a", "scope": scope, "scope_id": scope_id, "period": "month",
+         "amount_nano_usd": 5_000_000, "hard": True}
+        for scope, scope_id in (("tenant", ""), ("user", "user_bob"))
+    ]  # fmt: skip
+    stage.db.write(lambda session: session.execute(insert(Budget), budgets))
+    stage.call(user_id="user_bob", cost_nano_usd=100)
+    stage.ask("member", "user_bob")
+    shown = sorted(one.proto.text for one in stage.open().get("progress"))
+    assert shown[0] == "The whole organisation, this month: nearly spent"
+    assert "\\$0.005" in shown[1]
+    stage.ask("admin")
+    assert "\\$0.0042 of \\$0.005" in "".join(one.proto.text for one in stage.open().get("progress"))
 
 
 def test_names_stay_text(stage: Stage) -> None:

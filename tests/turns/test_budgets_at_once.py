@@ -147,7 +147,7 @@ def test_who_is_refused_is_told_why_and_counted_and_nothing_is_stored(team: Team
     assert refused
     for error in refused:
         assert re.fullmatch(
-            r"The budget of \$0\.00064 a month that everybody here shares has \$0(\.\d+)? left, and this may cost up "
+            r"The month's budget that everybody here shares has less left than this may cost, which is up "
             r"to \$0\.0002\d*\. Choose a cheaper model, ask an admin for more, or try again on 1 \w+ \(UTC\)\.",
             str(error),
         )
@@ -269,7 +269,7 @@ def test_a_request_that_turns_out_larger_is_refused_late(team: Team) -> None:
     assert (reply.status, reply.content) == ("failed", "")
     (part,) = reply.parts
     assert part["code"] == "budget_exceeded"
-    assert part["message"].startswith("The budget of $0.00")
+    assert part["message"].startswith("The month's budget that everybody here shares")
     assert [message.content for message in chat.messages(asked.conversation_id)][2:] == ["and?", ""]
     assert chat.ledger_rows(asked.turn_id) == []
     assert team.refused() == 1

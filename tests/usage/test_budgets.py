@@ -18,8 +18,8 @@ from chatcore.db import Database
 from chatcore.db.tables import AuditEntry, Budget, BudgetPeriod, Reservation, UsageMetric, User, utcnow
 from chatcore.errors import BudgetExceeded, Forbidden, InvalidInput, NotFound
 from chatcore.ids import new_id
-from chatcore.usage import budget_rows, budgets, ledger
-from chatcore.usage.budgets import Budgets, BudgetState
+from chatcore.usage import Filter, Usage, budget_rows, budgets, ledger
+from chatcore.usage.budgets import Budgets, BudgetState, SharedBudget
 from tests.chat import until
 from tests.conftest import add_person
 
@@ -136,13 +136,13 @@ def test_what_is_held_is_spent_in_part_and_the_rest_returns(house: House) -> Non
     assert house.remaining(house.ada) == 8 * CENT
 
 
-def test_a_refusal_says_which_budget_what_is_left_and_what_to_do(house: House) -> None:
+def test_a_refusal_says_which_budget_and_what_to_do(house: House) -> None:
     budget = house.budget("team", "Red", "month", 10 * CENT)
     house.hold(house.ada, "turn_1", 7 * CENT)
     with pytest.raises(BudgetExceeded) as caught:
         house.hold(house.bob, "turn_2", 4 * CENT)
     assert str(caught.value) == (
-        "The budget of $0.10 a month of the team Red has $0.03 left, and this may cost up to $0.04. "
+        "The month's budget of the team Red has less left than this may cost, which is up to $0.04. "
         "Choose a cheaper model, ask an admin for more, or try again on 1 April (UTC)."
     )
     assert house.counter(budget) == (0, 7 * CENT)
@@ -157,7 +157,7 @@ def test_a_refused_raise_leaves_what_was_held_and_the_transaction_goes_on(house:
 
     def work(session: Session) -> str:
         person = {"tenant_id": house.tenant, "user_id": house.ada.user_id}
-        with pytest.raises(BudgetExceeded, match=r"has \$0\.10 left, and this may cost up to \$0\.11"):
+        with pytest.raises(BudgetExceeded, match=r"has less left than this may cost, which is up to \$0\.11\."):
             budgets.hold(session, **person, holder="turn_1", nano=11 * CENT, now=NOON)
         return opened(session, house.ada, NOON)
 
@@ -213,7 +213,7 @@ def test_an_unknown_price_is_refused_under_a_hard_budget_only(house: House) -> N
     house.budget("user", house.ada.user_id, "day", 10 * CENT, hard=False)
     house.hold(house.ada, "turn_1", None)
     house.budget("tenant", "", "month", 10 * CENT)
-    with pytest.raises(BudgetExceeded, match=r"has no known price.* \$0\.10 a month that everybody here shares"):
+    with pytest.raises(BudgetExceeded, match=r"has no known price.* The month's budget that everybody here shares is"):
         house.hold(house.ada, "turn_1", None)
 
 
@@ -485,7 +485,7 @@ def test_of_two_hundred_at_once_exactly_the_fifty_that_can_be_paid_get_through(h
 
     said = at_once(house, turn, 200)
     assert said.count("") == 50
-    refused = "The budget of $0.50 a day that everybody here shares has $0.00 left, and this may cost up to $0.01. "
+    refused = "The day's budget that everybody here shares has less left than this may cost, which is up to $0.01. "
     assert {one.startswith(refused) for one in said if one} == {True}
     assert max(most) <= 50 * CENT
     assert house.counter(tenant) == (50 * CENT, 0)
@@ -701,6 +701,57 @@ def test_people_see_what_applies_to_them(house: House) -> None:
     names = {who: [(state.scope, state.name) for state in facade.mine(who)] for who in (house.ada, house.cleo)}
     assert names[house.ada] == [("user", house.ada.name), ("team", "Red"), ("tenant", "")]
     assert names[house.cleo] == [("tenant", ""), ("user", house.cleo.name)]
+
+
+def test_a_member_is_told_their_own_amounts_and_only_how_near_its_end_a_shared_budget_is(house: House) -> None:
+    facade = Budgets(house.db)
+    house.budget("user", house.ada.user_id, "month", 10 * CENT)
+    house.budget("team", "Red", "month", 40 * CENT)
+    house.budget("tenant", "", "month", 50 * CENT, hard=False)
+    house.cost(house.ada, 7 * CENT, utcnow())
+    house.cost(house.bob, 33 * CENT, utcnow())
+    own, *shared = facade.mine(house.ada)
+    assert isinstance(own, BudgetState)
+    assert (own.spent_nano_usd, own.amount_nano_usd) == (7 * CENT, 10 * CENT)
+    assert [(type(one), one.scope, one.name, one.share, one.warns, one.hard) for one in shared] == [
+        (SharedBudget, "team", "Red", 1.0, True, True),
+        (SharedBudget, "tenant", "", 0.8, True, False),
+    ]
+    assert not [name for one in shared for name in vars(one) if "nano" in name]
+    assert {type(one) for one in facade.mine(house.admin)} == {BudgetState}
+
+
+@pytest.mark.parametrize(
+    ("spent", "share"), [(0, 0.0), (49, 0.0), (50, 0.5), (79, 0.5), (80, 0.8), (99, 0.8), (100, 1.0), (180, 1.0)]
+)
+def test_a_shared_budget_is_told_in_four_steps(house: House, spent: int, share: float) -> None:
+    house.budget("tenant", "", "month", 100 * CENT)
+    house.cost(house.bob, spent * CENT, utcnow())
+    assert [one.share for one in Budgets(house.db).mine(house.ada)] == [share]
+
+
+@settings(max_examples=20)
+@given(one=st.integers(1, 40), other=st.integers(1, 40), scope=st.sampled_from(["team", "tenant"]))
+def test_nothing_a_member_asks_tells_what_others_spent(
+    module_database: Database, one: int, other: int, scope: str
+) -> None:
+    """Two houses that differ only in what bob spent, in both less than half of the budget, are the same to ada."""
+    told = []
+    for cents in (one, other):
+        house = build(module_database)
+        house.budget("user", house.ada.user_id, "month", 100 * CENT)
+        house.budget(scope, "Red" if scope == "team" else "", "month", 100 * CENT)
+        house.cost(house.ada, 3 * CENT, utcnow())
+        house.cost(house.bob, cents * CENT, utcnow())
+        usage, now = Usage(house.db), utcnow()
+        lines = [*usage.budget_lines(house.ada), *Budgets(house.db).mine(house.ada)]
+        shown = sorted((line.scope, line.share, line.warns, getattr(line, "spent_nano_usd", None)) for line in lines)
+        with pytest.raises(BudgetExceeded) as refused:
+            house.hold(house.ada, "turn_1", 97 * CENT, now)
+        month = Filter(now - timedelta(days=27), now + timedelta(hours=1))
+        told.append((shown, str(refused.value), usage.totals(house.ada, month), usage.forecast(house.ada).spent))
+    assert told[0] == told[1]
+    assert told[0][2].cost_nano_usd == 3 * CENT
 
 
 def test_a_member_sets_nothing_and_sees_no_list(house: House) -> None:
