@@ -3,8 +3,11 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from chatcore.shared import Shared
 from chatcore.usage.limits import Limits
 from tests.conftest import add_person
 
+metrics.start()
 DASHBOARD = PROJECT_ROOT / "docs" / "grafana" / "chatcore.json"
 GAUGES = {
     "turns_active", "ready", "gateway_worker_ready", "database_up", "breaker_state", "breakers_open_own_keys",
@@ -29,7 +33,7 @@ GAUGES = {
 
 
 def value(name: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(f"chatcore_{name}", labels) or 0.0
+    return metrics.registry().get_sample_value(f"chatcore_{name}", labels) or 0.0
 
 
 def grown(work: Callable[[], object], name: str, **labels: str) -> float:
@@ -45,14 +49,22 @@ def exposed() -> set[str]:
     text = metrics.exposition("", gauges)[0].decode()
     samples = {one.name for family in text_string_to_metric_families(text) for one in family.samples}
     # A counter or histogram with labels has no sample before the first one is counted.
-    for family in metrics.REGISTRY.collect():
+    for family in metrics.registry().collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
         samples |= {family.name + suffix for suffix in suffixes}
     return samples
 
 
+def test_a_command_neither_counts_nor_loads_what_counts() -> None:
+    code = (
+        "import sys, chatcore.bootstrap; from chatcore import metrics; metrics.written(0, 0);"
+        "metrics.refused('budget', 'free'); sys.exit('prometheus_client' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def test_every_name_is_ours_or_the_process_and_says_its_unit() -> None:
-    for family in metrics.REGISTRY.collect():
+    for family in metrics.registry().collect():
         assert re.fullmatch(r"(chatcore|process|python)_[a-z_]+", family.name)
         assert family.documentation
         if family.type == "histogram" and family.name.startswith("chatcore"):
@@ -103,7 +115,7 @@ def test_names_without_end_share_one_label(monkeypatch: pytest.MonkeyPatch) -> N
         metrics.refused("requests", f"tier-{number}")
     tiers = {
         sample.labels["tier"]
-        for family in metrics.REGISTRY.collect() if family.name == "chatcore_refusals" for sample in family.samples
+        for family in metrics.registry().collect() if family.name == "chatcore_refusals" for sample in family.samples
     }  # fmt: skip
     assert {f"tier-{number}" for number in range(3)} | {"other"} <= tiers
     assert "tier-3" not in tiers
@@ -118,7 +130,7 @@ def test_fifty_models_are_told_quickly_and_in_little_room() -> None:
         began = time.thread_time()
         body, _ = metrics.exposition("")
         took.append(time.thread_time() - began)
-    assert min(took) < 0.05
+    assert median(took) < 0.05
     assert len(body) < 500_000
 
 

@@ -5,18 +5,22 @@ import hmac
 import ipaddress
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from prometheus_client.metrics_core import Metric
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from chatcore import metrics as counted
 from chatcore.api.addresses import forwarded_hops, peer
+from chatcore.api.looks import OneLook
 from chatcore.api.parts import Parts
 from chatcore.errors import DatabaseError
 from chatcore.gateway import Health
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 _DATABASE_WITHIN: Final = 1.0  # seconds; a scrape is told that the database is away rather than kept waiting
 _FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
@@ -25,14 +29,19 @@ _STATES: Final = {"closed": 0, "trial": 1, "open": 2}
 
 def metrics(core: Parts) -> Callable[[Request], Awaitable[Response]]:
     """Prometheus's text form, or OpenMetrics where that is asked for. 404 for strangers; 401 for a wrong token."""
+    look: OneLook[Mapping[str, int]] = OneLook(lambda: core.live.firing(), _DATABASE_WITHIN)
+    writers = ThreadPoolExecutor(1, thread_name_prefix="metrics")  # others' may all be waiting for the database
+
+    def written(accept: str, firing: Mapping[str, int] | None) -> tuple[bytes, str]:
+        return counted.exposition(accept, _gauges(core, firing))
 
     async def endpoint(request: Request) -> Response:
         token = core.settings.metrics_token
         if not _is_allowed(request, token):
             return _refused(token is not None)
-        firing = await _firing(core)
-        accept = request.headers.get("accept", "")
-        body, content_type = await asyncio.to_thread(lambda: counted.exposition(accept, _gauges(core, firing)))
+        firing = await _firing(look)
+        accept, loop = request.headers.get("accept", ""), asyncio.get_running_loop()
+        body, content_type = await loop.run_in_executor(writers, written, accept, firing)
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     return endpoint
@@ -71,15 +80,15 @@ def _refused(has_token: bool) -> Response:
     return JSONResponse(body, 401, headers={"WWW-Authenticate": "Bearer"})
 
 
-async def _firing(core: Parts) -> Mapping[str, int] | None:
+async def _firing(look: OneLook[Mapping[str, int]]) -> Mapping[str, int] | None:
     """Alerts that fire, by severity; None where the database does not say."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(core.live.firing), _DATABASE_WITHIN)
+        return await look.result()
     except (DatabaseError, TimeoutError):
         return None
 
 
-def _gauges(core: Parts, firing: Mapping[str, int] | None) -> list[Metric]:
+def _gauges(core: Parts, firing: Mapping[str, int] | None) -> "list[Metric]":
     gauge, health = counted.gauge, core.gateway.health()
     found = [
         gauge("turns_active", "Replies that this process is writing now.", {(): core.turns.running}),

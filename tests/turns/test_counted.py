@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from chatcore.metrics import REGISTRY
+from chatcore import metrics
 from tests.chat import Chat
 
 OK = {"model": "ok;n=20", "provider": "openai"}
 
 
 def value(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(f"chatcore_{name}", labels) or 0.0
+    return metrics.registry().get_sample_value(f"chatcore_{name}", labels) or 0.0
 
 
 def grown(work: Callable[[], object], *names: str, **labels: str) -> list[float]:
