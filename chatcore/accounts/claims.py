@@ -126,8 +126,18 @@ def _values(claims: Mapping[str, Any], claim: str) -> list[str]:
     return [one for one in found if isinstance(one, str)]
 
 
+def _is_left_out(claims: Mapping[str, Any], claim: str) -> bool:
+    """Whether the claim has a value that is not sent: where somebody is in too many groups, Entra says where to ask
+    for them instead. A claim that is just absent has none: a person without any role has no `roles` there.
+    """
+    elsewhere = claims.get("_claim_names")
+    return claim not in claims and isinstance(elsewhere, Mapping) and claim in elsewhere
+
+
 def _role(claims: Mapping[str, Any], oidc: Oidc) -> Role | None:
     if oidc.role_claim is None:
+        return None
+    if _is_left_out(claims, oidc.role_claim):
         return None
     values = set(_values(claims, oidc.role_claim))
     if values.intersection(oidc.roles.get("operator", ())):

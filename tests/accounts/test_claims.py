@@ -169,6 +169,21 @@ def test_a_role_follows_from_the_values_of_its_claim(groups: Any, role: str) -> 
     assert heard(provider(**ROLES), groups=groups).role == role
 
 
+OVERAGE = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph.example.com"}}}
+
+
+def test_groups_that_are_too_many_to_be_sent_decide_nothing() -> None:
+    assert heard(provider(**ROLES), **OVERAGE).role is None
+    assert heard(provider(**ROLES, team_claim="groups"), **OVERAGE).team is None
+    assert heard(provider(**ROLES), **OVERAGE, groups=["chat-ops"]).role == "operator"
+
+
+@pytest.mark.parametrize("names", [None, [], ["groups"], "groups", {}, {"roles": "src1"}, 7])
+def test_a_claim_that_is_nowhere_gives_no_role(names: Any) -> None:
+    """Who has no role any more has no claim either, at Entra: that must end what it gave."""
+    assert heard(provider(**ROLES), _claim_names=names).role == "member"
+
+
 @pytest.mark.parametrize(
     ("team", "found"),
     [("Search", "Search"), (["", "x\x00", "Ads"], "Ads"), (7, None), (..., None), (["x" * 101], None)],
@@ -199,7 +214,7 @@ ANYTHING = st.recursive(
 )
 
 
-@given(changes=st.dictionaries(st.sampled_from([*SAID, "groups", "department"]), ANYTHING, max_size=4))
+@given(changes=st.dictionaries(st.sampled_from([*SAID, "groups", "department", "_claim_names"]), ANYTHING, max_size=4))
 def test_whatever_is_said_the_answer_is_somebody_or_a_refusal(changes: dict[str, Any]) -> None:
     oidc = provider(**ROLES, team_claim="department")
     with contextlib.suppress(SignInRefused):

@@ -306,6 +306,15 @@ def test_role_and_team_come_from_the_claims_at_each_sign_in(any_company: Company
     ]  # fmt: skip
 
 
+def test_a_role_stays_where_there_are_too_many_groups_to_send(company: Company) -> None:
+    company.configure(**BY_GROUPS)
+    company.house.person("root", "operator")
+    assert company.sign_in(groups=["admins"]).role == "admin"
+    assert company.sign_in(_claim_names={"groups": "src1"}).role == "admin"
+    assert company.sign_in().role == "member"
+    assert company.sign_in("new", _claim_names={"groups": "src1"}).role == "member"
+
+
 def test_the_audit_log_says_that_it_was_the_companys_sign_in(company: Company) -> None:
     company.configure(**BY_GROUPS, link_by_email=True)
     company.house.person("root", "operator")

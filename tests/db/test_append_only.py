@@ -30,8 +30,8 @@ _FORGED = "'t', 'other', 'nothing', '', '{}', '9.9.9.9', '2026-01-02'"
 def test_no_row_is_written_over(database: Database, settings: Settings, statement: str) -> None:
     with closing(connect(str(settings.database_url.database), isolation_level=None)) as raw:
         for number in (1, 2):
-            row = f"INSERT INTO audit_log ({_NAMES}) VALUES ('aud_{number}', 't', 'u', 'user.erase', 'x', '{{}}', '', '')"
-            raw.execute(row)
+            row = f"'aud_{number}', 't', 'u', 'user.erase', 'x', '{{}}', '', '2026-01-01'"
+            raw.execute(f"INSERT INTO audit_log ({_NAMES}) VALUES ({row})")
         everything = f"SELECT rowid, {_NAMES} FROM audit_log"
         before = raw.execute(everything).fetchall()
         with pytest.raises(IntegrityError, match="only ever added to"):
