@@ -131,7 +131,7 @@ def _pack(settings: Settings, copy: Path, archive: Path, with_secret_key: bool) 
     files, found, missing = Blobs(settings.data_dir / FOLDER), 0, 0
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         packed.write(copy, DATABASE, zipfile.ZIP_DEFLATED, compresslevel=1)
-        for sha256 in _hashes(copy):
+        for sha256 in hashes(copy):
             there = _pack_file(packed, files, sha256)
             found, missing = found + there, missing + (not there)
         if with_secret_key:
@@ -142,17 +142,18 @@ def _pack(settings: Settings, copy: Path, archive: Path, with_secret_key: bool) 
 
 
 def _pack_file(packed: zipfile.ZipFile, files: Blobs, sha256: str) -> bool:
-    """One content and what lies beside it. Returns whether it was there."""
-    path = files.path(sha256)
+    """One content and its text; smaller pictures are made anew. Returns whether it was there."""
+    path, text = files.path(sha256), files.beside(sha256, "txt")
     try:
-        for one in (path, *sorted(path.parent.glob(f"{sha256}.*"))):
+        for one in (path, text) if text.exists() else (path,):
             packed.write(one, f"{FOLDER}/{one.parent.name}/{one.name}")
     except FileNotFoundError:
         return path.is_file()
     return True
 
 
-def _hashes(copy: Path) -> Iterator[str]:
+def hashes(copy: Path) -> Iterator[str]:
+    """The hashes of the attachments that a database names."""
     with closing(sqlite3.connect(copy)) as connection:
         rows = connection.execute("SELECT DISTINCT sha256 FROM attachments ORDER BY sha256")
         while some := rows.fetchmany(_PAGE):

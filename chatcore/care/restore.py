@@ -1,5 +1,6 @@
 """Restore: a backup becomes the database and the attachments of a data folder in which no app runs."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -7,21 +8,32 @@ import secrets
 import shutil
 import sqlite3
 import zipfile
+import zlib
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from chatcore.care import backup
 from chatcore.config import Settings
-from chatcore.conversations.attachments.blobs import write
-from chatcore.db.migrate import revisions
+from chatcore.conversations.attachments import blobs
+from chatcore.conversations.attachments.checks import MAX_CHARACTERS
+from chatcore.db.migrate import revisions, triggers
 from chatcore.db.tables import utcnow
-from chatcore.errors import Conflict, InvalidInput
+from chatcore.errors import Conflict, DatabaseError, InvalidInput
 
-_FILE: Final = re.compile(rf"{backup.FOLDER}/([0-9a-f]{{2}})/([0-9a-f]{{64}})(\.[a-z0-9]{{1,10}})?")
+_FILE: Final = re.compile(rf"{backup.FOLDER}/([0-9a-f]{{2}})/([0-9a-f]{{64}})(\.txt)?")
 _SQLITE: Final = b"SQLite format 3\0"
+_BESIDE: Final = ("-wal", "-shm", "-journal")
+_FIRST_LOCK: Final = 0x40000000  # the bytes that SQLite locks, whether the file is so long or not
+_LOCKS: Final = 512
 _PIECE: Final = 1 << 20
+_LARGEST: Final = 256 * 2**20  # bytes of an attachment: a picture of 50 megapixels, not compressed
+_LONGEST_TEXT: Final = 4 * MAX_CHARACTERS
+_LONGEST_KEY: Final = 4096
+# An encrypted archive raises a plain RuntimeError, a packing that is not known here one of its children.
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+_FALSE: Final = "The backup is damaged: an attachment is not what its name says. Nothing was restored."
 _NOT_OURS: Final = "{name} is no backup of Chatcore: neither an archive of `backup` nor an SQLite database."
 
 
@@ -58,16 +70,19 @@ def restore(settings: Settings, file: Path, into: Path | None = None, *, force: 
     try:
         with file.open("rb") as opened:
             is_database = opened.read(len(_SQLITE)) == _SQLITE
-        if is_database:
-            _copy(file, fresh)
-            return _settle(fresh, target, 0)
-        return _unpack(file, fresh, target, folder)
-    except zipfile.BadZipFile as error:
+        if not is_database:
+            return _unpack(file, fresh, target, folder)
+        with file.open("rb") as opened:
+            _copy(opened, fresh)
+        _require_ours(fresh)
+        return _settle(fresh, target, 0)
+    except _BROKEN as error:
         raise InvalidInput(_NOT_OURS.format(name=file)) from error
     except (OSError, sqlite3.Error) as error:
         raise InvalidInput(f"{file} could not be restored: {error}.") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        for ending in ("", *_BESIDE):
+            fresh.with_name(fresh.name + ending).unlink(missing_ok=True)
 
 
 def _place(settings: Settings, into: Path | None) -> tuple[Path, Path]:
@@ -82,80 +97,100 @@ def _place(settings: Settings, into: Path | None) -> tuple[Path, Path]:
     return settings.data_dir, Path(settings.database_url.database or "")
 
 
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as file, os.fdopen(_private(target), "wb") as copy:
-        shutil.copyfileobj(file, copy, _PIECE)
+def _copy(source: IO[bytes], target: Path) -> None:
+    private = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(private, "wb") as copy:
+        shutil.copyfileobj(source, copy, _PIECE)
+        os.fsync(copy.fileno())
 
 
-def _private(path: Path) -> int:
-    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+# ---- what the archive holds
 
 
 def _unpack(file: Path, fresh: Path, target: Path, folder: Path) -> Restored:
     with zipfile.ZipFile(file) as packed:
         names = packed.namelist()
+        _require_room(packed, folder)
         if backup.DATABASE not in names or packed.testzip() is not None:
             raise zipfile.BadZipFile
-        with packed.open(backup.DATABASE) as entry, os.fdopen(_private(fresh), "wb") as copy:
-            shutil.copyfileobj(entry, copy, _PIECE)
-        _require_sound(fresh)
+        with packed.open(backup.DATABASE) as entry:
+            _copy(entry, fresh)
+        _require_ours(fresh)
         was_there = target.exists()
         # Attachments first: until a database names them they do no harm, and the other way round some would be missing.
-        files = sum(_put(packed, found, folder) for name in names if (found := _FILE.fullmatch(name)))
+        files = _put_all(packed, fresh, folder)
         restored = _settle(fresh, target, files)
         if backup.KEY_FILE in names:
-            key = _restore_key(packed.read(backup.KEY_FILE), folder, keep=was_there)
+            key = _restore_key(packed, folder, keep=was_there)
             restored = replace(restored, key=key)
     return restored
 
 
-def _put(packed: zipfile.ZipFile, found: re.Match[str], folder: Path) -> int:
-    """Write one attachment, or what was made of it, unless it is there; 1 for an attachment.
-
-    Its name is of a form that leads nowhere else, and its content must be what its name says.
-    """
-    prefix, sha256, ending = found[1], found[2], found[3] or ""
-    path = folder / backup.FOLDER / prefix / f"{sha256}{ending}"
-    data = packed.read(found[0])
-    if not ending and (hashlib.sha256(data).hexdigest() != sha256 or not sha256.startswith(prefix)):
-        raise InvalidInput("The backup is damaged: an attachment is not what its name says. Nothing was restored.")
-    if not path.exists():
-        write(path, data)
-    return int(not ending)
+def _require_room(packed: zipfile.ZipFile, folder: Path) -> None:
+    """No entry unpacks to more than the archive says of it, so that what it says can be believed."""
+    needed, free = sum(one.file_size for one in packed.infolist()), shutil.disk_usage(folder).free
+    if needed > free:
+        words = f"The backup unpacks to {needed / 2**20:,.0f} MB, and {free / 2**20:,.0f} MB are free in {folder}."
+        raise InvalidInput(f"{words} Nothing was restored.")
 
 
-def _restore_key(data: bytes, folder: Path, *, keep: bool) -> str:
+def _put_all(packed: zipfile.ZipFile, database: Path, folder: Path) -> int:
+    """The attachments that the database names, then their texts. Whatever else the archive holds stays in it."""
+    named, count = set(backup.hashes(database)), 0
+    entries = [(one, found) for one in packed.infolist() if (found := _FILE.fullmatch(one.filename))]
+    for one, found in sorted(entries, key=lambda entry: entry[1][3] or ""):
+        prefix, sha256, ending = found[1], found[2], found[3] or ""
+        path = folder / backup.FOLDER / prefix / f"{sha256}{ending}"
+        if sha256 not in named or (ending and not path.with_suffix("").is_file()):
+            continue
+        if not sha256.startswith(prefix) or one.file_size > (_LONGEST_TEXT if ending else _LARGEST):
+            raise InvalidInput(_FALSE)
+        if not path.exists():
+            _put(packed, one, path, "" if ending else sha256)
+        count += not ending
+    return count
+
+
+def _put(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, sha256: str) -> None:
+    """Write one file, whose content must have this hash where there is one."""
+    hashed = hashlib.sha256()
+    with packed.open(entry) as source, blobs.writing(path) as file:
+        while piece := source.read(_PIECE):
+            hashed.update(piece)
+            file.write(piece)
+        if sha256 and hashed.hexdigest() != sha256:
+            raise InvalidInput(_FALSE)
+
+
+def _restore_key(packed: zipfile.ZipFile, folder: Path, *, keep: bool) -> str:
     """The key of an instance that is there already may be in use elsewhere and is not replaced."""
     path = folder / backup.KEY_FILE
     if keep and path.exists():
         return "kept"
     path.unlink(missing_ok=True)
-    write(path, data)
+    with packed.open(backup.KEY_FILE) as entry:
+        blobs.write(path, entry.read(_LONGEST_KEY))
     return "restored"
 
 
-def _settle(fresh: Path, target: Path, files: int) -> Restored:
-    """Give the checked copy its place, and the one that was there another name."""
-    _require_sound(fresh)
-    interrupted = _orphan_turns(fresh)
-    moved = _move_aside(target) if target.exists() else None
-    fresh.replace(target)
-    with closing(sqlite3.connect(target)) as connection:
-        messages = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
-    return Restored(target, messages, files, interrupted, moved, "absent")
+# ---- the database
 
 
-def _require_sound(path: Path) -> None:
+def _require_ours(path: Path) -> None:
+    """Raises `InvalidInput` unless it is a sound database of Chatcore that does nothing by itself but what ours do."""
     with closing(sqlite3.connect(path)) as connection:
         try:
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            acts = connection.execute("SELECT sql FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchall()
         except (sqlite3.DatabaseError, TypeError) as error:
             raise InvalidInput("The backup is damaged, or no database of Chatcore. Nothing was restored.") from error
     if found != "ok":
         raise InvalidInput("The database in the backup is damaged. Nothing was restored.")
     if revision not in revisions():
         raise InvalidInput(f"The backup is of a newer Chatcore (revision {revision}). Restore it with that one.")
+    if acts and not {sql for (sql,) in acts} <= triggers(revision):
+        raise InvalidInput("The database in the backup has triggers that are not Chatcore's. Nothing was restored.")
 
 
 def _orphan_turns(path: Path) -> int:
@@ -170,17 +205,52 @@ def _orphan_turns(path: Path) -> int:
         return count
 
 
-def _move_aside(target: Path) -> Path:
-    """Rename a database that nobody has open. Raises `Conflict` where somebody has."""
+def _settle(fresh: Path, target: Path, files: int) -> Restored:
+    """Give the checked copy its place, what was there another name, and look at it once more."""
+    interrupted = _orphan_turns(fresh)
+    moved = _move_aside(target)
+    fresh.replace(target)
+    with closing(sqlite3.connect(target)) as connection:
+        try:
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            (messages,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+        except sqlite3.DatabaseError:
+            found = ""
+    if found != "ok":
+        words = f"The backup is sound, but damaged as it lies at {target}. See to the disk, then restore with --force."
+        raise DatabaseError(words)
+    return Restored(target, messages, files, interrupted, moved, "absent")
+
+
+def _move_aside(target: Path) -> Path | None:
+    """Rename a database that nobody has open, and what lies beside it: a log that was left there would be read into
+    the new one and spoil both. Returns its new name. Raises `Conflict` where somebody has it open.
+    """
+    was_there = target.exists()
+    if was_there:
+        _require_unused(target)
+    moved = target.with_name(f"{target.name}.before-{utcnow():%Y%m%d-%H%M%S}")
+    if any(moved.with_name(moved.name + ending).exists() for ending in ("", *_BESIDE)):
+        raise Conflict(f"{moved} exists already; try again in a second.")
+    for ending in ("", *_BESIDE):
+        old = target.with_name(target.name + ending)
+        if old.exists():
+            old.rename(moved.with_name(moved.name + ending))
+    return moved if was_there else None
+
+
+def _require_unused(target: Path) -> None:
+    in_use = Conflict(f"{target} is in use: stop the app, then restore. Nothing was changed.")
     with closing(sqlite3.connect(target, timeout=1)) as connection:
         try:
             connection.execute("PRAGMA journal_mode=DELETE")  # needs the file alone, and empties the log into it
-        except sqlite3.OperationalError as error:
-            raise Conflict(f"{target} is in use: stop the app, then restore. Nothing was changed.") from error
-    moved = target.with_name(f"{target.name}.before-{utcnow():%Y%m%d-%H%M%S}")
-    if moved.exists():
-        raise Conflict(f"{moved} exists already; try again in a second.")
-    target.rename(moved)
-    for ending in ("-wal", "-shm"):
-        target.with_name(target.name + ending).unlink(missing_ok=True)
-    return moved
+            return
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise in_use from error
+    # What is damaged cannot be asked, but whoever has it open holds one of SQLite's locks on it.
+    with target.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCKS, _FIRST_LOCK)
+        except BlockingIOError as error:
+            raise in_use from error

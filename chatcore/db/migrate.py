@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from chatcore.db.engine import Database
@@ -67,6 +67,16 @@ def head() -> str:
 def revisions() -> list[str]:
     """The revisions this code knows, the oldest first."""
     return sorted(path.stem for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+
+
+def triggers(revision: str) -> set[str]:
+    """The SQL of all triggers that an SQLite database of this revision has. There are no views."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        _alembic(connection, "upgrade", revision)
+        found = set(connection.scalars(text("SELECT sql FROM sqlite_master WHERE type IN ('trigger', 'view')")))
+    engine.dispose()
+    return found
 
 
 def _refuse_newer(found: str | None) -> None:

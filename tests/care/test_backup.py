@@ -1,7 +1,10 @@
 """Backup and restore: what was there is there again, whatever the app was doing meanwhile."""
 
+import hashlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from contextlib import closing
 from pathlib import Path
@@ -9,13 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from chatcore.care import restore as restoring
 from chatcore.care.backup import backup
 from chatcore.care.restore import restore
 from chatcore.config import Settings, load_settings
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database, check
 from chatcore.db.tables import Message, TurnChunk
-from chatcore.errors import Conflict, InvalidInput
+from chatcore.errors import Conflict, DatabaseError, InvalidInput
 from chatcore.usage.rollup_jobs import RollupJobs
 from tests.care.conftest import Place
 from tests.chat import Chat, running_core, until
@@ -38,6 +42,43 @@ def settings_of(folder: Path) -> Settings:
 
 def files(folder: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in (folder / "attachments").rglob("*") if path.is_file())
+
+
+def attachments(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as packed:
+        return [name for name in packed.namelist() if name.startswith("attachments/")]
+
+
+def repacked(archive: Path, target: Path, changed: dict[str, bytes]) -> Path:
+    """The archive with these entries in place of its own, or besides."""
+    with zipfile.ZipFile(archive) as packed:
+        entries = {name: packed.read(name) for name in packed.namelist()} | changed
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in entries.items():
+            packed.writestr(name, data)
+    return target
+
+
+def killed_with_a_log(database: Path) -> None:
+    """A process is killed that has written to the database, and leaves a log beside it."""
+    code = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(database)!r})
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute("PRAGMA wal_autocheckpoint=0")
+for n in range(300):
+    connection.execute("INSERT INTO settings VALUES (?, ?, '2026-01-01')", (f"s{{n}}", "z" * 500))
+connection.commit()
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert database.with_name(f"{database.name}-wal").stat().st_size > 100_000
+
+
+def sound(database: Path, messages: int) -> bool:
+    with closing(sqlite3.connect(database)) as connection:
+        (found,) = connection.execute("PRAGMA integrity_check").fetchone()
+        return (found, messages) == ("ok", connection.execute("SELECT count(*) FROM messages").fetchone()[0])
 
 
 def test_a_backup_goes_into_a_new_folder_and_is_all_there(made: Path, settings: Settings, tmp_path: Path) -> None:
@@ -97,6 +138,122 @@ def test_with_force_the_old_one_is_kept_beside_it(place: Place, settings: Settin
             assert connection.execute("SELECT count(*) FROM messages").fetchone() == (count,)
 
 
+def test_a_log_that_was_left_without_its_database_is_moved_away(made: Path, settings: Settings, tmp_path: Path) -> None:
+    database = restore(settings, made, tmp_path / "new").database
+    killed_with_a_log(database)
+    database.unlink()
+    assert restore(settings, made, tmp_path / "new").moved is None
+    assert sound(database, 2)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM settings WHERE key LIKE 's%'").fetchone() == (0,)
+    assert len(list(database.parent.glob("chatcore.db.before-*-wal"))) == 1
+
+
+def test_a_killed_apps_last_words_are_in_the_database_that_is_kept(
+    made: Path, settings: Settings, tmp_path: Path
+) -> None:
+    database = restore(settings, made, tmp_path / "new").database
+    killed_with_a_log(database)
+    moved = restore(settings, made, tmp_path / "new", force=True).moved
+    assert moved is not None
+    assert sound(database, 2)
+    with closing(sqlite3.connect(moved)) as connection:
+        assert connection.execute("SELECT count(*) FROM settings WHERE key LIKE 's%'").fetchone() == (300,)
+
+
+def spoil(database: Path, *, whole: bool) -> None:
+    with database.open("r+b") as file:
+        file.seek(0 if whole else 100)
+        file.write(b"garbage!" * 4_000)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_damaged_database_is_replaced_with_force(
+    made: Path, settings: Settings, tmp_path: Path, *, whole: bool
+) -> None:
+    database = restore(settings, made, tmp_path / "new").database
+    killed_with_a_log(database)
+    spoil(database, whole=whole)
+    moved = restore(settings, made, tmp_path / "new", force=True).moved
+    assert moved is not None
+    assert b"garbage!" in moved.read_bytes()
+    assert sound(database, 2)
+
+
+def test_a_damaged_database_that_an_app_has_open_is_left_alone(made: Path, settings: Settings, tmp_path: Path) -> None:
+    database = restore(settings, made, tmp_path / "new").database
+    code = f"""
+import sqlite3
+connection = sqlite3.connect({str(database)!r})
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute("SELECT count(*) FROM messages").fetchone()
+print("open", flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as app:
+        assert app.stdout is not None
+        assert app.stdout.readline() == b"open\n"
+        spoil(database, whole=True)
+        with pytest.raises(Conflict, match="is in use"):
+            restore(settings, made, tmp_path / "new", force=True)
+        app.communicate(b"\n")
+    assert restore(settings, made, tmp_path / "new", force=True).messages == 2
+
+
+def test_what_is_damaged_in_its_place_is_told_and_can_be_done_again(
+    made: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "_orphan_turns", lambda path: spoil(path, whole=False) or 0)
+        with pytest.raises(DatabaseError, match="The backup is sound"):
+            restore(settings, made, tmp_path / "new")
+    assert sound(restore(settings, made, tmp_path / "new", force=True).database, 2)
+
+
+def test_a_database_that_does_things_by_itself_is_refused(place: Place, settings: Settings, tmp_path: Path) -> None:
+    backup(settings, copy := tmp_path / "copy.db")
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("CREATE TRIGGER evil AFTER UPDATE ON turns BEGIN DELETE FROM users; END")
+    with pytest.raises(InvalidInput, match="triggers that are not Chatcore's"):
+        restore(settings, copy, tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_only_what_the_database_names_and_its_text_are_taken(made: Path, settings: Settings, tmp_path: Path) -> None:
+    (name,) = attachments(made)
+    strange = hashlib.sha256(b"strange").hexdigest()
+    more = {
+        f"{name}.txt": b"its text",
+        f"{name}.small": b"<script>",
+        f"{name}.html": b"<script>",
+        f"attachments/{strange[:2]}/{strange}": b"strange",
+        f"attachments/{strange[:2]}/{strange}.txt": b"strange",
+    }
+    done = restore(settings, repacked(made, tmp_path / "more.zip", more), tmp_path / "new")
+    assert done.attachments == 1
+    assert files(tmp_path / "new") == [b"its text", b"some notes"]
+
+
+@pytest.mark.parametrize("limit", ["_LARGEST", "_LONGEST_TEXT"])
+def test_what_is_larger_than_any_attachment_is_refused(
+    made: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    (name,) = attachments(made)
+    monkeypatch.setattr(restoring, limit, 5)
+    bad = repacked(made, tmp_path / "bad.zip", {f"{name}.txt": b"its text"})
+    with pytest.raises(InvalidInput, match="not what its name says"):
+        restore(settings, bad, tmp_path / "new")
+
+
+def test_what_the_disk_cannot_hold_is_not_unpacked(
+    made: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1))
+    with pytest.raises(InvalidInput, match="0 MB are free"):
+        restore(settings, made, tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_a_copied_database_is_a_backup_too(place: Place, settings: Settings, tmp_path: Path) -> None:
     place.chat(place.ada, 1, 1)
     target, _ = backup(settings, tmp_path / "copy.db")
@@ -136,8 +293,7 @@ def test_what_is_damaged_or_no_backup_changes_nothing(
                     newer = "UPDATE alembic_version SET version_num = '9999_later'"
                     connection.execute(newer if damage == "newer" else "DROP TABLE alembic_version")
         case "false":
-            with zipfile.ZipFile(bad, "a") as packed:
-                packed.writestr(f"attachments/ab/ab{'0' * 62}", b"not what its name says")
+            repacked(made, bad, dict.fromkeys(attachments(made), b"not what its name says"))
     with pytest.raises(InvalidInput):
         restore(settings, bad, tmp_path / "new")
     assert not (tmp_path / "new" / "chatcore.db").exists()
