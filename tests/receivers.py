@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,11 +20,15 @@ def free_port() -> int:
 
 
 class Webhooks:
-    """A web server. `/hang` never answers, `/status/500` answers so, `/to/PATH` redirects; anything else is taken."""
+    """A web server. `/hang` never answers, `/status/500` answers so, `/to/PATH` redirects, `/endless` and `/drip` have
+    no end, fast and slowly; anything else is taken."""
 
     def __init__(self) -> None:
         self.got: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.answer = b""
+        self.written = 0
+        """Bytes of endless answers that somebody took, or that wait on the way."""
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -46,6 +50,15 @@ class Webhooks:
         self._server.server_close()
         self._thread.join(5)
 
+    def _answer_for_ever(self, handler: BaseHTTPRequestHandler) -> None:
+        block = b"x" * (1 if handler.path.startswith("/drip") else 1 << 20)
+        handler.close_connection = True
+        with suppress(OSError):
+            while self.written < 1 << 30:
+                self.written += handler.wfile.write(block)
+                if len(block) == 1 and self._released.wait(0.05):
+                    return
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         house = self
 
@@ -65,8 +78,13 @@ class Webhooks:
                 self.send_response(status)
                 if status == 307:
                     self.send_header("Location", self.path.removeprefix("/to"))
-                self.send_header("Content-Length", "0")
+                if self.path.startswith(("/endless", "/drip")):
+                    self.end_headers()
+                    house._answer_for_ever(self)
+                    return
+                self.send_header("Content-Length", str(len(house.answer)))
                 self.end_headers()
+                self.wfile.write(house.answer)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -100,6 +118,28 @@ class Mailbox:
     def close(self) -> None:
         """Stop."""
         self._controller.stop()
+
+
+class EndlessMail:
+    """A mail server whose first answer has no end."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                one, _ = self._listener.accept()
+                with one, suppress(OSError):
+                    while self.written < 1 << 30:
+                        self.written += one.send(b"220-and there is more\r\n" * 1000)
 
 
 @contextmanager

@@ -4,15 +4,16 @@ A channel's fields are text by name. A webhook's address and a password are secr
 only `shown` is for people.
 """
 
-import ipaddress
 import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
+from chatcore.addresses import is_public
 from chatcore.errors import InvalidInput
+from chatcore.notifier import PRIVATE
 
 _MAIL: Final = re.compile(r"[^@\s,;<>\"]{1,64}@[A-Za-z0-9.\-\[\]:]{1,255}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-:]{1,255}")
@@ -20,10 +21,7 @@ _SLACK: Final = re.compile(r"https://hooks\.slack(-gov)?\.com/services(/[A-Za-z0
 _PAGERDUTY: Final = re.compile(r"[A-Za-z0-9]{20,64}")
 _SECURITY: Final = ("starttls", "ssl", "none")
 _MOST: Final = 2000  # characters of a field
-_PRIVATE: Final = (
-    "This address is inside a private network, or on this machine. Only an operator's channels may go there; "
-    "chatcore.alerts_private_addresses lets teams do so too."
-)
+_PLACE: Final = re.compile(r"([^@/\\]*@)?([A-Za-z0-9._\-]{1,255}|\[[0-9A-Fa-f:.]{2,50}\])(:\d{1,5})?")  # of a URL
 
 
 @dataclass(frozen=True)
@@ -103,25 +101,25 @@ def secrets(kind: str, fields: Mapping[str, str]) -> list[str]:
 def require_public(kind: str, fields: Mapping[str, str]) -> None:
     """Raises `InvalidInput` for an address of our own network, or a webhook without https.
 
-    A name is looked up for that, so it may take a moment; one that has no address passes, and fails when it is used.
+    A name is looked up for that, so it may take a moment. What it leads to when a notice is sent, the notifier looks
+    at again where it connects; so a name that has no address yet passes here.
     """
     if kind not in ("email", "webhook"):
         return
+    require_https(kind, fields)
     host = fields["host"] if kind == "email" else urlsplit(fields["url"]).hostname or ""
-    if kind == "webhook" and urlsplit(fields["url"]).scheme != "https":
-        raise InvalidInput("A team's webhook has an https address.")
     try:
         found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return
-    if not all(_is_public(str(one[4][0])) for one in found):
-        raise InvalidInput(_PRIVATE)
+    if not all(is_public(str(one[4][0])) for one in found):
+        raise InvalidInput(PRIVATE)
 
 
-def _is_public(address: str) -> bool:
-    ip: Any = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(ip, "ipv4_mapped", None)
-    return bool((inner or ip).is_global and not (inner or ip).is_multicast)
+def require_https(kind: str, fields: Mapping[str, str]) -> None:
+    """Raises `InvalidInput` for a webhook without https."""
+    if kind == "webhook" and urlsplit(fields["url"]).scheme != "https":
+        raise InvalidInput("A team's webhook has an https address.")
 
 
 def _slack(fields: dict[str, str]) -> None:
@@ -137,11 +135,14 @@ def _pagerduty(fields: dict[str, str]) -> None:
 def _webhook(fields: dict[str, str]) -> None:
     try:
         parts = urlsplit(fields["url"])
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        fine = parts.scheme in ("http", "https") and bool(_PLACE.fullmatch(parts.netloc)) and (parts.port or 1) > 0
     except ValueError:
         fine = False
-    if not fine or " " in fields["url"]:
-        raise InvalidInput("A webhook is an address such as https://example.com/hooks/chatcore.")
+    if not fine or any(sign in fields["url"] for sign in " \\"):
+        raise InvalidInput(
+            "A webhook is an address such as https://example.com/hooks/chatcore; a name in other letters is written "
+            "as xn--…."
+        )
 
 
 def _email(fields: dict[str, str]) -> None:
