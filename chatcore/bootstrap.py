@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from chatcore import agents, logs, metrics, tracing
 from chatcore.accounts import Accounts
@@ -40,6 +40,9 @@ from chatcore.usage.live import Live
 from chatcore.watch import Watch
 
 log = logging.getLogger(__name__)
+
+_LET_GO_AFTER: Final = 8.0
+"""Seconds that a database may keep the end of the process waiting, after the drain."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,13 @@ class Core:
     def close(self) -> None:
         """Drain the running turns for the configured time, then close everything."""
         self.turns.engine.drain(self.settings.drain_seconds)
-        self.indexer.stop()
-        self.keeper.stop()
-        self.watch.stop()
-        self.flags.stop()
-        self.shared.close()
-        self.db.close()
+        with self.db.let_go_after(_LET_GO_AFTER):
+            self.indexer.stop()
+            self.keeper.stop()
+            self.watch.stop()
+            self.flags.stop()
+            self.shared.close()
+            self.db.close()
         tracing.close()
 
 

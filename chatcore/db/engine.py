@@ -9,12 +9,16 @@ threads. Reads run in the caller's thread and never wait for writes (WAL).
 import asyncio
 import logging
 import random
+import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Connection, CursorResult, Result, create_engine, event, text
 from sqlalchemy.engine import URL, Engine
@@ -30,6 +34,11 @@ log = logging.getLogger(__name__)
 _BUSY_TIMEOUT_MS: Final = 15_000
 _WRITE_TRIES: Final = 5
 _POSTGRES_WRITERS: Final = 4
+_POSTGRES_CONNECTING: Final = {
+    "connect_timeout": "10",
+    # A host that is gone, or a network that swallows everything, is noticed within a minute.
+    "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "30000",
+}  # fmt: skip
 _AWAY: Final = "The database does not answer right now. Nothing was changed; try again in a moment."
 _RETRYABLE_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
 
@@ -47,6 +56,7 @@ class Database:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._lifeline = None if self.is_sqlite else _Lifeline(self.engine)
         self._inode = 0
         writers = 1 if self.is_sqlite else _POSTGRES_WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-writer")
@@ -106,6 +116,19 @@ class Database:
         if found != self._inode:
             raise DatabaseError("The SQLite file was replaced while Chatcore runs. Restart it.")
 
+    @contextmanager
+    def let_go_after(self, seconds: float) -> Iterator[None]:
+        """For the end of a process: inside the `with`, and after so many seconds of it, whatever waits for PostgreSQL
+        gets `DatabaseError`, and so does whoever asks it anything more. (SQLite keeps nobody waiting for long.)
+        """
+        cut = threading.Timer(seconds, self._lifeline.cut if self._lifeline else lambda: None)
+        cut.daemon = True
+        cut.start()
+        try:
+            yield
+        finally:
+            cut.cancel()
+
     def close(self) -> None:
         """Finish the writes that were asked for, then close every connection."""
         self._writers.shutdown(wait=True)
@@ -141,7 +164,41 @@ def _is_passing(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _RETRYABLE_SQLSTATES
 
 
+class _Lifeline:
+    """The sockets to a PostgreSQL: a server that says nothing is waited for without end, until its socket is shut."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._made: WeakSet[Any] = WeakSet()
+        self._lock = threading.Lock()
+        self._is_cut = False
+        event.listen(engine, "do_connect", self._on_connecting)
+        event.listen(engine, "connect", self._on_connect)
+
+    def cut(self) -> None:
+        """Shut them, and open no more."""
+        log.warning("the database did not answer in time; what waits for it is given up")
+        with self._lock:
+            self._is_cut = True
+            made = list(self._made)
+        for connection in made:
+            with suppress(Exception), closing(_socket_of(connection)) as its:  # closed ones have none
+                its.shutdown(socket.SHUT_RDWR)
+
+    def _on_connecting(self, dialect: Any, _record: Any, _arguments: Any, _named: Any) -> None:
+        if self._is_cut:
+            raise dialect.loaded_dbapi.OperationalError("The process ends.")
+
+    def _on_connect(self, connection: Any, _record: Any) -> None:
+        with self._lock:
+            self._made.add(connection)
+
+
+def _socket_of(connection: Any) -> socket.socket:
+    return socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+
+
 def _postgres_engine(url: URL) -> Engine:
+    connecting = {name: value for name, value in _POSTGRES_CONNECTING.items() if name not in url.query}
     return create_engine(
         url,
         pool_size=10,
@@ -149,7 +206,7 @@ def _postgres_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # what people write must not stand in an error or a log
-        connect_args={"connect_timeout": 10, "options": "-c timezone=utc"},
+        connect_args={**connecting, "options": "-c timezone=utc"},
     )
 
 

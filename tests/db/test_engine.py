@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table, delete, insert, select, text, update
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.event import listen
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
@@ -22,6 +26,7 @@ from chatcore.db.engine import changed_rows
 from chatcore.db.tables import Tenant, UtcDateTime
 from chatcore.errors import DatabaseError
 from chatcore.ids import new_id
+from tests.proxy import Proxy
 
 META = MetaData()
 COUNTERS = Table("test_counters", META, Column("id", Integer, primary_key=True), Column("value", Integer))
@@ -355,3 +360,66 @@ def test_a_file_that_is_no_database_does_not_answer(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="the SQLite file"):
         db.ping()
     db.close()
+
+
+# ---- the end of a process
+
+
+@pytest.fixture
+def hanging(postgres_url: URL) -> Iterator[Database]:
+    """A PostgreSQL that said something once, and says nothing any more."""
+    with closing(Proxy(str(postgres_url.host), postgres_url.port or 5432)) as proxy:
+        database = Database(postgres_url.set(host="127.0.0.1", port=proxy.port))
+        with database.engine.connect() as first, database.engine.connect() as second:
+            for connection in (first, second):
+                connection.execute(text("SELECT 1"))
+        proxy.hang()
+        yield database
+
+
+@pytest.mark.postgres
+def test_a_database_that_hangs_does_not_keep_a_process_from_ending(hanging: Database) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        write = hanging.submit(lambda session: session.execute(text("SELECT 1")))
+        read = pool.submit(hanging.read, lambda session: session.execute(text("SELECT 1")))
+        with hanging.let_go_after(0.3):
+            hanging.close()
+        for one in (write, read):
+            with pytest.raises(DatabaseError):
+                one.result(5)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.postgres
+def test_who_asks_after_that_is_told_at_once(hanging: Database) -> None:
+    began = time.monotonic()
+    with hanging.let_go_after(0.1):
+        for _ in range(3):
+            with pytest.raises(DatabaseError):
+                hanging.write(lambda session: session.execute(text("SELECT 1")))
+            with pytest.raises(DatabaseError):
+                hanging.ping()
+        hanging.close()
+    assert time.monotonic() - began < 5
+
+
+def test_an_end_in_time_lets_nothing_go(any_database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    with any_database.let_go_after(30):
+        any_database.write(lambda session: session.execute(text("SELECT 1")))
+        any_database.close()
+    assert not caplog.records
+
+
+def test_what_the_url_says_about_connecting_stands() -> None:
+    asked: dict[str, Any] = {}
+
+    def connecting(dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> None:
+        asked.update(named)
+        raise dialect.loaded_dbapi.OperationalError
+
+    with closing(Database(make_url("postgresql+psycopg://postgres@127.0.0.1:5432/x?keepalives_idle=7"))) as database:
+        listen(database.engine, "do_connect", connecting)
+        with pytest.raises(DatabaseError):
+            database.ping()
+    assert (asked["keepalives_idle"], asked["tcp_user_timeout"]) == ("7", "30000")
