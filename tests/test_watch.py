@@ -1,12 +1,10 @@
 """The watch: one process of several, a database that is away, providers that are put aside."""
 
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from tests.alerts.alerting import House
 from tests.chat import Chat, until
 from tests.conftest import add_person
 from tests.hostile import HostileProvider
+from tests.proxy import Proxy
 from tests.receivers import Mailbox, Webhooks, mailbox, webhooks
 
 
@@ -147,49 +146,6 @@ def test_an_sqlite_file_that_was_moved_away_is_told_once_by_each_process_and_so_
     house.close()
 
 
-class Proxy:
-    """Between us and a server: it passes everything, or nothing and hangs, or refuses."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._passing = threading.Event()
-        self._passing.set()
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def hang(self) -> None:
-        self._passing.clear()
-
-    def go_on(self) -> None:
-        self._passing.set()
-
-    def close(self) -> None:
-        self._passing.set()
-        for one in [self._listener, *self._open]:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                here, _ = self._listener.accept()
-                there = socket.create_connection(self._target)
-                self._open += [here, there]
-                for pair in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass, args=pair, daemon=True).start()
-
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                self._passing.wait(30)
-                target.sendall(data)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.postgres
 def test_a_postgresql_that_hangs_is_told_once_and_so_is_its_return(
     postgres_url: URL, settings: Settings, hooks: Webhooks
@@ -213,6 +169,26 @@ def test_a_postgresql_that_hangs_is_told_once_and_so_is_its_return(
 
         until(is_back)
         assert hooks.words() == ["firing", "recovered"]
+        house.close()
+        database.close()
+
+
+@pytest.mark.postgres
+def test_a_watch_stops_though_its_postgresql_hangs(
+    postgres_url: URL, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatcore.watch._GIVING_BACK", 0.3)
+    with closing(Proxy(str(postgres_url.host), postgres_url.port or 5432)) as proxy:
+        database = Database(postgres_url.set(host="127.0.0.1", port=proxy.port))
+        upgrade(database)
+        house = House(database, settings)
+        watch = Watch(database, house.alerts, 3600)
+        watch.start()
+        proxy.hang()
+        began = time.monotonic()
+        watch.stop()
+        assert time.monotonic() - began < 5
+        proxy.go_on()
         house.close()
         database.close()
 
