@@ -1,6 +1,7 @@
 """Speed: how long people wait for the first word and for the whole reply, and how fast the words come."""
 
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import streamlit as st
 
@@ -12,24 +13,60 @@ from pages.ui.usage_data import View, summed
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-PERCENTILES: Final = {"p50": "#009E73", "p95": "#E69F00", "p99": "#D55E00"}
+PERCENTILES: Final = ("p50", "p95", "p99")
+BYS: Final = ("all", "provider", "model")
 _METRICS: Final = {"ttft": "Time to first word", "latency": "Time to the whole reply"}
-_BYS: Final = ("model", "provider")
+_MOST: Final = 8  # lines of one chart
+By = Literal["model", "provider"]
 
 
 def draw(view: View) -> None:
     _cards(view)
     parts.notes(view.totals())
-    over_time, steps = view.percentiles("none", over_time=True), summed(view.series("model"))[["start"]]
+    # Its key is its name in the address; what the other tabs split by has more choices.
+    chosen = st.segmented_control("By", BYS, key="speed", default="all", required=True, bind="query-params")
+    by: By = "provider" if chosen == "provider" else "model"
+    steps = summed(view.series(by))[["start"]]
+    over_time = view.percentiles("none" if chosen == "all" else by, over_time=True)
+    colour = _largest(view, by)
     with st.grid(2, min_column_width=400):
         for metric, title in _METRICS.items():
-            frame = over_time[over_time["metric"] == metric].set_index("start").reindex(steps["start"])
-            if frame["p50"].notna().any():
-                columns = {name: frame[name] / 1000 for name in PERCENTILES}
-                parts.curves(view, title, steps, columns, PERCENTILES, charts.SECONDS)
-    _words(view)
-    shown = _table(view)
+            mine = over_time[over_time["metric"] == metric]
+            if chosen == "all":
+                _all(view, title, steps, mine)
+            else:
+                _each(view, f"{title}, p95 by {by}", by, steps, mine, colour)
+    _words(view, by, steps, colour)
+    left = len(view.breakdown(by)) - len(colour)
+    if left:
+        those = f"{left:,} {by}s with fewer calls are" if left > 1 else f"One {by} with fewer calls is"
+        st.caption(f"{those} left out of the charts by {by}. The table has all.")
+    shown = _table(view, by)
     usage_export.draw(view, {f"Percentiles per {view.step}": over_time, "Table": shown})
+
+
+def _largest(view: View, by: By) -> dict[str, str]:
+    """The colours of those with most calls."""
+    frame = view.breakdown(by).sort_values(["calls", "group"], ascending=[False, True])
+    return charts.colours(frame["group"].tolist()[:_MOST], list(view.known[by]))
+
+
+def _all(view: View, title: str, steps: "DataFrame", frame: "DataFrame") -> None:
+    """The percentiles of all calls together."""
+    table = frame.set_index("start").reindex(steps["start"])
+    if table["p50"].notna().any():
+        columns = {name: table[name] / 1000 for name in PERCENTILES}
+        parts.curves(view, title, steps, columns, charts.PERCENTILES, charts.SECONDS, dash=charts.DASHES)
+
+
+def _each(
+    view: View, title: str, by: By, steps: "DataFrame", frame: "DataFrame", colour: Mapping[str, str]
+) -> None:  # fmt: skip
+    """The 95th percentile, a line for each of the models or providers that have a colour."""
+    table = frame.pivot(index="start", columns="group", values="p95").reindex(steps["start"]) / 1000
+    columns = {one: table[one] for one in colour if one in table.columns}
+    if columns:
+        parts.curves(view, title, steps, columns, colour, charts.SECONDS, by=by)
 
 
 def _cards(view: View) -> None:
@@ -63,16 +100,15 @@ def _rate(sums: Totals) -> str:
     return "–" if speed is None else f"{speed:,.0f}"
 
 
-def _words(view: View) -> None:
-    """Tokens per second over time, a line for each of the models that have a colour."""
-    frame, colour = view.series("model"), view.colours()
-    speed = per_second(frame)
-    table = frame.assign(speed=speed)[["start", "group", "speed"]].pivot(index="start", columns="group", values="speed")
+def _words(view: View, by: By, steps: "DataFrame", colour: Mapping[str, str]) -> None:
+    """Tokens per second over time, a line for each of the models or providers that have a colour."""
+    frame = view.series(by)
+    speed = frame.assign(speed=per_second(frame)).pivot(index="start", columns="group", values="speed")
+    table = speed.reindex(steps["start"])
     columns = {one: table[one] for one in colour if one in table.columns and table[one].notna().any()}
     if columns:
-        steps = table.reset_index()[["start"]]
-        parts.curves(view, "Tokens per second by model", steps, columns, colour, charts.count("tokens per second"),
-                     by="model")  # fmt: skip
+        unit = charts.count("tokens per second")
+        parts.curves(view, f"Tokens per second by {by}", steps, columns, colour, unit, by=by)
 
 
 def per_second(frame: "DataFrame") -> "Series[Any]":
@@ -81,11 +117,7 @@ def per_second(frame: "DataFrame") -> "Series[Any]":
     return frame["generated_tokens"] / generating * 1000
 
 
-def _table(view: View) -> "DataFrame":
-    by = cast(
-        Literal["model", "provider"],
-        st.segmented_control("By", _BYS, key="usage_speed_by", default="model", required=True),
-    )
+def _table(view: View, by: By) -> "DataFrame":
     frame = view.percentiles(by)
     table = view.breakdown(by)[["group", "calls", "tokens_per_second"]]
     for metric, short in (("ttft", "First"), ("latency", "Whole")):

@@ -1,0 +1,38 @@
+"""Speed, reliability and adoption: what their choices do, and what they say."""
+
+import json
+
+from streamlit.testing.v1 import AppTest
+
+from tests.pages.test_usage import Stage, stage, texts
+
+__all__ = ["stage"]
+
+
+def lines(page: AppTest) -> list[set[str]]:
+    """The names of the lines or bars of each chart."""
+    return [{one["name"] for one in json.loads(chart.proto.spec)["data"]} for chart in page.get("plotly_chart")]
+
+
+def test_one_choice_splits_all_of_speed_and_stands_in_the_address(stage: Stage) -> None:
+    stage.call()
+    stage.call(model="m2", provider="zeta", latency_ms=9000)
+    page = stage.open(tab="Speed")
+    assert lines(page) == [{"p50", "p95", "p99"}, {"p50", "p95", "p99"}, {"m1", "m2"}]
+    page.button_group(key="speed").set_value("provider").run()
+    assert lines(page) == [{"acme", "zeta"}] * 3
+    assert sorted(page.dataframe[0].value["Provider"]) == ["acme", "zeta"]
+    again = stage.open(tab="Speed", speed="model")
+    assert lines(again) == [{"m1", "m2"}] * 3
+    assert again.button_group(key="speed").value == "model"
+    assert stage.open(tab="Speed", speed="nonsense").button_group(key="speed").value == "all"
+
+
+def test_only_the_eight_with_most_calls_have_lines_and_that_is_said(stage: Stage) -> None:
+    for number in range(10):
+        for _ in range(1 if number < 2 else 2):
+            stage.call(model=f"m{number}")
+    page = stage.open(tab="Speed", speed="model")
+    assert lines(page) == [{f"m{number}" for number in range(2, 10)}] * 3
+    assert "2 models with fewer calls are left out of the charts by model. The table has all." in texts(page)
+    assert len(page.dataframe[0].value) == 10
