@@ -13,6 +13,7 @@ from pages.ui import (
     filters,
     live_parts,
     session,
+    tabs,
     usage_adoption,
     usage_cache,
     usage_data,
@@ -64,6 +65,7 @@ def page() -> None:
         if tab.open:
             with tab:
                 part(name, view)
+    tabs.show_open()
     usage_drill.open_if_asked()
 
 

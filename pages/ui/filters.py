@@ -2,13 +2,14 @@
 
 `?range=24h|7d|30d|90d|365d|month|last-month|2026-01-05..2026-01-20`, `&step=hour|day|week|month`, `&by=model|…`, and
 once for each chosen one `&model=`, `&person=`, `&provider=`, `&agent=`, `&team=`, `&tier=`. What cannot be understood,
-or is not theirs to ask, is dropped and the URL set right; other parameters, as the open tab, stay. The widgets are not
+or is not theirs to ask, is dropped and the URL set right; a value of a filter that was dropped is told. Other
+parameters, as the open tab, stay. The widgets are not
 bound to the URL by Streamlit itself (`bind="query-params"`), as their keys would have to be `model` and `range` and
 meet the chat page's.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, get_args
 
@@ -91,6 +92,17 @@ class Choice:
             providers=only("provider", ()), agents=only("agent", ()), teams=only("team", ()), tiers=only("tier", ()),
         )  # fmt: skip
 
+    def before(self, chosen: Filter, now: datetime, zone: tzinfo = UTC) -> Filter:
+        """What to compare with: the range just before; for a month the month before, as much of it as has passed."""
+        if self.range not in ("month", "last-month"):
+            return chosen.previous(now)
+        first = chosen.start.astimezone(zone)
+        start = zones.month_start(first - timedelta(days=1), zone).astimezone(zone)
+        if now >= chosen.end:
+            return replace(chosen, start=start, end=chosen.start)
+        passed = now.astimezone(zone) - first  # by the clock on the wall, whatever it was set to meanwhile
+        return replace(chosen, start=start, end=min(start + passed, chosen.start))
+
     def step_in(self, chosen: Filter) -> Step:
         """The step that was chosen where the range allows it, else the range's own."""
         allowed = steps(chosen)
@@ -103,7 +115,7 @@ def parse(params: Mapping[str, Sequence[str]], known: Known, today: date, zone: 
     dates = _dates(text, today)
     name = text if text in _RANGES and text != "custom" else DEFAULT_RANGE
     only = {
-        kind: tuple(value for value in known.get(kind, ()) if value in params.get(kind, ()))
+        kind: tuple(value for value in offered(known).get(kind, ()) if value in params.get(kind, ()))
         for kind in KINDS
     }  # fmt: skip
     step, by = _last(params, "step", AUTO), _last(params, "by", "model")
@@ -117,18 +129,30 @@ def parse(params: Mapping[str, Sequence[str]], known: Known, today: date, zone: 
     return Choice(choice.range, choice.dates, choice.only, step if step in allowed else AUTO, choice.by)
 
 
+def gone(params: Mapping[str, Sequence[str]], known: Known) -> list[str]:
+    """The values of filters in a URL that are none here: gone, never there, or not theirs to ask for."""
+    return [value for kind in KINDS for value in params.get(kind, ()) if value not in known.get(kind, ())]
+
+
+def offered(known: Known) -> Known:
+    """What there is to choose from: kinds with more than one value; always models."""
+    return {kind: names for kind, names in known.items() if kind == "model" or len(names) > 1}
+
+
 def bys(known: Known) -> list[str]:
     """What a chart can be split by: kinds of which there is anything to tell apart."""
-    return [by for by, kind in BYS.items() if by == "model" or known.get(kind)]
+    return [by for by, kind in BYS.items() if by == "model" or offered(known).get(kind)]
 
 
 def draw(known: Known, now: datetime, zone: tzinfo) -> Choice:
     """Draw the filters in one row and return what they say. A kind with nothing to choose from has no filter."""
     today = now.astimezone(zone).date()
     asked = {name: st.query_params.get_all(name) for name in _OWN if name in st.query_params}
-    _seed(parse(asked, known, today, zone), today, afresh=st.session_state.get("usage_url") != asked)
-    choice = _widgets(known, now, zone)
+    afresh = st.session_state.get("usage_url") != asked
+    _seed(parse(asked, known, today, zone), today, afresh)
+    choice = _widgets(offered(known), now, zone)
     wanted = choice.params()
+    _tell_gone(gone(asked, known) if afresh else None, changed=asked != wanted)
     if asked != wanted:
         for name in _OWN:  # one by one: what else the URL holds is not ours
             if name in wanted:
@@ -137,6 +161,20 @@ def draw(known: Known, now: datetime, zone: tzinfo) -> Choice:
                 del st.query_params[name]
     st.session_state["usage_url"] = wanted
     return choice
+
+
+def _tell_gone(found: list[str] | None, changed: bool) -> None:
+    """What was asked for and is none, until the filters change: the numbers are of more than was asked for.
+
+    `found`: None where the URL is as we left it.
+    """
+    if found is not None or changed:
+        st.session_state["usage_gone"] = found or []
+    told = st.session_state.get("usage_gone")
+    if told:
+        names = ", ".join(f"“{plain(one[:60])}”" for one in told[:5])
+        text = f"Nothing is known here of {names}: filtering by that was left out, and all else counts."
+        st.warning(text, icon=":material/filter_list_off:")
 
 
 def draw_by(known: Known) -> None:
@@ -150,7 +188,7 @@ def _widgets(known: Known, now: datetime, zone: tzinfo) -> Choice:
         chosen = st.selectbox("Range", list(_RANGES), format_func=_RANGES.__getitem__, key="usage_range", width=160)
         dates = st.session_state["usage_dates"]
         if chosen == "custom":
-            dates = st.date_input("Days", key="usage_dates", max_value=today, width=230)
+            dates = st.date_input("Days", key="usage_dates", max_value=today, width=260)
         narrow = Choice(chosen, _ordered(dates, today))
         step = _step(narrow.filter(now, zone))
         only = _only(known)
@@ -163,7 +201,7 @@ def _step(chosen: Filter) -> str:
     if st.session_state["usage_step"] not in allowed:
         st.session_state["usage_step"] = AUTO
     names = {AUTO: f"Auto ({own})", **{step: step.capitalize() for step in _STEPS}}
-    return st.selectbox("Per", allowed, format_func=names.__getitem__, key="usage_step", width=130)
+    return st.selectbox("Per", allowed, format_func=names.__getitem__, key="usage_step", width=150)
 
 
 def _only(known: Known) -> dict[str, tuple[str, ...]]:

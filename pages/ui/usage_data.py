@@ -53,18 +53,27 @@ def kept_totals(principal: Principal, chosen: Filter) -> Totals:
 
 
 def known(principal: Principal, choices: Choices) -> Known:
-    """The filters' values with their names; of a kind with only one value there is nothing to choose, but models."""
+    """All values that a filter can have, with their names."""
     people = {one.id: one.name for one in choices.people} if principal.is_admin else {}
     teams = {name: name for name in choices.teams} | ({"none": "No team"} if "none" in choices.teams else {})
-    found = {
+    return {
+        "model": {name: name for name in choices.models},
         "provider": {name: name for name in choices.providers},
         "agent": dict(choices.agents),
         "person": people,
         "team": teams,
         "tier": {name: name for name in choices.tiers},
     }
-    several = {kind: names if len(names) > 1 else {} for kind, names in found.items()}
-    return {"model": {name: name for name in choices.models}, **several}
+
+
+def with_doubt(frame: "DataFrame") -> "DataFrame":
+    """With no cost where no call that reached a model has a known one: that replies from the cache cost nothing says
+    nothing of the others."""
+    doubtful = (frame["unpriced"] > 0) & (frame["priced"] <= frame["cached"])
+    found = frame.assign(cost_nano_usd=frame["cost_nano_usd"].mask(doubtful))
+    if "average_cost_nano_usd" in found:
+        found["average_cost_nano_usd"] = found["average_cost_nano_usd"].mask(doubtful)
+    return found
 
 
 def summed(series: "DataFrame") -> "DataFrame":
@@ -102,6 +111,11 @@ class View:
         """The zone that the steps of the charts are of."""
         return self.hours if self.step == "hour" else self.zone
 
+    @property
+    def before(self) -> Filter:
+        """What the range is compared with: as much as has passed of it, of the one before."""
+        return self.choice.before(self.chosen, utcnow(), self.zone)
+
     def names(self, by: str) -> Mapping[str, str]:
         """What groups are called."""
         return {**_NOBODY, **({"none": f"No {BYS[by]}"} if by in BYS else {}), **self.known.get(BYS.get(by, ""), {})}
@@ -110,24 +124,24 @@ class View:
         return kept_totals(self.principal, self.chosen)
 
     def previous(self) -> Totals:
-        """Of the range before, as much of it as has passed of this one."""
+        """Of what the range is compared with."""
 
         def ask() -> Totals:
-            return core().usage.totals(self.principal, self.chosen.previous(utcnow()))
+            return core().usage.totals(self.principal, self.before)
 
         found: Totals = self.kept("previous", self.chosen, ask=ask)
         return found
 
     def series(self, by: GroupBy) -> "DataFrame":
         def ask() -> "DataFrame":
-            return core().usage.series(self.principal, self.chosen, by, self.step, self.hours)
+            return with_doubt(core().usage.series(self.principal, self.chosen, by, self.step, self.hours))
 
         found: DataFrame = self.kept("series", self.chosen, by, self.step, self.hours.key, ask=ask)
         return found
 
     def breakdown(self, by: GroupBy) -> "DataFrame":
         def ask() -> "DataFrame":
-            return core().usage.breakdown(self.principal, self.chosen, by)
+            return with_doubt(core().usage.breakdown(self.principal, self.chosen, by))
 
         found: DataFrame = self.kept("breakdown", self.chosen, by, ask=ask)
         return found
@@ -143,7 +157,7 @@ class View:
 
     def percentiles_before(self) -> "DataFrame":
         def ask() -> "DataFrame":
-            return core().usage.percentiles(self.principal, self.chosen.previous(utcnow()), "none", None)
+            return core().usage.percentiles(self.principal, self.before, "none", None)
 
         found: DataFrame = self.kept("percentiles before", self.chosen, ask=ask)
         return found
@@ -171,7 +185,7 @@ class View:
 
     def adoption_before(self) -> Adoption:
         def ask() -> Adoption:
-            return core().usage.adoption_summary(self.principal, self.chosen.previous(utcnow()))
+            return core().usage.adoption_summary(self.principal, self.before)
 
         found: Adoption = self.kept("adoption before", self.chosen, ask=ask)
         return found

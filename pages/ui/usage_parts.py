@@ -21,23 +21,32 @@ number: Final = st.column_config.NumberColumn
 
 @dataclass(frozen=True)
 class Card:
-    """A number with its change. `colour`: `inverse` where a rise is bad, `normal` where it is good, else `off`."""
+    """A number with its change. `colour`: `inverse` where a rise is bad, `normal` where it is good, else `off`.
+    `note`: shown when pointed at; `says`: always."""
 
     label: str
     value: str
     delta: str | float | None = None
     colour: Colour = "off"
     note: str | None = None
+    says: str | None = None
 
 
 def cards(found: Sequence[Card], view: View) -> None:
     """The cards in a row, and what their changes are against."""
     with st.container(key="usage_cards"), st.grid(len(found), min_column_width=140):
         for one in found:
-            st.metric(one.label, one.value, one.delta, one.colour, border=True, help=one.note, height="stretch")
+            same = one.delta == 0
+            st.metric(
+                one.label, one.value, "no change" if same else one.delta, "off" if same else one.colour, border=True,
+                help=one.note, height="stretch", delta_arrow="off" if same else "auto", delta_description=one.says,
+            )  # fmt: skip
     if any(one.delta is not None for one in found):
-        days = view.chosen.length.days
-        st.caption(f"Changes are against the {f'{days} days' if days > 1 else '24 hours'} before.")
+        length, before = view.chosen.length.days, view.before
+        told = f"{length} days before" if length > 1 else "24 hours before"
+        if view.choice.range in ("month", "last-month"):
+            told = f"month before, {usage_drill.days(view, before.start, before.end)}"
+        st.caption(f"Changes are against the {told}.")
 
 
 def change(now: float | None, before: float | None) -> str | float | None:
@@ -84,10 +93,12 @@ def notes(sums: Totals) -> None:
 
 
 def card_cost(now: Totals, before: Totals) -> Card:
-    """What it cost, with the calls that it lacks."""
-    note = f"Without {now.unpriced:,} calls that have no known price." if now.unpriced else None
+    """What it cost and each call of it, with the calls that it lacks."""
+    each = now.average_cost_nano_usd
+    note = f"Without {now.unpriced:,} calls that have no known price. " if now.unpriced else ""
+    note += "" if each is None else f"{figures.usd(round(each))} a call.".replace("$", "\\$")
     delta = change(now.cost_nano_usd, before.cost_nano_usd)
-    return Card("Cost", figures.usd(now.cost_nano_usd), delta, "inverse", note)
+    return Card("Cost", figures.usd(now.cost_nano_usd), delta, "inverse", note or None)
 
 
 def card_calls(now: Totals, before: Totals) -> Card:
@@ -197,6 +208,11 @@ def dollars(value: Any) -> str:
     import pandas as pd
 
     return "–" if pd.isna(value) else figures.usd(round(float(value)))
+
+
+def compact(value: Any) -> str:
+    """A large number in a table, as the cards and charts write it."""
+    return figures.compact(float(value))
 
 
 def times(value: Any) -> str:

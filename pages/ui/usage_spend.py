@@ -1,15 +1,16 @@
 """Spend: who and what costs, where the month is heading, and what the cache saved."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
 from chatcore.db.tables import utcnow
-from chatcore.usage import Forecast, GroupBy, Totals, zones
+from chatcore.usage import Filter, Forecast, GroupBy, zones
 from chatcore.usage.budgets import BudgetState
-from pages.ui import allowance, charts, charts_figures, figures, filters, usage_export
+from pages.ui import allowance, charts, charts_figures, figures, filters, usage_drill, usage_export
 from pages.ui import usage_parts as parts
 from pages.ui.text import plain
 from pages.ui.usage_data import View
@@ -39,31 +40,54 @@ def draw(view: View) -> None:
 
 def _cards(view: View, forecast: Forecast) -> None:
     now, before = view.totals(), view.previous()
-    each = [one.average_cost_nano_usd for one in (now, before)]
     saved = parts.change(now.saved_nano_usd, before.saved_nano_usd)
     cards = [
         parts.card_cost(now, before),
-        parts.Card(
-            "Cost per call", figures.usd(round(each[0])) if each[0] is not None else "unknown",
-            parts.change(*each), "inverse", "Of the calls with a known price.",
-        ),
         parts.card_calls(now, before),
         parts.Card("Cache saved", figures.usd(now.saved_nano_usd), saved, "normal", _saved(view)),
-        _expected(forecast, view.last_month()),
+        parts.Card(
+            f"{forecast.month:%B} so far{_all(view)}", figures.usd(forecast.spent),
+            note="Of the present month, whatever the range and the filters say.",
+        ),
+        _expected(view, forecast),
     ]  # fmt: skip
     parts.cards(cards, view)
 
 
-def _expected(forecast: Forecast, last_month: Totals) -> parts.Card:
-    so_far = f"So far {_usd(forecast.spent)}, whatever the filters say."
+def _all(view: View) -> str:
+    """Said of numbers that do not follow the filters, where there are some."""
+    return ", all calls" if view.choice.only else ""
+
+
+def _expected(view: View, forecast: Forecast) -> parts.Card:
+    label = f"Month's end{_all(view)}"
     if forecast.expected is None:
-        return parts.Card(
-            f"{forecast.month:%B} so far", figures.usd(forecast.spent), note="Three days tell a forecast."
-        )
+        return parts.Card(label, "–", note="After three days with calls a forecast stands here.")
+    delta = parts.change(forecast.expected, view.last_month().cost_nano_usd)
     band = f"Between {_usd(forecast.low)} and {_usd(forecast.high)} in 4 of 5 cases."
-    delta = parts.change(forecast.expected, last_month.cost_nano_usd)
-    note = f"{band} {so_far} The change is against the whole month before."
-    return parts.Card("Month's end", figures.usd(forecast.expected), delta, "inverse", note)
+    note = f"{band} The change is against the whole month before."
+    return parts.Card(
+        label, figures.usd(forecast.expected), delta, "inverse", note, _of_budget(view, forecast.expected)
+    )
+
+
+def _of_budget(view: View, expected: int) -> str | None:
+    """How much of the least monthly budget the month will take; None without one, or where made-up calls cost too."""
+    amounts = [one.amount_nano_usd for one in _monthly(view) if one.amount_nano_usd]
+    if not amounts or _has_demo(view):
+        return None
+    return f"{figures.percent(expected / min(amounts))} of the {_usd(min(amounts))} budget expected"
+
+
+def _monthly(view: View) -> list[BudgetState]:
+    """The budgets that the month's cost counts against: the tenant's for an admin, one's own for a member."""
+    scope = "tenant" if view.principal.is_admin else "user"
+    lines = [one for one in view.budget_lines() if isinstance(one, BudgetState)]
+    return [one for one in lines if one.period == "month" and one.scope == scope]
+
+
+def _has_demo(view: View) -> bool:
+    return bool(view.month_so_far()["demo"].sum())
 
 
 def _saved(view: View) -> str:
@@ -84,17 +108,27 @@ def _month(view: View, forecast: Forecast) -> None:
     band = None if None in bounds else tuple(one / 1e9 for one in bounds if one is not None)
     lines = {
         f"{'Budget' if one.hard else 'Soft budget'} {figures.usd(one.amount_nano_usd)}": one.amount_nano_usd / 1e9
-        for one in budgets
-        if isinstance(one, BudgetState)
-        and one.period == "month"
-        and one.scope == ("tenant" if view.principal.is_admin else "user")
+        for one in _monthly(view)
     }
     end = (last - timedelta(days=1)).strftime("%Y-%m-%d")
     figure = charts_figures.pace(labels, spent, end, band, lines)
     with st.container(border=True, height="stretch"):
         st.markdown(f"**{forecast.month:%B} so far and expected** :gray[(US$, all calls)]")
-        st.plotly_chart(figure, config=charts.CONFIG, key="usage-pace", alt="Cost of this month, and its forecast")
-        st.caption(_told(forecast))
+        usage_drill.chart(figure, "usage-pace", "Cost of this month, and its forecast", _of_month(view, days))
+        st.caption(_told(forecast) + (_apart(view) if lines else ""))
+
+
+def _of_month(view: View, days: "DataFrame") -> usage_drill.Pick:
+    """A day's calls, whatever the filters say, as the month's cost is of all."""
+    starts = list(days["start"])
+    month = Filter(starts[0], zones.next_day(starts[-1], view.zone))
+    return usage_drill.by_step(replace(view, chosen=month, step="day"), days, "none", {})
+
+
+def _apart(view: View) -> str:
+    """Why budgets and costs may differ."""
+    demo = " Demo data does not count against budgets." if _has_demo(view) else ""
+    return demo + ("" if view.zone.key == "UTC" else " Budgets count by days and months of UTC.")
 
 
 def _told(forecast: Forecast) -> str:
@@ -120,8 +154,9 @@ def _budgets(view: View) -> None:
             else:
                 told = allowance.band(one.share)
             st.progress(min(one.share, 1.0), f"{name}, this {one.period}: {told}")
-        if len(lines) > 8:
-            st.caption(f"And {len(lines) - 8} more, under Admin.")
+        more = f"And {len(lines) - 8} more, under Admin." if len(lines) > 8 else ""
+        if more or _apart(view):
+            st.caption(more + _apart(view))
 
 
 def _usd(nano: int | None) -> str:
@@ -129,15 +164,15 @@ def _usd(nano: int | None) -> str:
 
 
 def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
-    number = parts.number
+    number, sums = parts.number, view.totals()
     columns = {
         "Cost": (groups["cost_nano_usd"], number(help="Of the calls with a known price.")),
         "Share": parts.parts_of(groups["cost_nano_usd"]),
         "Calls": (groups["calls"], number(format="localized", width=80)),
-        "Cost / call": (groups["average_cost_nano_usd"], number()),
-        "Tokens in": (groups["prompt_tokens"], number(format="compact")),
-        "Tokens out": (groups["completion_tokens"], number(format="compact")),
-        **({"Saved": (groups["saved_nano_usd"], number(help="By the cache."))} if view.totals().cached else {}),
+        "Cost / call": (groups["average_cost_nano_usd"], number(help="Of the calls with a known price.")),
+        "Tokens in": (groups["prompt_tokens"], number(width=80)),
+        "Tokens out": (groups["completion_tokens"], number(width=80)),
+        "Saved": (groups["saved_nano_usd"], number(help="By the cache.")),
         "Unpriced": (
             groups["unpriced"],
             number(format="localized", help="Calls without a known price. The cost does not contain them.", width=80),
@@ -147,6 +182,9 @@ def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
             number(format="localized", help="Calls whose tokens we counted, as the provider did not say.", width=80),
         ),
     }
+    there = {"Saved": sums.cached, "Unpriced": sums.unpriced, "Estimated": sums.estimated}
+    columns = {name: column for name, column in columns.items() if there.get(name, 1)}
     money = columns.keys() & {"Cost", "Cost / call", "Saved"}
     says: dict[str, Callable[[Any], str]] = dict.fromkeys(money, parts.dollars)
+    says |= dict.fromkeys(("Tokens in", "Tokens out"), parts.compact)
     return parts.groups(view, by, groups, columns, "usage-spend-table", says)

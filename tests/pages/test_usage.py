@@ -6,9 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 import streamlit as st
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
@@ -165,6 +166,27 @@ def test_a_member_naming_another_in_the_url_still_sees_their_own(stage: Stage, t
         assert "Ann" not in str(table.value.to_dict())
 
 
+def test_a_filter_of_what_is_not_known_is_told_until_the_filters_change(stage: Stage) -> None:
+    stage.call()
+    page = stage.open(model=["m1", "gpt-gone"], person="user_eve", provider="acme")
+    assert "“gpt\\-gone”, “user\\_eve”" in page.warning[0].value
+    assert "acme" not in page.warning[0].value, "there is no other provider to leave out"
+    page.selectbox(key="usage_step").set_value("day").run()
+    assert not page.warning
+    assert not stage.open(model="m1").warning
+
+
+@pytest.mark.parametrize("person", ["user_ann", "user_eve", "nobody"])
+def test_people_who_are_not_theirs_are_told_as_those_who_never_were(stage: Stage, person: str) -> None:
+    stage.call()
+    stage.call(user_id="user_bob")
+    stage.ask("member", "user_bob")
+    told = stage.open(person=person).warning[0].value
+    assert told.replace("user\\_ann", "x").replace("user\\_eve", "x").replace("nobody", "x") == (
+        "Nothing is known here of “x”: filtering by that was left out, and all else counts."
+    )
+
+
 @pytest.mark.parametrize("tab", TABS)
 def test_a_member_setting_widgets_to_another_still_sees_their_own(stage: Stage, tab: str) -> None:
     stage.call(model="anns-model")
@@ -306,6 +328,84 @@ def test_every_change_is_against_the_range_before(stage: Stage) -> None:
     cost = next(one for one in page.metric if one.label == "Cost")
     assert (cost.value, cost.delta) == ("$3.00", "+50%")
     assert "against the 7 days before" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "last"),
+    [
+        ((2026, 11, 26, 9), (2026, 10, 1, 0), (2026, 10, 26, 9)),
+        ((2026, 3, 30, 9), (2026, 2, 1, 0), (2026, 3, 1, 0)),  # there was no such day in February
+        ((2026, 1, 5, 0), (2025, 12, 1, 0), (2025, 12, 5, 0)),
+    ],
+)
+def test_a_month_is_compared_with_the_same_days_of_the_month_before(
+    now: tuple[int, ...], first: tuple[int, ...], last: tuple[int, ...]
+) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    choice, moment = filters.Choice("month"), datetime(*now, tzinfo=berlin)  # type: ignore[misc]
+    before = choice.before(choice.filter(moment, berlin), moment, berlin)
+    assert before.start == datetime(*first, tzinfo=berlin)  # type: ignore[misc]
+    assert before.end == datetime(*last, tzinfo=berlin)  # type: ignore[misc]
+
+
+def test_a_past_month_is_compared_with_the_whole_one_before() -> None:
+    choice, now = filters.Choice("last-month"), datetime(2026, 10, 8, tzinfo=UTC)
+    before = choice.before(choice.filter(now), now)
+    assert (before.start, before.end) == (datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC))
+
+
+def test_what_the_month_is_compared_with_is_said(stage: Stage) -> None:
+    before = zones.month_start(zones.month_start(utcnow(), UTC) - timedelta(days=1), UTC)
+    stage.call()
+    stage.call(created_at=before)
+    assert f"Changes are against the month before, 1 {before:%b}" in texts(stage.open(range="month"))
+
+
+def test_no_change_is_said_in_words(stage: Stage) -> None:
+    stage.call()
+    stage.call(created_at=utcnow() - timedelta(days=7, seconds=1))
+    calls = next(one for one in stage.open(range="7d").metric if one.label == "Calls")
+    assert calls.delta == "no change"
+
+
+def test_a_model_whose_price_is_not_known_costs_no_zero(stage: Stage) -> None:
+    """Its replies from the cache do cost nothing."""
+    stage.call(model="m2", cost_nano_usd=None)
+    stage.call(model="m2", cost_nano_usd=0, outcome="cached", cache_hit=True)
+    stage.call()
+    table = stage.open().dataframe[0].value.set_index("Model")
+    assert pd.isna(table["Cost"]["m2"])
+    assert pd.isna(table["Cost / call"]["m2"])
+    assert table["Cost"]["m1"] == 4_200_000
+
+
+def month_budget(stage: Stage, amount: int) -> None:
+    row = {"id": new_id("bud"), "tenant_id": "tenant_a", "scope": "tenant", "scope_id": "", "period": "month",
+           "amount_nano_usd": amount, "hard": True}  # fmt: skip
+    stage.db.write(lambda session: session.execute(insert(Budget), [row]))
+
+
+def test_the_month_so_far_and_how_much_of_the_budget_is_expected(stage: Stage) -> None:
+    for days in range(5):
+        stage.call(created_at=utcnow() - timedelta(days=days, seconds=1), cost_nano_usd=1_000_000_000)
+    month_budget(stage, 40_000_000_000)
+    page = stage.open()
+    assert metric(page, f"{utcnow():%B} so far").startswith("$")
+    end = next(one for one in page.metric if one.label == "Month's end")
+    assert end.proto.delta_description.endswith("of the \\$40.00 budget expected")
+    assert "Demo data" not in texts(page)
+    assert "days and months of UTC" not in texts(page)
+    assert metric(stage.open(model="m1"), "Month's end, all calls") == end.value
+
+
+def test_demo_data_and_utc_are_said_where_budgets_are_drawn(stage: Stage) -> None:
+    for days in range(5):
+        stage.call(created_at=utcnow() - timedelta(days=days, seconds=1), is_demo=True)
+    month_budget(stage, 40_000_000_000)
+    stage.db.write(lambda session: session.execute(update(Tenant).values(timezone="Asia/Tokyo")))
+    page = stage.open()
+    assert "Demo data does not count against budgets. Budgets count by days and months of UTC." in texts(page)
+    assert not next(one for one in page.metric if one.label == "Month's end").proto.delta_description
 
 
 def test_the_sums_of_every_table_are_those_of_the_stored_rows(stage: Stage) -> None:
@@ -455,7 +555,7 @@ def test_a_day_across_a_change_of_the_clock_is_whole() -> None:
 
 
 def test_steps_and_splits_in_the_url_are_those_that_there_are() -> None:
-    known = {"provider": {"acme": "acme"}}
+    known = {"provider": {"acme": "acme", "other": "other"}}
     asked = {"range": ["90d"], "step": ["week"], "by": ["provider"]}
     choice = filters.parse(asked, known, TODAY)
     assert (choice.step, choice.by) == ("week", "provider")
