@@ -11,13 +11,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from chatcore.accounts import audit
 from chatcore.accounts.audit_words import sentence
 from chatcore.accounts.people import require_admin
 from chatcore.accounts.principal import Principal
+from chatcore.accounts.validation import is_storable
 from chatcore.db import Database
 from chatcore.db.tables import AuditEntry, Tenant, User
 from chatcore.errors import Forbidden, InvalidInput
@@ -33,6 +34,8 @@ CSV_COLUMNS: Final = (
 )  # fmt: skip
 _MOST: Final = 500
 _PAGE: Final = 2_000
+_YEARS: Final = (1970, 2200)
+_MAX_CHARS: Final = 500  # of an id or an action
 _WHO: Final = aliased(User)
 _WHOM: Final = aliased(User)
 _log: Final = AuditEntry.__table__
@@ -45,6 +48,7 @@ class Wanted:
     """Which entries. `actor`, `target`: ids, '' for any. `action`: its beginning, such as `user.`.
 
     `since` is part of the range, `until` is not; both carry a time zone. `everywhere`: of all tenants, for operators.
+    Raises `InvalidInput` for what can be none of these.
     """
 
     actor: str = ""
@@ -53,6 +57,13 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
     everywhere: bool = False
+
+    def __post_init__(self) -> None:
+        for moment in (self.since, self.until):
+            if moment is not None and (moment.tzinfo is None or not _YEARS[0] <= moment.year <= _YEARS[1]):
+                raise InvalidInput(f"A time needs a time zone and lies between the years {_YEARS[0]} and {_YEARS[1]}.")
+        if not all(len(one) <= _MAX_CHARS and is_storable(one) for one in (self.actor, self.action, self.target)):
+            raise InvalidInput("There is no person and no action like that.")
 
 
 @dataclass(frozen=True)
@@ -118,12 +129,22 @@ class AuditLog:
             before = found[-1].cursor
 
 
-def empty(session: Session, user_id: str) -> None:
-    """Take out of the log what may tell of an erased person: from where they acted, and the details of what was done
-    to them. Who did what to whom and when stays, as ids. The database lets nothing else of an entry be changed.
+def empty(session: Session, user_id: str, *names: str) -> None:
+    """Take out of the log what may tell of an erased person: from where they acted, the details of what was done to
+    them or speaks of them by their id, and those of their own acts in which one of their `names` stands.
+
+    Who did what to whom and when stays, as ids. The database lets nothing else of an entry be changed.
     """
     for statement in (_NOWHERE, _NOTHING):
         session.execute(statement, {"person": user_id})
+    named = (and_(_log.c.user_id == user_id, _says(name)) for name in names if name)
+    session.execute(update(_log).where(or_(_says(user_id), *named)).values(details={}))  # type: ignore[arg-type]
+
+
+def _says(word: str) -> ColumnElement[bool]:
+    """Whether it stands in an entry's details, as JSON writes it."""
+    written = json.dumps(word)[1:-1].lower()
+    return func.lower(cast(_log.c.details, Text)).contains(written, autoescape=True)
 
 
 def _refuse(principal: Principal, wanted: Wanted) -> None:

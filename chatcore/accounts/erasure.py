@@ -6,7 +6,7 @@ tier and team, so that sums stay as they were. `chatcore.care.people` goes on fr
 
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, audit_log, people, sessions
@@ -17,6 +17,7 @@ from chatcore.db.tables import (
     Alert,
     ApiKey,
     BrowserSession,
+    Budget,
     LoginAttempt,
     OneTimeCode,
     ProviderKey,
@@ -52,9 +53,8 @@ def begin(session: Session, who: Principal, user_id: str, typed: str) -> None:
     )
     sessions.revoke_all(session, user_id)
     session.execute(delete(LoginAttempt).where(LoginAttempt.username == person.username))
-    _drop_alerts(session, person)
     _drop_what_is_theirs(session, user_id)
-    audit_log.empty(session, user_id)
+    audit_log.empty(session, user_id, person.username, person.name)
 
 
 def unfinished(session: Session) -> list[tuple[str, str]]:
@@ -71,18 +71,16 @@ def finish(session: Session, user_id: str) -> None:
     session.execute(delete(User).where(User.id == user_id))
 
 
-def _drop_alerts(session: Session, person: User) -> None:
-    """Alerts about a budget of theirs say their name."""
-    named = Alert.details["label"].as_string().startswith(f"{person.name} (", autoescape=True)
-    gone = delete(Alert).where(Alert.tenant_id.in_((person.tenant_id, "")), named)
-    session.execute(gone.execution_options(synchronize_session=False))
-
-
 def _drop_what_is_theirs(session: Session, user_id: str) -> None:
+    where_from = select(BrowserSession.address).where(BrowserSession.user_id == user_id, BrowserSession.address != "")
+    budgets = select(Budget.id).where(Budget.scope == "user", Budget.scope_id == user_id)
+    about = or_(Alert.details["person"].as_string() == user_id, Alert.subject.in_(budgets))
     statements = (
+        delete(Alert).where(about),  # of a budget of theirs: it says their name
+        update(LoginAttempt).where(LoginAttempt.address.in_(where_from)).values(address=""),
         *(delete(table).where(table.user_id == user_id) for table in (BrowserSession, ApiKey, OneTimeCode)),
         delete(ProviderKey).where(ProviderKey.owner_id == user_id),
-        update(Agent).where(Agent.owner_id == user_id).values(owner_id=None),
+        update(Agent).where(Agent.owner_id == user_id).values(owner_id=None),  # it is the team's
     )
     for statement in statements:
         session.execute(statement.execution_options(synchronize_session=False))

@@ -13,11 +13,12 @@ from typing import Any, Final
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from chatcore import metrics
 from chatcore.accounts.locks import serialize
 from chatcore.alerts import delivery, words
 from chatcore.alerts.readings import Reading, read
 from chatcore.alerts.rules import Rule, from_row
-from chatcore.alerts.state import QUIET, Standing, Word, step
+from chatcore.alerts.state import QUIET, Standing, Word, loaded, step
 from chatcore.db import Database
 from chatcore.db.tables import Alert, AlertRule
 from chatcore.errors import DatabaseError
@@ -26,6 +27,7 @@ from chatcore.ids import new_id
 log = logging.getLogger(__name__)
 
 _OPEN: Final = ("pending", "firing")
+_ENDED: Final = "The rule was switched off or deleted."
 _Key = tuple[str, str]  # rule id, subject
 
 
@@ -93,7 +95,8 @@ def _known(session: Session) -> _Known:
 def _open(session: Session) -> dict[_Key, _Open]:
     found = {}
     for row in session.scalars(select(Alert).where(Alert.state.in_(_OPEN))):
-        standing = Standing(**row.details["standing"])
+        as_seen = Standing("firing" if row.state == "firing" else "pending", told=row.notified_at is not None)
+        standing = loaded(row.details.get("standing"), as_seen)
         times = row.updated_at, row.fired_at, row.began_at
         found[row.rule_id, row.subject] = _Open(row.id, standing, *times, row.value, row.peak, dict(row.details))
     return found
@@ -104,15 +107,16 @@ def _of_rule(db: Database, rule: Rule, known: _Known, now: datetime, every: floa
     was = {key[1]: one for key, one in known.open.items() if key[0] == rule.id}
     try:
         readings = db.read(lambda session: _readings(session, rule, was, now))
+        found = []
+        for subject in sorted({*readings, *was}):
+            reading = readings.get(subject) or _without(rule, subject, was[subject])
+            found.append(_stepped(rule, subject, reading, was.get(subject), known, now, every, failover))
     except DatabaseError:
         raise
     except Exception:
         log.exception("an alert rule could not be evaluated", extra={"rule_id": rule.id, "metric": rule.metric})
+        metrics.alert_rule_failed()
         return []
-    found = []
-    for subject in sorted({*readings, *was}):
-        reading = readings.get(subject) or _without(rule, subject, was[subject])
-        found.append(_stepped(rule, subject, reading, was.get(subject), known, now, every, failover))
     return [one for one in found if one.was is not None or one.now.state != "quiet"]
 
 
@@ -152,9 +156,7 @@ def _gone(key: _Key, was: _Open) -> _Change:
 
 def _write(session: Session, known: _Known, changes: Sequence[_Change], now: datetime) -> bool:
     serialize(session, "alerts")
-    if {key: one.updated_at for key, one in _open(session).items()} != {
-        key: one.updated_at for key, one in known.open.items()
-    }:
+    if _version(_open(session)) != _version(known.open):
         return False
     # A clock that went back must not stretch a cool-down beyond its length.
     session.execute(update(Alert).where(Alert.notified_at > now).values(notified_at=now))
@@ -168,6 +170,11 @@ def _write(session: Session, known: _Known, changes: Sequence[_Change], now: dat
     return True
 
 
+def _version(found: Mapping[_Key, _Open]) -> dict[_Key, object]:
+    """What is another when somebody wrote meanwhile: a look, or what came of notices."""
+    return {key: (one.updated_at, one.details.get("notices")) for key, one in found.items()}
+
+
 def _first(change: _Change, rule: Rule, now: datetime) -> dict[str, Any]:
     value = change.reading.value or 0.0
     alert = {
@@ -176,6 +183,8 @@ def _first(change: _Change, rule: Rule, now: datetime) -> dict[str, Any]:
         "value": value, "peak": value,
     }  # fmt: skip
     details = {"metric": rule.metric, "label": change.reading.label}
+    if change.reading.person:
+        details["person"] = change.reading.person  # so that it goes with them when they are erased
     return alert | _states(change, now, details, None, None) | _told(change, now, details, rule, value, now)
 
 
@@ -186,8 +195,9 @@ def _next(change: _Change, was: _Open, now: datetime) -> dict[str, Any]:
     began = was.fired_at or was.began_at
     values = {"value": value, "peak": peak}
     if change.rule is None:
-        details["ended"] = "The rule was switched off or deleted."
-        return values | _states(change, now, details, was.fired_at, was)
+        details["ended"] = _ENDED
+        delivery.ended(details)
+        return values | _states(change, now, details, was.fired_at, was) | {"due_at": None}
     values |= {"threshold": change.rule.threshold}
     return (
         values
@@ -228,7 +238,9 @@ def _told(
             body = f"{body} {words.aside(rule, label)}"
     shown = value if value is not None else peak
     delivery.queue(details, rule.channels, change.word, body, shown, now)
-    return {"due_at": now, "details": details} | ({"notified_at": now} if change.word == "firing" else {})
+    return {"due_at": delivery.next_due(details), "details": details} | (
+        {"notified_at": now} if change.word == "firing" else {}
+    )
 
 
 def put_aside(session: Session) -> set[str]:
@@ -236,8 +248,11 @@ def put_aside(session: Session) -> set[str]:
     return {subject for (_, subject), one in _open(session).items() if one.standing.aside == "aside"}
 
 
-def close_all(session: Session, rule_id: str, now: datetime) -> None:
-    """End a rule's alerts, without a notice: the rule is deleted."""
+def close_all(session: Session, rule_id: str, now: datetime, why: str) -> None:
+    """End a rule's alerts, without a notice: the rule is deleted, or watches something else from now on."""
+    serialize(session, "alerts")
     session.execute(delete(Alert).where(Alert.rule_id == rule_id, Alert.fired_at.is_(None)))
-    firing = (Alert.rule_id == rule_id, Alert.state == "firing")
-    session.execute(update(Alert).where(*firing).values(state="recovered", recovered_at=now, updated_at=now))
+    for row in session.scalars(select(Alert).where(Alert.rule_id == rule_id, Alert.state == "firing")):
+        details = {**row.details, "ended": why, "standing": asdict(QUIET)}
+        delivery.ended(details)
+        row.details, row.state, row.recovered_at, row.updated_at, row.due_at = details, "recovered", now, now, None

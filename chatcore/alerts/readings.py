@@ -33,13 +33,15 @@ _TENANTS: Final = select(Tenant.id)
 class Reading:
     """What a look found, in the metric's unit; `value` is None where `calls` are too few to tell.
 
-    `subject`: the provider or the budget, '' for the rule's whole scope; `label`: what people call it.
+    `subject`: the provider or the budget, '' for the rule's whole scope; `label`: what people call it; `person`: the id
+    of whom it is about, where that is one.
     """
 
     subject: str
     value: float | None
     calls: int = 0
     label: str = ""
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def _budgets(look: _Look) -> list[Reading]:
         for budget in budget_rows.of_tenant(look.session, tenant, look.now):
             spent = budget_rows.counted(look.session, budget)
             share = _percent(spent, budget.amount) if budget.amount else 100.0
-            found.append(Reading(budget.id, share, label=_whose(budget)))
+            person = budget.scope_id if budget.scope == "user" else ""
+            found.append(Reading(budget.id, share, label=_whose(budget), person=person))
     return found
 
 

@@ -58,7 +58,7 @@ def users_erase(chosen: Namespace) -> None:
         if not chosen.yes:
             raise InvalidInput(
                 f"This removes {person.username} and all they wrote for good; what they cost stays, without a name. "
-                "Say --yes to do it."
+                "Agents stay, too, and channels of alerts that mail to an address of theirs. Say --yes to do it."
             )
         who = core.console.operator(person.tenant)
         done = PersonEraser(core.db).erase(who, person.id, person.username)

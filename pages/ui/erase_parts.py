@@ -18,7 +18,11 @@ def draw_erase(principal: Principal, person: Person) -> None:
             f"**{plain(person.name)}** is removed for good: the account, all conversations and attachments, prompts, "
             "and what they wrote in others' conversations. What they cost stays in the charts, without their name."
         )
-        st.caption("Disable the account instead if they may come back, or if somebody may still need what they wrote.")
+        st.caption(
+            "Disable the account instead if they may come back, or if somebody may still need what they wrote. "
+            "Agents are the team's and stay. Look on the Alerts tab whether notices go to an address of theirs, or a "
+            "rule bears their name."
+        )
         typed = st.text_input(
             f"Type {plain(person.username)} to go on", key=f"erase-name-{person.id}", autocomplete="off"
         )

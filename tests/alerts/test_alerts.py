@@ -127,6 +127,8 @@ def test_a_budget_rule_names_each_budget_and_recovers_when_there_is_more(any_hou
     [firing] = house.alerts.firing(house.admin)
     assert (firing.subject, round(firing.value)) == ("Bob (each day)", 95)
     assert "95 % of the budget is spent; the limit is 90 %." in firing.message
+    details = house.db.read(lambda session: session.scalar(select(Alert.details)))
+    assert (details or {})["person"] == house.member.user_id, "it goes with them when they are erased"
     budgets.set(house.admin, "user", house.member.user_id, "day", 200 * USD)
     house.rounds()
     assert not house.alerts.firing(house.admin)
@@ -302,7 +304,7 @@ def test_two_looks_at_the_same_moment_write_one_alert(any_house: House, hooks: W
     for side in house.sides:
         side.look(house.clock.now(), float("inf"))
     assert len(house.alerts.firing(house.root)) == 1
-    assert len(house.sides[1].due(house.clock.now())) == 1
+    assert len(house.sides[1].claim(house.clock.now())) == 1
 
 
 def test_a_look_is_dropped_where_another_was_faster(
@@ -411,9 +413,9 @@ def test_one_that_works_again_gets_its_notice_late(house: House, hooks: Webhooks
     rule(house, hooks)
     house.calls(10, "error")
     house.alerts.look(house.clock.now(), float("inf"))
-    first = house.alerts.due(house.clock.now())
+    first = house.alerts.claim(house.clock.now())
     house.alerts.record([(one, Outcome(False, "It could not be sent.")) for one in first], house.clock.now())
-    assert not house.alerts.due(house.clock.now())
+    assert not house.alerts.claim(house.clock.now())
     house.clock.forward(31)
     house.rounds()
     assert hooks.words() == ["firing"]

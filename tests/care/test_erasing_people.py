@@ -15,6 +15,7 @@ from chatcore.care import people
 from chatcore.care.people import PersonEraser
 from chatcore.db import Database
 from chatcore.db.tables import (
+    Agent,
     Alert,
     ApiKey,
     Attachment,
@@ -130,6 +131,7 @@ def fill(place: Place) -> str:
         Alert(
             id="al",
             rule_id="r",
+            subject="b",
             state="firing",
             value=1,
             peak=1,
@@ -196,6 +198,71 @@ def test_it_stands_in_the_audit_log_without_saying_who_it_was(place: Place) -> N
     entry = place.db.read(lambda session: session.scalars(select(AuditEntry)).one())
     assert (entry.action, entry.user_id, entry.target) == ("user.erase", place.admin.user_id, place.bob.user_id)
     assert entry.details == {}
+
+
+def alert(alert_id: str, label: str, **more: Any) -> Alert:
+    facts: dict[str, Any] = {"tenant_id": "", "rule_id": "r", "state": "recovered", "value": 1, "peak": 1}
+    details = {"label": label, **more}
+    return Alert(id=alert_id, threshold=1, details=details, message=f"{label}: spent", **facts)
+
+
+def test_alerts_about_them_go_under_whatever_name_and_a_namesakes_stay(any_place: Place) -> None:
+    place = any_place
+    budgets = [
+        Budget(id=f"of-{who.username}", scope="user", scope_id=who.user_id, period="day", amount_nano_usd=1,
+               tenant_id=who.tenant_id)
+        for who in (place.ada, place.bob)
+    ]  # fmt: skip
+    rows = [alert("by-budget", "Bobby (each day)"), alert("of-a-namesake", "Bob (each day)")]
+    rows[0].subject, rows[1].subject = "of-bob", "of-ada"
+    rows += [
+        alert("of-a-budget-that-is-gone", "Robert (each day)", person=place.bob.user_id),
+        alert("of-the-team", "team Bob (each day)"),
+        alert("of-ada", "Bob (each day)", person=place.ada.user_id),
+    ]
+    place.db.write(lambda session: session.add_all([*budgets, *rows]))
+    PersonEraser(place.db).erase(place.admin, place.bob.user_id, "bob")
+    left = place.db.read(lambda session: session.scalars(select(Alert.id).order_by(Alert.id)).all())
+    assert left == ["of-a-namesake", "of-ada", "of-the-team"]
+
+
+def test_what_the_audit_log_says_of_them_is_emptied(any_place: Place) -> None:
+    place = any_place
+    name = "Ünal O'Bob"
+    place.change(update(User).where(User.id == place.bob.user_id).values(name=name))
+    bob, whose = place.bob.user_id, {"tenant_id": place.bob.tenant_id, "action": "x"}
+    rows = [
+        AuditEntry(id="a-about", user_id=place.admin.user_id, details={"scope": "user", "scope_id": bob}, **whose),
+        AuditEntry(id="b-own-name", user_id=bob, details={"name": f"Mail of {name}"}, **whose),
+        AuditEntry(id="c-own-username", user_id=bob, details={"name": "BOB's channel"}, **whose),
+        AuditEntry(id="d-own", user_id=bob, details={"days": 90}, **whose),
+        AuditEntry(id="e-other", user_id=place.admin.user_id, details={"name": "bobbin"}, **whose),
+    ]
+    place.db.write(lambda session: session.add_all(rows))
+    PersonEraser(place.db).erase(place.admin, bob, "bob")
+    kept = select(AuditEntry.id, AuditEntry.details).where(AuditEntry.action == "x").order_by(AuditEntry.id)
+    details = place.db.read(lambda session: [row.details for row in session.execute(kept)])
+    assert details == [{}, {}, {}, {"days": 90}, {"name": "bobbin"}]
+
+
+def test_failed_sign_ins_from_where_they_were_tell_no_address(any_place: Place) -> None:
+    place = any_place
+    fill(place)
+    tries = [("quarkold", "10.9.8.7"), ("ada", "10.1.1.1"), ("ada", "")]
+    rows = [LoginAttempt(id=f"{n}", username=name, address=address) for n, (name, address) in enumerate(tries)]
+    place.db.write(lambda session: session.add_all(rows))
+    PersonEraser(place.db).erase(place.admin, place.bob.user_id, "bob")
+    found = select(LoginAttempt.username, LoginAttempt.address).order_by(LoginAttempt.id)
+    left = place.db.read(lambda session: [tuple(row) for row in session.execute(found)])
+    assert left == [("quarkold", ""), ("ada", "10.1.1.1"), ("ada", "")]
+
+
+def test_agents_are_the_teams_and_stay_without_an_owner(place: Place) -> None:
+    mine = Agent(id="ag", tenant_id=place.bob.tenant_id, owner_id=place.bob.user_id, slug="s", name="Helper")
+    place.db.write(lambda session: session.add(mine))
+    PersonEraser(place.db).erase(place.admin, place.bob.user_id, "bob")
+    owner = place.db.read(lambda session: session.execute(select(Agent.owner_id).where(Agent.id == "ag")).scalar_one())
+    assert owner is None
 
 
 @pytest.mark.parametrize(
