@@ -397,6 +397,7 @@ def test_days_are_right_while_they_move_to_another_zone(module_database: Databas
 
 def test_what_is_older_than_the_ledger_comes_from_the_rollups(house: House) -> None:
     rows = house.put([ended(created_at=JANUARY + timedelta(days=day), outcome="error") for day in range(80)], all_of)
+    house.put([ended(user_id="bob", created_at=JANUARY + timedelta(days=day)) for day in (3, 70)], all_of)
     since = JANUARY + timedelta(days=40)
     everything = Filter(JANUARY, JANUARY + timedelta(days=365))
     ann = house.member("ann")
@@ -415,8 +416,10 @@ def test_what_is_older_than_the_ledger_comes_from_the_rollups(house: House) -> N
     assert house.usage.percentiles(house.admin, everything).equals(times)
     assert house.usage.totals(ann, everything).calls == len(rows)
     assert house.usage.breakdown(ann, everything, "none")["calls"].tolist() == [80]
-    month = house.usage.series(house.admin, everything, "user", "month")
-    assert month["calls"].tolist()[:3] == [31, 28, 21]
+    assert house.usage.totals(house.member("bob"), everything).calls == 2
+    assert house.usage.adoption(house.member("cy"), everything, "month")["people"].sum() == 0
+    month = house.usage.series(house.admin, everything, "none", "month")
+    assert month["calls"].tolist()[:3] == [32, 28, 22]
     assert house.usage.adoption(ann, everything, "month")["people"].tolist()[:4] == [1, 1, 1, 0]
 
 
