@@ -137,8 +137,8 @@ def _conversations(session: Session, principal: Principal, chosen: Filter, spans
     whole = [Segment(number, "ledger", span.begin, span.end) for number, span in enumerate(spans)]
     found = placed(session, whole, Conversation.__table__, Conversation.created_at.expression)
     where = (Conversation.tenant_id == principal.tenant_id, *_theirs(Conversation, principal, chosen), *found.where)
-    begun: Select[Any] = select(found.span, func.count()).select_from(found.source)
-    return begun.where(*where).group_by("span")
+    counted: tuple[Any, ...] = (found.span, func.count())
+    return select(*counted).select_from(found.source).where(*where).group_by("span")
 
 
 def _questions(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> dict[int, int]:
