@@ -145,6 +145,7 @@ def test_streamlit_shows_strangers_nothing_and_believes_no_stranger() -> None:
     config: dict[str, Any] = tomllib.loads(read(".streamlit/config.toml"))
     assert config["client"]["showErrorDetails"] == "none"
     assert config["client"]["toolbarMode"] == "minimal"
+    assert config["client"]["disableDataExport"], "what tables hand out by themselves is not safe for spreadsheets"
     assert config["server"]["enableAgentApi"] is False
     assert config["server"]["enableStaticServing"] is False
     assert config["server"]["trustedUserHeaders"] == {
