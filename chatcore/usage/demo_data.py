@@ -29,7 +29,6 @@ from chatcore.db.tables import (
 from chatcore.errors import InvalidInput, NotFound
 from chatcore.ids import new_id
 from chatcore.usage import demo_removal, demo_team, rollup_days, rollups, zones
-from chatcore.usage.rollup_sums import where
 
 if TYPE_CHECKING:
     from chatcore.usage.demo_draws import Ints, Row, Scene
@@ -82,7 +81,7 @@ def make(
     demo_removal.remove(db, tenant_id)
     now = now or utcnow()
     scene = _scene(db, tenant_id, rows, people, models, now)
-    _make_calls(db, scene, where(tenant.timezone), (days, rows, seed, now), on_progress)
+    _make_calls(db, scene, zones.of_tenant(tenant.timezone), (days, rows, seed, now), on_progress)
     return DemoSummary(people=len(scene.people), calls=rows, days=days)
 
 

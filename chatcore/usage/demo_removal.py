@@ -20,7 +20,6 @@ from chatcore.db.tables import (
     User,
 )
 from chatcore.usage import rollup_days, rollups, zones
-from chatcore.usage.rollup_sums import where
 
 _CONVERSATIONS: Final = 500  # deleted by one transaction: each takes its messages along
 _HITS: Final = 20_000
@@ -33,7 +32,7 @@ def remove(db: Database, tenant_id: str | None = None) -> int:
         lambda session: {row.id: row.timezone for row in session.execute(select(Tenant.id, Tenant.timezone))}
     )
     chosen = [one for one in tenants if tenant_id in (None, one)]
-    removed = sum(_remove_calls(db, one, where(tenants[one])) for one in chosen)
+    removed = sum(_remove_calls(db, one, zones.of_tenant(tenants[one])) for one in chosen)
     people = select(User.id).where(*_demo(User, tenant_id))
     _delete(db, Conversation, Conversation.user_id.in_(people))
     _delete(db, Conversation, *_demo(Conversation, tenant_id))

@@ -21,7 +21,6 @@ from chatcore.errors import Conflict, NotFound
 from chatcore.ids import new_id
 from chatcore.usage import rollup_days, rollup_sql, rollups, zones
 from chatcore.usage.rollup_check import Difference, differences
-from chatcore.usage.rollup_sums import where
 
 _BATCH: Final = 2_000  # rows that one transaction folds
 _LEASE: Final = "rollups"
@@ -201,7 +200,7 @@ def _tenants(session: Session, tenant_id: str | None) -> list[Tenant]:
 def _plan(session: Session, tenant_id: str, since: datetime | None, *, resume: bool) -> _Plan:
     """Where the tenant's days are to be counted from: what comes before `ledger_since` only for a new time zone."""
     tenant = session.get_one(Tenant, tenant_id)
-    zone = where(tenant.timezone)
+    zone = zones.of_tenant(tenant.timezone)
     begin = zones.day_start(since, zone) if since else datetime(1, 1, 2, tzinfo=UTC)
     if tenant.ledger_since and tenant.timezone == tenant.days_zone:
         begin = max(begin, tenant.ledger_since)

@@ -1,19 +1,15 @@
 """What single ledger rows add to the rollups, summed by key and written as additions."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import cache, lru_cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, Table
 from sqlalchemy.orm import Session
 
 from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, UsageDaily, UsageHourly
 from chatcore.usage import latency, measures, zones
-
-log = logging.getLogger(__name__)
 
 Key = tuple[Any, ...]
 OF_MONTHS: Final = ("model", "agent", "user")
@@ -25,7 +21,7 @@ class Sums:
 
     def __init__(self, timezones: Mapping[str, str]) -> None:
         """`timezones`: names by tenant id; UTC for tenants that are not there."""
-        self._zones = {tenant_id: where(name) for tenant_id, name in timezones.items()}
+        self._zones = {tenant_id: zones.of_tenant(name) for tenant_id, name in timezones.items()}
         self.hourly: dict[Key, list[int]] = {}
         self.daily: dict[Key, list[int]] = {}
         self.latency: dict[Key, list[int]] = {}
@@ -68,16 +64,6 @@ class Sums:
             rows = [(*_plain(key, dialect), *sums[key]) for key in sorted(sums) if any(sums[key])]
             if rows:
                 connection.exec_driver_sql(_add(table, dialect), rows)
-
-
-@lru_cache(maxsize=512)
-def where(name: str) -> tzinfo:
-    """The time zone of a tenant. One that this machine does not know keeps nobody from settling a call: UTC."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        log.exception("time zone unknown here, days are counted in UTC", extra={"timezone": name})
-        return UTC
 
 
 def keys_of(table: Table) -> list[str]:

@@ -4,14 +4,19 @@ A day begins at its midnight, or at the first moment after it where the clock sk
 the finest that any time zone is off UTC by, so every zone's hours and days are made of whole ones.
 """
 
+import logging
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from chatcore.errors import InvalidInput
 
+log = logging.getLogger(__name__)
+
 QUARTER: Final = timedelta(minutes=15)
+FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""No day from here on is counted: its end could not be told."""
 
 
 def zone(name: str) -> ZoneInfo:
@@ -19,6 +24,16 @@ def zone(name: str) -> ZoneInfo:
     if name not in _names():
         raise InvalidInput("There is no such time zone; one is written like Europe/Berlin.")
     return ZoneInfo(name)
+
+
+@lru_cache(maxsize=512)
+def of_tenant(name: str) -> ZoneInfo:
+    """A tenant's time zone as it is stored. One that this machine does not know keeps nobody from working: UTC."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        log.exception("time zone unknown here, days are counted in UTC", extra={"timezone": name})
+        return ZoneInfo("UTC")
 
 
 @cache
