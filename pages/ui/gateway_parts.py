@@ -11,7 +11,7 @@ from chatcore.bootstrap import core
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
 from chatcore.gateway import Health, Model
-from chatcore.usage import Unpriced
+from chatcore.usage import Filter, Unpriced
 from pages.ui import acts, figures, session
 from pages.ui.text import ago, plain
 
@@ -28,7 +28,7 @@ _ERRORS: Final = {
     "timeout": "no answer in time",
     "truncated": "ended in mid-reply",
 }
-_WORDS: Final = {"open": "stopped by an operator", "closed": "always called, by an operator"}
+_STATES: Final = {"closed": "working", "open": "paused after failures", "trial": "on trial"}
 
 
 def draw(principal: Principal) -> None:
@@ -64,7 +64,7 @@ def _own_keys(principal: Principal, own: Sequence[Health], models: Mapping[str, 
     """Those that fail first, and not all of them: everybody may have keys, and this is drawn every few seconds."""
     failing = sorted(own, key=lambda one: (one.state == "closed", not one.failures))
     bad = sum(one.state != "closed" for one in own)
-    with st.expander(f"Own keys ({len(own)}{f', {bad} open' if bad else ''})", key="own_keys"):
+    with st.expander(f"Own keys ({len(own)}{f', {bad} not called' if bad else ''})", key="own_keys"):
         st.caption("Keys that a person or a team brought. Whose they are is not shown.")
         for health in failing[:_OWN_KEYS]:
             _row(principal, health, models.get(health.deployment))
@@ -91,7 +91,7 @@ def _row(principal: Principal, health: Health, model: Model | None) -> None:
     key = f"{health.deployment}@{health.key}"
     with st.container(key=f"admin-row-{key}", horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
-            st.markdown(f"**{plain(_name(health, model))}** {badge(health)}")
+            st.markdown(f"**{plain(_name(health, model))}** {badge(health)}", help=breaker(health))
             st.caption(plain(" · ".join([*([model.target] if model else []), *facts(health, utcnow())])))
         with st.popover("Change", key=f"health-{key}-{health.word}"):  # a new one, which is closed, after each word
             _buttons(principal, health, key)
@@ -106,18 +106,30 @@ def _name(health: Health, model: Model | None) -> str:
     return model.display_name + (f", deployment {number}" if several else "") + own
 
 
+def state(health: Health) -> str:
+    """How it is, in words: `working`, `paused after failures`, `paused by an operator`, `on trial`."""
+    if health.word == "open" and health.state == "open":
+        return "paused by an operator"
+    return _STATES[health.state]
+
+
+def breaker(health: Health) -> str:
+    """The technical word, for a tooltip."""
+    return f"The breaker is {'half-open' if health.state == 'trial' else health.state}."
+
+
 def badge(health: Health) -> str:
-    """The state in a colour: green works, red is left alone, orange is about to be tried, grey was not called yet."""
-    said = f" :gray-badge[{_WORDS[health.word]}]" if health.word else ""
+    """The state in a colour: green works, red is not called, orange is about to be tried, grey was not called yet."""
+    said = " :gray-badge[always called, by an operator]" if health.word == "closed" else ""
     if health.state == "open":
-        return f":red-badge[:material/block: open]{said}"
+        return f":red-badge[:material/block: {state(health)}]{said}"
     if health.state == "trial":
-        return f":orange-badge[:material/hourglass: on trial]{said}"
+        return f":orange-badge[:material/hourglass: {state(health)}]{said}"
     if not health.calls and not health.last_ok_at and not health.failures:
         return f":gray-badge[not called yet]{said}"
     if health.failures:
-        return f":orange-badge[:material/warning: closed, failing]{said}"
-    return f":green-badge[:material/check: closed]{said}"
+        return f":orange-badge[:material/warning: {state(health)}, with failures]{said}"
+    return f":green-badge[:material/check: {state(health)}]{said}"
 
 
 def facts(health: Health, now: datetime) -> list[str]:
@@ -144,9 +156,9 @@ def _since(moment: float, now: datetime) -> str:
 def _buttons(principal: Principal, health: Health, key: str) -> None:
     """What an operator may say; the popover that holds them is the question before it."""
     choices = [
-        ("open", "Open: stop calling it", "Questions go to its fallbacks until you say otherwise."),
-        ("closed", "Close: call it", "It is called however often it fails, until you say otherwise."),
-        (None, "Automatic", "It opens after failures in a row and closes when it answers."),
+        ("open", "Pause it", "It is not called, and questions go to its fallbacks, until you say otherwise."),
+        ("closed", "Always call it", "It is called however often it fails, until you say otherwise."),
+        (None, "Automatic", "It is paused after failures in a row, and works again when it answers."),
     ]
     for word, label, does in choices:
         if word != health.word:
@@ -163,10 +175,12 @@ def _say(principal: Principal, health: Health, word: str | None) -> None:
 
 
 def _unpriced(principal: Principal) -> None:
-    found = _unpriced_calls(principal.tenant_id, principal)
+    found, rest = _unpriced_calls(principal.tenant_id, principal)
     st.subheader("Models without a price")
     if not found:
-        st.caption("Every call of the last 30 days has a price.")
+        st.caption(
+            f"Every call of the last 30 days {'that can be priced ' if rest else ''}has a price. {_beside(rest)}"
+        )
         return
     rows = [
         {"Model": one.model, "Provider": one.provider, "Calls": one.calls, "Tokens": one.tokens, "Since": one.since}
@@ -177,15 +191,27 @@ def _unpriced(principal: Principal) -> None:
         column_config={"Since": st.column_config.DatetimeColumn(format="D MMM YYYY")},
     )  # fmt: skip
     st.caption(
-        "Set their prices under Models, or write them into the config file and start the app again. Then price the "
-        "calls there were anew:"
+        f"{_beside(rest)} Set their prices under Models, or write them into the config file and start the app again. "
+        "Then price the calls there were anew:"
     )
     st.code("python -m chatcore prices recompute", language=None)
 
 
+def _beside(rest: int) -> str:
+    """What the usage page counts without a price beside these."""
+    if not rest:
+        return ""
+    calls = f"{rest:,} {'call' if rest == 1 else 'calls'}"
+    return f"{calls} more without one cannot be priced: demo data, or broken off before any tokens were known."
+
+
 @st.cache_data(ttl=60, max_entries=100, show_spinner=False)
-def _unpriced_calls(tenant_id: str, _principal: Principal) -> list[Unpriced]:
-    return core().usage.unpriced(_principal, utcnow() - _LEDGER)
+def _unpriced_calls(tenant_id: str, _principal: Principal) -> tuple[list[Unpriced], int]:
+    """The models with calls to price, and how many more calls of the ledger have no known cost."""
+    now = utcnow()
+    found = core().usage.unpriced(_principal, now - _LEDGER)
+    whole = core().usage.totals(_principal, Filter(now - _LEDGER, now))
+    return found, max(0, whole.unpriced - sum(one.calls for one in found))
 
 
 def _fallbacks() -> None:

@@ -38,7 +38,7 @@ _MORE: Final = (
 )
 _KINDS: Final = {
     "requests": "Too many requests", "tokens": "Too many tokens", "budget": "No room in a budget",
-    "breaker": "Model left alone after failures", "access": "May not use the model",
+    "breaker": "Model paused after failures", "access": "May not use the model",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Reliability: how many calls fail, how and where, what we refused ourselves, and which deployments are left alone."""
+"""Reliability: how many calls fail, how and where, what we refused ourselves, and which deployments are paused."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -137,11 +137,12 @@ def _breakers(view: View) -> None:
         return
     health = core().gateway.health()
     left = [one for one in health if one.state != "closed" or one.failures]
-    st.markdown("**Breakers**")
+    st.markdown("**Deployments**", help="Each has a breaker, which pauses it after failures in a row.")
     if not left:
-        st.caption(f"All {len(health)} deployments can be called." if health else "There is none that can be called.")
+        st.caption(f"All {len(health)} deployments work." if health else "There is none that can be called.")
     for one in left[:20]:
         name = plain(one.deployment) + ("" if one.key == "shared" else ", an own key")
-        st.markdown(f"{name} {gateway_parts.badge(one)} {one.failures} failures in a row")
+        row = f"{name} {gateway_parts.badge(one)} {one.failures} failures in a row"
+        st.markdown(row, help=gateway_parts.breaker(one))
     if left:
-        st.caption("Open or close one on the admin page, under Gateway.")
+        st.caption("Pause one, or have it called again, on the admin page under Gateway.")

@@ -75,8 +75,8 @@ def test_failures_in_a_row_open_it_and_stand_in_its_row(house: Any, monkeypatch:
     house.gateway.breakers.started("claude#1@shared")
     house.gateway.breakers.succeeded("claude#1@shared")
     at = gateway(house, monkeypatch)
-    assert "**GPT \\*X\\*\\, deployment 2** :red-badge[:material/block: open]" in texts(at)
-    assert "**Claude X** :green-badge[:material/check: closed]" in texts(at)
+    assert "**GPT \\*X\\*\\, deployment 2** :red-badge[:material/block: paused after failures]" in texts(at)
+    assert "**Claude X** :green-badge[:material/check: working]" in texts(at)
     row = next(one for one in captions(at) if one.startswith("openai/gpt-x-eu"))
     assert "2 failures in a row · tried again in " in row
     assert row.endswith("last failed just now: the key was refused · 2 calls, 2 failed")
@@ -104,12 +104,12 @@ def test_an_operator_opens_closes_and_takes_the_word_back_and_it_is_audited(
 
 def test_only_what_would_change_something_is_offered(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     at = gateway(house, monkeypatch)
-    assert {one.label for one in at.button} == {"Open: stop calling it", "Close: call it"}
+    assert {one.label for one in at.button} == {"Pause it", "Always call it"}
     house.gateway.breakers.say("claude#1@shared", "open")
     at.run()
-    assert "**Claude X** :red-badge[:material/block: open] :gray-badge[stopped by an operator]" in texts(at)
+    assert "**Claude X** :red-badge[:material/block: paused by an operator]" in texts(at)
     offered = [one.label for one in at.button if one.key and one.key.endswith("claude#1@shared")]
-    assert offered == ["Close: call it", "Automatic"]
+    assert offered == ["Always call it", "Automatic"]
 
 
 def test_own_keys_are_folded_and_whose_they_are_is_not_told(
@@ -123,8 +123,10 @@ def test_own_keys_are_folded_and_whose_they_are_is_not_told(
         house.gateway.breakers.failed(f"claude#1@{key.id}", "bad_key")
     at = gateway(house, monkeypatch)
     fold = next(one for one in at.expander if one.label.startswith("Own keys"))
-    assert fold.label == "Own keys (1, 1 open)"
-    assert "**Claude X\\, an own key** :red-badge[:material/block: open]" in [one.value for one in fold.markdown]
+    assert fold.label == "Own keys (1, 1 not called)"
+    assert "**Claude X\\, an own key** :red-badge[:material/block: paused after failures]" in [
+        one.value for one in fold.markdown
+    ]
     shown = "".join([*texts(at), *captions(at)])
     assert "bob" not in shown.lower()
     assert "6789" not in shown
@@ -138,7 +140,7 @@ def test_of_many_own_keys_those_that_fail_come_first_and_not_all_are_drawn(
         house.gateway.breakers.succeeded(f"claude#1@pkey_{number:02}")
     house.gateway.breakers.say("claude#1@pkey_39", "open")
     at = gateway(house, monkeypatch)
-    fold = next(one for one in at.expander if one.label == "Own keys (40, 1 open)")
+    fold = next(one for one in at.expander if one.label == "Own keys (40, 1 not called)")
     rows = [one.value for one in fold.markdown if "badge" in one.value]
     assert len(rows) == 30
     assert ":red-badge" in rows[0]
@@ -195,13 +197,14 @@ def test_an_operator_whose_role_has_ended_says_nothing_either(house: Any, root: 
     ("values", "badge"),
     [
         ({}, ":gray-badge[not called yet]"),
-        ({"calls": 1, "last_ok_at": 1.0}, ":green-badge[:material/check: closed]"),
-        ({"calls": 1, "failures": 1}, ":orange-badge[:material/warning: closed, failing]"),
-        ({"calls": 5, "failures": 5, "state": "open"}, ":red-badge[:material/block: open]"),
+        ({"calls": 1, "last_ok_at": 1.0}, ":green-badge[:material/check: working]"),
+        ({"calls": 1, "failures": 1}, ":orange-badge[:material/warning: working, with failures]"),
+        ({"calls": 5, "failures": 5, "state": "open"}, ":red-badge[:material/block: paused after failures]"),
+        ({"calls": 5, "state": "open", "word": "open"}, ":red-badge[:material/block: paused by an operator]"),
         ({"calls": 5, "failures": 5, "state": "trial"}, ":orange-badge[:material/hourglass: on trial]"),
         (
             {"calls": 1, "word": "closed"},
-            ":green-badge[:material/check: closed] :gray-badge[always called, by an operator]",
+            ":green-badge[:material/check: working] :gray-badge[always called, by an operator]",
         ),
     ],
 )
@@ -244,6 +247,31 @@ def test_calls_without_a_price_are_listed_with_the_command(
     at = gateway(house, monkeypatch)
     assert [row[:4] for row in at.dataframe[0].value.values.tolist()] == [["mist", "mistral", 1, 42]]
     assert at.code[0].value == "python -m chatcore prices recompute"
+
+
+def test_calls_that_cannot_be_priced_are_told_as_the_usage_page_counts_them(
+    house: Any, monkeypatch: pytest.MonkeyPatch, root: Principal
+) -> None:
+    def made_up(number: int) -> UsageMetric:
+        return UsageMetric(
+            id=new_id("use"), created_at=utcnow() - timedelta(hours=number + 1), tenant_id=root.tenant_id, is_demo=True,
+            user_id=root.user_id, purpose="chat", provider="mistral", model="mist", outcome="ok", prompt_tokens=40,
+            completion_tokens=2, usage_source="provider", price_source="demo", cost_nano_usd=None, trace_id="",
+        )  # fmt: skip
+
+    house.db.write(lambda db: db.add_all([made_up(number) for number in range(3)]))
+    at = gateway(house, monkeypatch)
+    assert (
+        "Every call of the last 30 days that can be priced has a price. 3 calls more without one cannot be priced: "
+        "demo data, or broken off before any tokens were known."
+    ) in captions(at)
+    assert not at.code
+
+
+def test_the_breakers_own_word_is_in_the_tooltip(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.gateway.breakers.say("claude#1@shared", "open")
+    rows = [one for one in gateway(house, monkeypatch).markdown if "paused by an operator" in one.value]
+    assert [one.proto.help for one in rows] == ["The breaker is open."]
 
 
 def test_with_every_call_priced_there_is_nothing_to_run(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 
 from streamlit.testing.v1 import AppTest
 
+from chatcore.gateway import Health
 from tests.pages.test_usage import Stage, stage, texts
 
 __all__ = ["stage"]
@@ -36,3 +37,18 @@ def test_only_the_eight_with_most_calls_have_lines_and_that_is_said(stage: Stage
     assert lines(page) == [{f"m{number}" for number in range(2, 10)}] * 3
     assert "2 models with fewer calls are left out of the charts by model. The table has all." in texts(page)
     assert len(page.dataframe[0].value) == 10
+
+
+def test_deployments_are_told_in_words_and_the_breakers_own_in_the_tooltip(stage: Stage) -> None:
+    stage.call()
+    stage.ask("operator")
+    stage.health = [
+        Health("gpt#0", "shared", "open", None, 5, None, "timeout", None, None, 9, 5),
+        Health("gpt#1", "shared", "open", "open", 0, None, None, None, None, 9, 0),
+        Health("gpt#2", "pkey_1", "trial", None, 5, None, "timeout", None, None, 9, 5),
+    ]
+    rows = [one for one in stage.open(tab="Reliability").markdown if one.value.startswith("gpt")]
+    assert ["paused after failures" in one.value for one in rows] == [True, False, False]
+    assert ["paused by an operator" in one.value for one in rows] == [False, True, False]
+    assert ["on trial" in one.value for one in rows] == [False, False, True]
+    assert [one.proto.help for one in rows] == ["The breaker is open."] * 2 + ["The breaker is half-open."]
