@@ -213,6 +213,18 @@ def test_retention_says_what_it_would_do(run: Callable[..., Ran]) -> None:
     assert run("retention", "--dry-run").out == ["Nothing is older than its time."]
 
 
+def test_retention_removes_nothing_by_a_clock_that_seems_wrong(run: Callable[..., Ran]) -> None:
+    run("users", "add", "ada", stdin=PASSWORD)
+    with sqlite3.connect(load_settings().database_url.database or "") as connection:
+        connection.execute("UPDATE users SET created_at = '2020-01-01 00:00:00.000000'")
+    refused = run("retention")
+    assert refused.code == 2
+    assert "the last that was seen of this instance is of 2020-01-01" in refused.err
+    assert run("retention", "--dry-run").code == 0
+    assert run("retention", "--even-so").out == ["Nothing is older than its time."]
+    assert run("retention").code == 0
+
+
 def test_postgresql_is_told_its_own_tool_without_the_password(
     run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:

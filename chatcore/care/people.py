@@ -69,11 +69,21 @@ class PersonEraser:
         return True
 
     def resume(self, only: str | None = None) -> bool:
-        """Go on with those who are being erased. Returns whether all of them are."""
-        done = True
+        """Go on with those who are being erased. Returns whether all of them are.
+
+        Where that fails for somebody, it goes on with the others, and then the first error is raised.
+        """
+        done, errors = True, []
         for user_id, stand_in in self._db.read(erasure.unfinished):
-            if only in (None, user_id):
+            if only not in (None, user_id):
+                continue
+            try:
                 done = self._go_on(user_id, stand_in) and done
+            except Exception as error:
+                log.exception("a person is not erased yet", extra={"as": stand_in})
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return done
 
     def _go_on(self, user_id: str, stand_in: str) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
@@ -31,8 +30,7 @@ from chatcore.db.tables import (
     UsageMetric,
     utcnow,
 )
-from chatcore.usage import rollups
-from chatcore.usage.zones import day_start
+from chatcore.usage import rollups, zones
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +83,23 @@ class Retention:
         return self._db.read(work)
 
     def run(self) -> list[Removed]:
-        """Remove it. Returns what went, tenants that lost nothing left out."""
-        done = []
+        """Remove it. Returns what went, tenants that lost nothing left out.
+
+        Where that fails for a tenant, the others' goes all the same, and then the first error is raised.
+        """
+        done, errors = [], []
         for tenant in self._db.read(lambda session: session.scalars(_limited()).all()):
-            removed = self._of_tenant(tenant)
-            if removed.anything:
-                self._db.write(partial(_note, removed))
-                log.info("old data removed", extra={"tenant_id": tenant.id, **_counts(removed)})
-                done.append(removed)
+            try:
+                removed = self._of_tenant(tenant)
+                if removed.anything:
+                    self._db.write(partial(_note, removed))
+                    log.info("old data removed", extra={"tenant_id": tenant.id, **_counts(removed)})
+                    done.append(removed)
+            except Exception as error:
+                log.exception("old data of a tenant was not removed", extra={"tenant_id": tenant.id})
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return done
 
     def _of_tenant(self, tenant: Tenant) -> Removed:
@@ -135,7 +142,7 @@ def _limited() -> Select[Tenant]:
 
 def _ledger_end(tenant: Tenant, days: int) -> datetime:
     """The day of the tenant's that its ledger begins with: none is kept by half, so that days can be counted anew."""
-    return day_start(utcnow() - timedelta(days=days), ZoneInfo(tenant.timezone))
+    return zones.day_start(utcnow() - timedelta(days=days), zones.of_tenant(tenant.timezone))
 
 
 # ---- messages

@@ -1,16 +1,23 @@
 """The commands that look after data: `retention`, `users erase`, `db compact`, `backup`, `restore`."""
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chatcore.commands.shell import bare_database, say, shell, show
 from chatcore.config import load_settings
-from chatcore.errors import InvalidInput
+from chatcore.db.tables import utcnow
+from chatcore.errors import Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 def retention_arguments(parser: ArgumentParser) -> None:
     """The arguments of `retention`."""
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument("--even-so", action="store_true", help="the clock is right, even where it seems wrong")
 
 
 def erase_arguments(parser: ArgumentParser) -> None:
@@ -40,6 +47,8 @@ def retention(chosen: Namespace) -> None:
 
     with shell() as core:
         work = Retention(core.db)
+        if not chosen.dry_run:
+            core.db.write(partial(_look_at_clock, even_so=chosen.even_so))
         found = work.due() if chosen.dry_run else work.run()
     if not any(one.anything for one in found):
         say("Nothing is older than its time.")
@@ -47,6 +56,15 @@ def retention(chosen: Namespace) -> None:
     rows = [(one.tenant, f"{one.conversations:,}", f"{one.messages:,}", f"{one.calls:,}") for one in found]
     show(("TENANT", "CONVERSATIONS", "OTHER MESSAGES", "CALLS"), rows)
     say("This would be removed." if chosen.dry_run else "This was removed.")
+
+
+def _look_at_clock(session: "Session", *, even_so: bool) -> None:
+    from chatcore.care import clock
+
+    if even_so:
+        clock.trust(session, utcnow())
+    elif doubt := clock.doubt(session, utcnow()):
+        raise Conflict(f"{doubt} Set the clock right; where it is, say --even-so.")
 
 
 def users_erase(chosen: Namespace) -> None:
