@@ -49,6 +49,11 @@ def clean_password(typed: str) -> str:
     return password
 
 
+def is_storable(text: str) -> bool:
+    """Whether a database can be asked for it: PostgreSQL knows no NUL, and nobody a half of a surrogate pair."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+
+
 def clean_role(typed: str) -> Role:
     """One of the roles. Raises `InvalidInput`."""
     for role in ROLES:

@@ -8,32 +8,31 @@ from typing import Final
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
+from chatcore.accounts import Principal
 from chatcore.accounts.audit_log import Wanted
-from chatcore.api.middleware import SESSION_HEADER
+from chatcore.api import files
 from chatcore.api.parts import Parts
 from chatcore.db.tables import utcnow
-from chatcore.errors import ChatcoreError, DatabaseError, Forbidden, InvalidInput, Unauthorized
+from chatcore.errors import ChatcoreError, InvalidInput
 
 _BOM: Final = "\ufeff"  # without it spreadsheets do not take the text for UTF-8
-_STATUS: Final[dict[type[ChatcoreError], int]] = {
-    Unauthorized: 401, Forbidden: 403, InvalidInput: 422, DatabaseError: 503,
-}  # fmt: skip
 
 
 def log(core: Parts) -> Callable[[Request], Awaitable[Response]]:
     """`actor`, `action`, `target` as in `Wanted`, `since` and `until` in ISO 8601 with a time zone, `everywhere=1`.
 
-    401 for nobody, 403 for members, 422 for a time that is none, each with a sentence.
+    401 for nobody, 403 for members and from another site, 422 for a time that is none, each with a sentence.
     """
 
     async def endpoint(request: Request) -> Response:
-        session_id = request.headers.get(SESSION_HEADER.decode(), "")
         try:
-            pieces = await asyncio.to_thread(_begun, core, session_id, _wanted(request.query_params))
+            files.require_ours(core, request)
+            wanted = _wanted(request.query_params)
+            pieces = await asyncio.to_thread(lambda: _begun(core, files.asker(core, request), wanted))
         except ChatcoreError as error:
-            return JSONResponse({"error": {"code": error.code, "message": str(error)}}, _STATUS.get(type(error), 500))
+            return files.refusal(error)
         name = f"chatcore-audit-{utcnow():%Y-%m-%d}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
         return StreamingResponse(pieces, headers=headers, media_type="text/csv; charset=utf-8")
@@ -41,13 +40,10 @@ def log(core: Parts) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def _begun(core: Parts, session_id: str, wanted: Wanted) -> Iterator[str]:
+def _begun(core: Parts, principal: Principal, wanted: Wanted) -> Iterator[str]:
     """The file's pieces. The first rows are read before the answer begins, so that a failure still has a status."""
-    principal = core.accounts.principal(session_id) if session_id else None
-    if principal is None:
-        raise Unauthorized("You are not signed in. Sign in, then ask for the file again.")
     pieces = core.audit.export_csv(principal, wanted)
-    return chain([_BOM, next(pieces), next(pieces, "")], pieces)
+    return chain([_BOM, next(pieces), next(pieces, "")], files.while_allowed(core, principal, pieces))
 
 
 def _wanted(params: QueryParams) -> Wanted:

@@ -1,5 +1,9 @@
 """All HTTP routes of ours, in one list for `st.App(routes=…)`."""
 
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from chatcore.api import audit, session
@@ -20,6 +24,13 @@ def routes(core: Parts, base_path: str = "") -> list[Route]:
         Route(f"{base}/api/ready", ready(core), methods=["GET"]),
         Route(f"{base}/metrics", metrics(core), methods=["GET"]),
         Route(f"{base}/api/attachments/{{id}}", attachment(core), methods=["GET"]),
-        Route(f"{base}/api/audit/log.csv", audit.log(core), methods=["GET"]),
-        *(Route(f"{base}/api/usage/calls.{kind}", calls(core, kind), methods=["GET"]) for kind in ("csv", "parquet")),
+        _noted(f"{base}/api/audit/log.csv", audit.log(core)),
+        *(_noted(f"{base}/api/usage/calls.{kind}", calls(core, kind)) for kind in ("csv", "parquet")),
     ]
+
+
+def _noted(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    """A route whose use is noted: without the HEAD that comes with GET, as it would be noted and hand out nothing."""
+    route = Route(path, endpoint, methods=["GET"])
+    route.methods = {"GET"}
+    return route

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, false, func, or_, select
 
 from chatcore.accounts.principal import Principal
+from chatcore.accounts.validation import is_storable
 from chatcore.db.tables import UsageMetric, User
 from chatcore.errors import InvalidInput
 
@@ -16,6 +17,8 @@ NONE: Final = "none"
 FEW_PEOPLE: Final = 20
 """Up to so many people's calls are read from the ledger, where each person's lie side by side."""
 _YEARS: Final = (1970, 2200)
+_MOST_VALUES: Final = 5_000  # a statement asks for each of them several times, and PostgreSQL takes 65,535 in one
+_MAX_CHARS: Final = 500  # of a value
 
 Step = Literal["hour", "day", "week", "month"]
 _SHOWN_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
@@ -32,7 +35,8 @@ class Filter:
     """A range of time and, where not empty, the only models, people, … that count.
 
     `start` is part of the range, `end` is not; both carry a time zone. `agents`: ids; `teams`: those people are in
-    now; in both `none` stands for being without. Raises `InvalidInput` for an empty or impossible range.
+    now; in both `none` stands for being without. Raises `InvalidInput` for an empty or impossible range, for more than
+    5,000 values in all, and for a value that nothing can have.
     """
 
     start: datetime
@@ -52,6 +56,11 @@ class Filter:
             raise InvalidInput("A range of time must end after it begins.")
         if self.start.year < _YEARS[0] or self.end.year > _YEARS[1]:
             raise InvalidInput(f"A range of time lies between the years {_YEARS[0]} and {_YEARS[1]}.")
+        only = (self.models, self.user_ids, self.purposes, self.providers, self.agents, self.tiers, self.teams)
+        if sum(len(values) for values in only) > _MOST_VALUES:
+            raise InvalidInput(f"A filter holds at most {_MOST_VALUES:,} values; choose fewer.")
+        if not all(len(one) <= _MAX_CHARS and is_storable(one) for values in only for one in values):
+            raise InvalidInput(f"A filter's values have at most {_MAX_CHARS} characters that can be stored.")
 
     @property
     def length(self) -> timedelta:

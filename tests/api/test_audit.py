@@ -3,10 +3,12 @@
 import csv
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.applications import Starlette
 
 from chatcore.accounts import Accounts, Console
@@ -14,6 +16,8 @@ from chatcore.accounts.audit_log import AuditLog
 from chatcore.api import COOKIE, middleware, routes
 from chatcore.config import Settings
 from chatcore.db import Database
+from chatcore.db.tables import AuditEntry
+from chatcore.errors import Unauthorized
 
 with warnings.catch_warnings():
     # It would rather have httpx2, which nothing else here needs.
@@ -75,6 +79,11 @@ def test_filters_hold(core: Any) -> None:
         ("eve", {"everywhere": "1"}, 403),
         ("eve", {"since": "yesterday"}, 422),
         ("eve", {"since": "2026-01-01T00:00:00"}, 422),
+        ("eve", {"since": "0001-01-01T00:00:00+14:00"}, 422),
+        ("eve", {"until": "9999-12-31T23:59:59-14:00"}, 422),
+        ("eve", {"actor": "a\0"}, 422),
+        ("eve", {"action": "\0"}, 422),
+        ("eve", {"target": "x" * 501}, 422),
     ],
 )
 def test_who_may_not_gets_a_sentence(core: Any, username: str | None, params: dict[str, str], status: int) -> None:
@@ -82,3 +91,57 @@ def test_who_may_not_gets_a_sentence(core: Any, username: str | None, params: di
         answer = opened.get(URL, params=params)
     assert answer.status_code == status
     assert answer.json()["error"]["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200), ({"Sec-Fetch-Site": "same-origin"}, 200), ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://testserver"}, 200), ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403), ({"Origin": "https://evil.example"}, 403), ({"Origin": "null"}, 403),
+    ],
+)  # fmt: skip
+def test_another_site_makes_nobody_ask_for_it(core: Any, headers: dict[str, str], status: int) -> None:
+    with client(core, "eve") as opened:
+        assert opened.get(URL, headers=headers).status_code == status
+    assert len(exports(core)) == (status == 200)
+
+
+def test_it_has_no_head(core: Any) -> None:
+    with client(core, "eve") as opened:
+        answer = opened.head(URL)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert exports(core) == []
+
+
+@pytest.mark.parametrize("change", ["demoted", "disabled", "signed out", "nothing"])
+def test_it_breaks_off_when_its_asker_may_not_read_on(core: Any, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    monkeypatch.setattr("chatcore.accounts.audit_log._PAGE", 2)
+    console, eve = Console(core.db), core.accounts.system_principal("eve")
+    console.add_user("fay", "correct horse", name="fay", role="admin", tenant="Elsewhere", tier="free")
+    acts: dict[str, Callable[[], object]] = {
+        "demoted": lambda: console.set_role("eve", "member"),
+        "disabled": lambda: console.set_disabled("eve", True),
+        "signed out": lambda: core.accounts.sign_out_everywhere(eve, keep_current=False),
+        "nothing": lambda: None,
+    }
+    core.audit = SimpleNamespace(export_csv=lambda *asked: cut(AuditLog(core.db).export_csv(*asked), acts[change]))
+    with client(core, "eve") as opened:
+        if change == "nothing":
+            assert len(rows(opened.get(URL).text)) > 4
+            return
+        with pytest.raises(Unauthorized, match="signed out"):
+            opened.get(URL)
+
+
+def cut(pieces: Iterator[str], act: Callable[[], object]) -> Iterator[str]:
+    """The pieces, with an act between the ones that are sent first and the others."""
+    yield next(pieces)
+    yield next(pieces)
+    act()
+    yield from pieces
+
+
+def exports(core: Any) -> list[str]:
+    wanted = select(AuditEntry.id).where(AuditEntry.action == "audit.export")
+    return list(core.db.read(lambda session: session.scalars(wanted).all()))

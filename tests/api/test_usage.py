@@ -3,20 +3,22 @@
 import csv
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from starlette.applications import Starlette
 
 from chatcore.accounts import Accounts, Console
 from chatcore.api import COOKIE, middleware, routes
 from chatcore.config import Settings
 from chatcore.db import Database
-from chatcore.db.tables import UsageMetric
+from chatcore.db.tables import AuditEntry, UsageMetric
+from chatcore.errors import Unauthorized
 from chatcore.usage import Usage
 
 with warnings.catch_warnings():
@@ -91,7 +93,7 @@ def test_parquet_can_be_read(core: Any) -> None:
 def test_the_file_has_a_name_and_is_kept_by_no_cache(core: Any) -> None:
     with client(core, "ada") as opened:
         headers = opened.get("/api/usage/calls.csv", params=RANGE).headers
-    assert headers["content-disposition"] == 'attachment; filename="usage-2026-03-01-2026-03-02.csv"'
+    assert headers["content-disposition"] == 'attachment; filename="usage-2026-03-01-to-2026-03-01.csv"'
     assert headers["cache-control"] == "private, no-store"
 
 
@@ -105,10 +107,82 @@ def test_nobody_gets_a_sentence(core: Any) -> None:
 @pytest.mark.parametrize(
     "asked",
     [{}, {"start": "x", "end": "y"}, {"start": "2026-03-01", "end": "2026-03-02"}, {**RANGE, "end": RANGE["start"]},
-     {"start": "1066-01-01T00:00:00Z", "end": "1067-01-01T00:00:00Z"}],
+     {"start": "1066-01-01T00:00:00Z", "end": "1067-01-01T00:00:00Z"},
+     {**RANGE, "start": "0001-01-01T00:00:00+14:00"}, {**RANGE, "end": "9999-12-31T23:59:59-14:00"}],
 )  # fmt: skip
 def test_a_range_that_is_none_is_told_so(core: Any, asked: dict[str, str]) -> None:
     with client(core, "ada") as opened:
         answer = opened.get("/api/usage/calls.csv", params=asked)
     assert answer.status_code == 422
     assert answer.json()["error"]["message"].endswith(".")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("asked", [{"person": "a\0"}, {"team": "x" * 501}, {"model": ["x"] * 5_001}])
+def test_values_that_no_call_has_are_told_so(core: Any, kind: str, asked: dict[str, Any]) -> None:
+    with client(core, "ada") as opened:
+        answer = opened.get(f"/api/usage/calls.{kind}", params={**RANGE, **asked})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200), ({"Sec-Fetch-Site": "same-origin"}, 200), ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Origin": "https://evil.example"}, 403),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_another_site_makes_nobody_ask_for_it(core: Any, kind: str, headers: dict[str, str], status: int) -> None:
+    with client(core, "ada") as opened:
+        assert opened.get(f"/api/usage/calls.{kind}", params=RANGE, headers=headers).status_code == status
+    assert len(exports(core)) == (status == 200)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_it_has_no_head(core: Any, kind: str) -> None:
+    with client(core, "ada", "/base") as opened:
+        assert opened.head(f"/base/api/usage/calls.{kind}", params=RANGE).status_code == 405
+    assert exports(core) == []
+
+
+@pytest.mark.parametrize("change", ["demoted", "disabled", "signed out", "nothing"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_it_breaks_off_when_its_asker_may_not_read_on(
+    core: Any, monkeypatch: pytest.MonkeyPatch, kind: str, change: str
+) -> None:
+    monkeypatch.setattr("chatcore.usage.rows._PAGE", 1)
+    monkeypatch.setattr("chatcore.usage.export._GROUP_ROWS", 1)
+    console, ada = Console(core.db), core.accounts.system_principal("ada")
+    console.add_user("amy", "correct horse", name="amy", role="operator", tenant=None, tier="free")
+    acts: dict[str, Callable[[], object]] = {
+        "demoted": lambda: console.set_role("ada", "member"),
+        "disabled": lambda: console.set_disabled("ada", True),
+        "signed out": lambda: core.accounts.sign_out_everywhere(ada, keep_current=False),
+        "nothing": lambda: None,
+    }
+    usage = core.usage
+    core.usage = SimpleNamespace(
+        export_csv=lambda *asked: cut(usage.export_csv(*asked), 2, acts[change]),
+        export_parquet=lambda *asked: cut(usage.export_parquet(*asked), 1, acts[change]),
+    )
+    with client(core, "ada") as opened:
+        if change == "nothing":
+            assert opened.get(f"/api/usage/calls.{kind}", params=RANGE).status_code == 200
+            return
+        with pytest.raises(Unauthorized, match="signed out"):
+            opened.get(f"/api/usage/calls.{kind}", params=RANGE)
+
+
+def cut(pieces: Iterator[Any], first: int, act: Callable[[], object]) -> Iterator[Any]:
+    """The pieces, with an act between the ones that are sent first and the others."""
+    for _ in range(first):
+        yield next(pieces)
+    act()
+    yield from pieces
+
+
+def exports(core: Any) -> list[str]:
+    wanted = select(AuditEntry.id).where(AuditEntry.action == "usage.export")
+    return list(core.db.read(lambda session: session.scalars(wanted).all()))
