@@ -1,12 +1,13 @@
 """Tenants: what their admins set for them, and the list of them for operators."""
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -196,17 +197,23 @@ def _lines(session: Session) -> list[TenantLine]:
         .group_by(Tenant.id, Tenant.name, Tenant.timezone, Tenant.created_at)
         .order_by(Tenant.id)
     ).all()
-    return [TenantLine(*row, *_recent(session, row.id, since)) for row in rows]
+    recent = _recent(session, since)
+    return [TenantLine(*row, *recent[row.id]) for row in rows]
 
 
-def _recent(session: Session, tenant_id: str, since: datetime) -> tuple[int, int]:
-    """Calls and their cost since then, by the day; what no rollup counts yet is counted from the ledger."""
+def _recent(session: Session, since: datetime) -> dict[str, tuple[int, int]]:
+    """Calls and their cost since then, by the day, of every tenant; what no rollup counts yet is counted from the
+    ledger. From each tenant to its rows, or all of them would be read.
+    """
     day, call = UsageDaily, UsageMetric
-    rolled = select(func.sum(day.calls), func.sum(day.cost_nano_usd)).where(
-        day.tenant_id == tenant_id, day.level == "day", day.kind == "model", day.start >= since
+    of_days = (day.tenant_id == Tenant.id) & (day.level == "day") & (day.kind == "model") & (day.start >= since)
+    of_calls = (call.tenant_id == Tenant.id) & (call.created_at >= since) & NOT_ROLLED_UP
+    sums = (
+        select(Tenant.id, func.sum(day.calls), func.sum(day.cost_nano_usd)).outerjoin(day, of_days),
+        select(Tenant.id, func.count(call.id), func.sum(call.cost_nano_usd)).outerjoin(call, of_calls),
     )
-    rest = select(func.count(), func.sum(call.cost_nano_usd)).where(
-        call.tenant_id == tenant_id, call.created_at >= since, NOT_ROLLED_UP
-    )
-    found = [session.execute(statement).one() for statement in (rolled, rest)]
-    return int(sum(one[0] or 0 for one in found)), int(sum(one[1] or 0 for one in found))
+    found: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for tenant_id, calls, cost in session.execute(union_all(*(one.group_by(Tenant.id) for one in sums))):
+        before = found[tenant_id]
+        found[tenant_id] = before[0] + int(calls or 0), before[1] + int(cost or 0)
+    return found
