@@ -26,9 +26,11 @@ from pages.ui import (
 )
 from pages.ui.usage_data import View
 
-# Five cards in a row and the table of models fit a laptop.
+# Five cards in a row and the table of models fit a laptop; what a card says is never cut.
 STYLE: Final = """<style>
   .st-key-usage_cards [data-testid="stMetricValue"] { font-size: 1.6rem; }
+  .st-key-usage_cards [data-testid="stMetric"] * { white-space: normal; }
+  .st-key-usage_cards [data-testid="stMetric"] div:has(> [data-testid="stMetricDelta"]) { flex-wrap: wrap; }
   @media (min-width: 768px) { [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; } }
 </style>"""
 QUESTIONS: Final[Mapping[str, str]] = {

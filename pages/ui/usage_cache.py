@@ -39,7 +39,11 @@ def draw(view: View) -> None:
             parts.bars(view, f"Saved per {view.step} by model", "model", models, saved, colour, charts.USD)
     _times(view)
     shown = _table(view)
-    files = {f"Hits per {view.step}": series, f"Times per {view.step}": over_time, "Table": shown}
+    files = {
+        f"Hits per {view.step}": usage_export.named(series, {}),
+        f"Times per {view.step}": over_time,
+        "Table": shown,
+    }
     usage_export.draw(view, files)
 
 

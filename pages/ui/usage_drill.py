@@ -128,7 +128,8 @@ def by_step(
             return None
         here, when = replace(view.chosen, start=start, end=end), _when(starts[mine[0]], view.step)
         if outcomes is not None:
-            return Narrow(f"{part}, {when}" if part else when, here, outcomes=tuple(outcomes.get(part, ())))
+            only = tuple(outcomes.get(part, ()))
+            return Narrow(f"{part}, {when}" if only else when, here, outcomes=only)
         values = rest if part == OTHERS else (part,)
         if by in _FIELDS and part and "others" not in values:
             return Narrow(f"{names.get(part, part)}, {when}", _of(here, by, values))

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _MIMES: Final = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+_FIRST: Final = (
+    "date", "name", "cost_usd", "saved_usd", "calls", "prompt_tokens", "completion_tokens", "cached_tokens",
+    "reasoning_tokens", "unpriced", "estimated", "failed",
+)  # fmt: skip
+_LAST: Final = ("generated_tokens", "generating_ms", "cost_nano_usd", "saved_nano_usd", "group", "start")
 
 
 def draw(view: View, frames: Mapping[str, "DataFrame"]) -> None:
@@ -44,9 +49,21 @@ def raw_url(view: View, kind: str) -> str:
 
 
 def named(frame: "DataFrame", names: Mapping[str, str]) -> "DataFrame":
-    """The frame with a column `name` beside `group`, as ids say nothing to people."""
-    told = frame["group"].map(lambda one: names.get(one, one))
-    return frame.copy() if told.equals(frame["group"]) else frame.assign(name=told)
+    """A series or breakdown as people want it in a file: the local date or hour, what the group is called, what it
+    cost in US dollars, and the counts; behind them what programs want: the moment, the group's id, nano-USD."""
+    import pandas as pd
+
+    told = frame.assign(name=frame["group"].map(lambda one: names.get(one, one)))
+    if "start" in told:
+        midnights = (told["start"].dt.normalize() == told["start"]).all()
+        told["date"] = told["start"].dt.strftime("%Y-%m-%d" if midnights else "%Y-%m-%d %H:%M")
+    for name in ("cost", "saved"):
+        if f"{name}_nano_usd" in told:
+            told[f"{name}_usd"] = told[f"{name}_nano_usd"].astype("Float64") / 1e9
+    first = [one for one in _FIRST if one in told]
+    last = [one for one in _LAST if one in told]
+    found: pd.DataFrame = told[[*first, *(one for one in told if one not in (*_FIRST, *_LAST)), *last]]
+    return found
 
 
 def _shown(view: View, name: str, frame: "DataFrame") -> None:

@@ -170,7 +170,7 @@ def groups(
     view: View, by: str, frame: "DataFrame", columns: Mapping[str, tuple["Series[Any]", Any]], key: str,
     says: Mapping[str, Callable[[Any], str]] | None = None,
 ) -> "DataFrame":  # fmt: skip
-    """A table of groups whose rows show the calls behind them; returns it as it is shown, for a file.
+    """A table of groups whose rows show the calls behind them; returns it for a file, money in US$ there.
 
     `frame`: with `group`; `columns`: by heading, its values and how Streamlit shows them; `says`: by heading, how a
     number is written (it is still sorted as a number).
@@ -189,13 +189,21 @@ def groups(
     usage_drill.table(some, key, f"Calls by {title.lower()}", picks, column_config=config)
     if len(shown) > _ROWS:
         st.caption(f"The first {_ROWS} of {len(shown):,}. The file has all of them.")
-    return shown
+    return _for_file(shown, says or {})
+
+
+def _for_file(shown: "DataFrame", says: Mapping[str, Callable[[Any], str]]) -> "DataFrame":
+    """The table with its units: dollars as such, and what else is written in words named by what it is."""
+    money = [name for name, say in says.items() if say is dollars]
+    found = shown.assign(**{name: shown[name].astype("Float64") / 1e9 for name in money})
+    units = dict.fromkeys(money, "US$") | {name: "ms" for name, say in says.items() if say is times}
+    return found.rename(columns={name: f"{name} ({unit})" for name, unit in units.items()})
 
 
 def parts_of(values: "Series[Any]", whole: float | None = None) -> tuple["Series[Any]", Any]:
     """A column with bars of how much each value is of the whole, their sum where it is not given."""
     shares = values.astype("Float64") / (whole or max(float(values.fillna(0).sum()), 1.0)) * 100
-    return shares, st.column_config.ProgressColumn(format="%.1f%%", min_value=0, max_value=100)
+    return shares, st.column_config.ProgressColumn(format="%.1f%%", min_value=0, max_value=100, width=120)
 
 
 def heading(by: str) -> str:

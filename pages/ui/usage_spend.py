@@ -177,12 +177,8 @@ def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
             groups["unpriced"],
             number(format="localized", help="Calls without a known price. The cost does not contain them.", width=80),
         ),
-        "Estimated": (
-            groups["estimated"],
-            number(format="localized", help="Calls whose tokens we counted, as the provider did not say.", width=80),
-        ),
     }
-    there = {"Saved": sums.cached, "Unpriced": sums.unpriced, "Estimated": sums.estimated}
+    there = {"Saved": sums.cached, "Unpriced": sums.unpriced}
     columns = {name: column for name, column in columns.items() if there.get(name, 1)}
     money = columns.keys() & {"Cost", "Cost / call", "Saved"}
     says: dict[str, Callable[[Any], str]] = dict.fromkeys(money, parts.dollars)

@@ -68,18 +68,18 @@ def _kinds(view: View, frame: "DataFrame") -> None:
 def _table(view: View, by: GroupBy, groups: "DataFrame") -> "DataFrame":
     number = parts.number
     settled = groups["settled"].where(groups["settled"] > 0)
+    sums = ("Prompt", "Cached", "Completion", "Reasoning")
     columns = {
         "Calls": (groups["calls"], number(format="localized", width=80)),
-        "Prompt": (groups["prompt_tokens"], number(format="localized")),
-        "Cached": (groups["cached_tokens"], number(format="localized")),
-        "Completion": (groups["completion_tokens"], number(format="localized")),
-        "Reasoning": (groups["reasoning_tokens"], number(format="localized")),
-        "Tokens / call": (groups["average_tokens"], number(format="%.0f")),
-        "Prompt / call": (groups["prompt_tokens"] / settled, number(format="%.0f")),
-        "Completion / call": (groups["completion_tokens"] / settled, number(format="%.0f")),
+        **{name: (groups[f"{name.lower()}_tokens"], number()) for name in sums},
+        "Tokens / call": (groups["average_tokens"].round(), number(format="localized", help="In and out.")),
+        "In / call": ((groups["prompt_tokens"] / settled).round(), number(format="localized")),
+        "Out / call": ((groups["completion_tokens"] / settled).round(), number(format="localized")),
         "Estimated": (
             groups["estimated"],
-            number(format="localized", help="Calls whose tokens we counted, as the provider did not say."),
+            number(format="localized", help="Calls whose tokens we counted, as the provider did not say.", width=80),
         ),
     }
-    return parts.groups(view, by, groups, columns, "usage-tokens-table")
+    if not view.totals().estimated:
+        del columns["Estimated"]
+    return parts.groups(view, by, groups, columns, "usage-tokens-table", dict.fromkeys(sums, parts.compact))

@@ -21,7 +21,7 @@ from chatcore.db.tables import Conversation, Tenant, UsageMetric, User, utcnow
 from chatcore.errors import Unauthorized
 from chatcore.ids import new_id
 from chatcore.usage import Filter, Usage
-from pages.ui import filters, usage_call, usage_drill, usage_export
+from pages.ui import filters, usage_call, usage_drill, usage_export, usage_parts
 from pages.ui.usage_data import View
 
 PAGE = Path(__file__).parents[2] / "pages" / "usage.py"
@@ -285,7 +285,22 @@ def test_the_address_of_all_calls_carries_the_range_and_the_filters() -> None:
     assert url.endswith("&model=m+1&model=m2&person=user_ann")
 
 
-def test_ids_get_their_names_beside_them() -> None:
-    frame = pd.DataFrame({"group": ["user_ann", "user_gone"]})
-    assert usage_export.named(frame, {"user_ann": "Ann"})["name"].tolist() == ["Ann", "user_gone"]
-    assert "name" not in usage_export.named(frame, {})
+def test_a_file_begins_with_what_people_read_and_ends_with_what_programs_do() -> None:
+    starts = pd.to_datetime(["2026-03-01T23:00:00Z", "2026-03-02T23:00:00Z"]).tz_convert(BERLIN)
+    frame = pd.DataFrame({
+        "start": starts, "group": ["user_ann", "user_gone"], "calls": [1, 2], "priced": [1, 0],
+        "cost_nano_usd": pd.array([1_500_000_000, None], "Int64"),
+    })  # fmt: skip
+    named = usage_export.named(frame, {"user_ann": "Ann"})
+    assert named.columns.tolist() == ["date", "name", "cost_usd", "calls", "priced", "cost_nano_usd", "group", "start"]
+    assert named["date"].tolist() == ["2026-03-02", "2026-03-03"]
+    assert named["name"].tolist() == ["Ann", "user_gone"]
+    assert named["cost_usd"].iloc[0] == 1.5
+    assert pd.isna(named["cost_usd"].iloc[1])
+
+
+def test_money_in_the_file_of_a_table_is_dollars() -> None:
+    shown = pd.DataFrame({"Model": ["m1"], "Cost": pd.array([1_500_000_000], "Int64"), "First p50": [12.0]})
+    file = usage_parts._for_file(shown, {"Cost": usage_parts.dollars, "First p50": usage_parts.times})
+    assert file.columns.tolist() == ["Model", "Cost (US$)", "First p50 (ms)"]
+    assert file["Cost (US$)"].tolist() == [1.5]
