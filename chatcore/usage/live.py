@@ -57,6 +57,7 @@ class Sample:
 class Failure:
     """A call that failed. `error_type` is a code of ours, '' where there is none."""
 
+    call_id: str
     at: datetime
     model: str
     provider: str
@@ -241,7 +242,7 @@ def _moment(minute: Any, start: datetime) -> datetime:
 
 def _failures(session: Session, principal: Principal, since: datetime) -> tuple[Failure, ...]:
     columns = (
-        UsageMetric.created_at, UsageMetric.model, UsageMetric.provider, UsageMetric.outcome,
+        UsageMetric.id, UsageMetric.created_at, UsageMetric.model, UsageMetric.provider, UsageMetric.outcome,
         func.coalesce(UsageMetric.error_type, ""), UsageMetric.trace_id,
     )  # fmt: skip
     where = (*scope(principal), UsageMetric.created_at >= since, UsageMetric.outcome.in_(FAILED))

@@ -1,4 +1,7 @@
-"""The live panel: what happens at this moment, looked at again every two seconds for as long as it is shown."""
+"""The live panel: what happens at this moment, looked at again every two seconds for as long as it is shown.
+
+The calls per minute of the last hour are those of the ledger.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,24 +13,29 @@ from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
 from chatcore.gateway import Health
 from chatcore.usage.live import SERIES, Failure, Hour, Now, Sample
-from pages.ui import figures
+from pages.ui import figures, firing, gateway_parts, usage_call
 from pages.ui.session import require_principal
+from pages.ui.usage_data import kept_choices, viewer_zone
 
 EVERY: Final = 2.0  # seconds
 _WINDOWS: Final = {5: "5 min", 15: "15 min", 60: "60 min"}
 _LOOKS: Final = 3  # words a second are those since the third last look: one alone jumps about
 _SAMPLES: Final = "live_samples"
+_ASKED: Final = "live_call"  # the id of the call to show
 _KINDS: Final = {
-    "requests": "requests", "tokens": "tokens", "budget": "budget", "breaker": "model left alone", "access": "access",
+    "requests": "requests", "tokens": "tokens", "budget": "budget", "breaker": "paused model", "access": "access",
 }  # fmt: skip
 Scope = tuple[str, str | None]
 
 
 def draw(principal: Principal) -> None:
     """The whole panel. It looks by itself who is there, so that a tab that was signed out shows nothing more."""
-    whose = "Of everybody in your team" if principal.is_admin else "Only what is yours"
+    whose = "Of everybody in your organisation" if principal.is_admin else "Only what is yours"
     st.caption(f"{whose}. It is looked at again every {EVERY:.0f} seconds.")
+    asked = st.session_state.pop(_ASKED, None)
     _panel()
+    if asked is not None:
+        _call(asked)
 
 
 @st.fragment(run_every=EVERY)
@@ -39,6 +47,9 @@ def _panel() -> None:
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
         return
+    if _ASKED in st.session_state:
+        st.rerun()  # a dialog of this part alone would be gone with its next look
+    firing.draw(principal)
     _present(now)
     _rates(hour)
     left, right = st.columns([2, 3])
@@ -133,6 +144,15 @@ def _failures(failures: tuple[Failure, ...]) -> None:
         if not failures:
             st.caption("No call has failed.")
             return
+        # Another key after each selection, so that the same row can be selected again.
+        key = f"live_failures-{st.session_state.get('live_taken', 0)}"
+
+        def selected() -> None:
+            rows = st.session_state[key].selection.rows
+            st.session_state["live_taken"] = st.session_state.get("live_taken", 0) + 1
+            if rows and rows[0] < len(failures):
+                st.session_state[_ASKED] = failures[rows[0]].call_id
+
         st.dataframe(
             [vars(one) | {"what": one.error_type or one.outcome} for one in failures],
             column_order=["at", "model", "what", "provider", "trace_id"],
@@ -141,18 +161,33 @@ def _failures(failures: tuple[Failure, ...]) -> None:
                 "model": "Model",
                 "what": "What",
                 "provider": "Provider",
-                "trace_id": st.column_config.TextColumn("Trace", help="The same as in the log and in traces."),
+                "trace_id": st.column_config.TextColumn(
+                    "Trace", help="The same as in the log and in traces.", width=300
+                ),
             },
             hide_index=True,
-            key="live_failures",
+            key=key,
             alt="The newest calls that failed",
+            on_select=selected,
+            selection_mode="single-row",
         )
+        st.caption("Select one to see all that is known of it.")
+
+
+@st.dialog("Call", width="large", position="right", icon=":material/receipt_long:")
+def _call(call_id: str) -> None:
+    principal = require_principal()
+    try:
+        names = {one.id: one.name for one in kept_choices(principal).people}
+        usage_call.draw(core().usage.call(principal, call_id), names, viewer_zone())
+    except ChatcoreError as error:
+        st.error(str(error), icon=":material/error:")
 
 
 def _breakers(bad: list[Health]) -> None:
     """For operators, of the process that draws the page."""
     with st.container(border=True):
-        st.markdown("**Models left alone** :gray[(open breakers)]")
+        st.markdown("**Paused deployments**", help="Those whose breakers are not closed.")
         if not bad:
             st.caption("None: every deployment is called.")
             return
@@ -161,9 +196,9 @@ def _breakers(bad: list[Health]) -> None:
                 {
                     "deployment": one.deployment,
                     "key": "shared" if one.key == "shared" else "somebody's own",
-                    "state": "left alone" if one.state == "open" else "being tried",
+                    "state": gateway_parts.state(one),
                     "failures": one.failures,
-                    "error": one.last_error or ("an operator's word" if one.word else ""),
+                    "error": one.last_error or "",
                 }
                 for one in bad
             ],
@@ -173,5 +208,5 @@ def _breakers(bad: list[Health]) -> None:
             },
             hide_index=True,
             key="live_breakers",
-            alt="Deployments that are left alone",
+            alt="Deployments that are paused or on trial",
         )  # fmt: skip

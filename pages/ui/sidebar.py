@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from chatcore.accounts import Principal
-from pages.ui import session
+from pages.ui import firing, session
 from pages.ui.text import plain
 
 
@@ -19,7 +19,7 @@ def draw_navigation(principal: Principal, on_shortcuts: Callable[[], None] | Non
         st.page_link("usage.py", label="Usage", icon=":material/bar_chart:")
         st.page_link("account.py", label="Account", icon=":material/person:")
         if principal.is_admin:
-            st.page_link("admin.py", label="Admin", icon=":material/manage_accounts:")
+            st.page_link("admin.py", label=f"Admin{firing.badge(principal)}", icon=":material/manage_accounts:")
         st.divider()
         with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
             st.caption(plain(principal.name), width="stretch")

@@ -13,6 +13,7 @@ from chatcore.accounts import Principal
 from chatcore.db import Database
 from chatcore.errors import DatabaseError
 from chatcore.gateway import Health
+from chatcore.usage import Usage
 from chatcore.usage.live import Live
 from tests.conftest import add_person
 from tests.usage.test_live import begin, call, refuse, say
@@ -33,6 +34,7 @@ class Stage:
         self.live = Live(database)
         self.who: Principal | None = add_person(database, "ada", role="admin")
         self.health: list[Health] = []
+        self.alerts: list[Any] = []
 
     def open(self) -> AppTest:
         return AppTest.from_function(script, default_timeout=30).run()
@@ -43,8 +45,10 @@ def stage(database: Database, monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage = Stage(database)
     st.cache_data.clear()
     gateway = SimpleNamespace(health=lambda: stage.health)
-    core = lambda: SimpleNamespace(live=stage.live, gateway=gateway)  # noqa: E731
-    monkeypatch.setattr("pages.ui.live_parts.core", core)
+    alerts = SimpleNamespace(firing=lambda who: stage.alerts)
+    core = SimpleNamespace(live=stage.live, gateway=gateway, usage=Usage(database), alerts=alerts)
+    monkeypatch.setattr("chatcore.bootstrap._core", core)
+    monkeypatch.setattr(st, "page_link", lambda page, label, **more: st.caption(f"{label} {more['query_params']}"))
     monkeypatch.setattr("pages.ui.session.current_principal", lambda: stage.who)
     return stage
 
@@ -147,13 +151,46 @@ def test_breakers_are_the_operators_business(stage: Stage, role: Any, sees: bool
         bad("gpt#1", "shared", "open"), bad("gpt#2", "shared", "closed"), bad("gpt#1", "pkey_secret", "trial")
     ]  # fmt: skip
     page = stage.open()
-    assert ("Models left alone" in shown(page)) is sees
+    assert ("Paused deployments" in shown(page)) is sees
     assert "pkey_secret" not in str([frame.value.to_dict() for frame in page.dataframe])
     if sees:
         frame = page.dataframe[0].value
         assert list(frame["deployment"]) == ["gpt#1", "gpt#1"]
         assert list(frame["key"]) == ["shared", "somebody's own"]
-        assert list(frame["state"]) == ["left alone", "being tried"]
+        assert list(frame["state"]) == ["paused after failures", "on trial"]
+
+
+def test_a_failure_opens_its_call_again_and_again(stage: Stage) -> None:
+    assert stage.who is not None
+    call(stage.db, stage.who, outcome="error", error_type="provider_down", trace_id="trace-of-the-failed-call")
+    page = stage.open()
+    assert "trace\\-of" not in shown(page)
+    failure = stage.live.hour(stage.who).failures[0]
+    for _ in range(2):
+        page.session_state["live_call"] = failure.call_id
+        page = again(page)
+        assert not page.exception
+        assert "provider\\_down" in shown(page)
+        assert "trace-of-the-failed-call" in "".join(one.proto.body for one in page.get("html"))
+        assert "live_call" not in page.session_state
+        assert "trace-of" not in "".join(one.proto.body for one in again(page).get("html"))
+
+
+def test_what_fires_is_a_line_for_admins_with_a_way_to_the_alerts(stage: Stage) -> None:
+    def alert(name: str, state: str = "firing") -> Any:
+        return SimpleNamespace(rule_name=name, state=state)
+
+    assert "Firing" not in shown(stage.open())
+    stage.alerts = [
+        alert("Slow *replies*"),
+        alert("Later", "pending"),
+        *(alert(f"Rule {number}") for number in range(4)),
+    ]
+    told = shown(again(stage.open()))
+    assert "Firing] Slow \\*replies\\*, Rule 0, Rule 1 and 2 more" in told
+    assert "Alerts {'tab': 'Alerts'}" in told
+    stage.who = add_person(stage.db, "bob")
+    assert "Firing" not in shown(again(stage.open()))
 
 
 def test_a_database_that_is_away_is_a_sentence_and_the_panel_comes_back(stage: Stage) -> None:

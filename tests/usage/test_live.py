@@ -151,7 +151,8 @@ def test_the_newest_failures_are_listed_without_words(any_database: Database) ->
     assert [one.error_type for one in found][:3] == ["code-0", "", "code-1"]
     assert found[0].at > found[-1].at
     assert found[0].trace_id.startswith("trace_")
-    assert set(vars(found[0])) == {"at", "model", "provider", "outcome", "error_type", "trace_id"}
+    assert found[0].call_id.startswith("use_")
+    assert set(vars(found[0])) == {"call_id", "at", "model", "provider", "outcome", "error_type", "trace_id"}
 
 
 def test_refusals_are_counted_by_kind(any_database: Database) -> None:
