@@ -77,6 +77,12 @@ class Counters:
             "db_write_failures", "Writes that failed because the database did not answer."
         )
         self.workers = self._counter("gateway_worker_restarts", "Gateway workers that ended and were started again.")
+        self.last_look = Gauge(
+            "chatcore_alerts_last_look_timestamp_seconds",
+            "When this process last looked at all alert rules, in seconds since 1970; 0 where another one does.",
+            registry=self.registry,
+        )
+        self.rule_failures = self._counter("alert_rule_failures", "Alert rules that a look could not evaluate.")
         Info("chatcore_build", "What runs.", registry=self.registry).info(
             {"version": chatcore.__version__, "python": platform.python_version()}
         )

@@ -184,11 +184,15 @@ class FlagStore:
             if row is None:
                 session.add(row := Setting(key=_KEY, value={}))
             stored = row.value if isinstance(row.value, dict) else {}
-            changed = {name: _checked(name, one) for name, one in changes(parse(stored, self._initial)).items()}
+            before = parse(stored, self._initial)
+            changed = {name: _checked(name, one) for name, one in changes(before).items()}
             row.value = {name: value for name, value in {**stored, **changed}.items() if value is not None}
             row.updated_at = utcnow()
-            told = {name: _short(value) for name, value in (noted or changed).items()}
-            audit.record(session, principal, "flags.change", **told)
+            if principal is _WATCH:
+                _note_aside(session, set(before.degraded_providers), set(changed["degraded_providers"] or ()))
+            else:
+                told = {name: _short(value) for name, value in (noted or changed).items()}
+                audit.record(session, principal, "flags.change", **told)
 
         try:
             self._db.write(work)
@@ -200,6 +204,12 @@ class FlagStore:
 def _row(session: Session) -> Any:
     row = session.get(Setting, _KEY)
     return {} if row is None else row.value
+
+
+def _note_aside(session: Session, before: set[str], after: set[str]) -> None:
+    for action, providers in (("provider.aside", after - before), ("provider.back", before - after)):
+        for provider in sorted(providers):
+            audit.record(session, _WATCH, action, provider, name=provider)
 
 
 def _refuse_demoted(session: Session, principal: Principal) -> None:

@@ -146,6 +146,18 @@ def worker_restarted() -> None:
         _on.workers.inc()
 
 
+def alerts_looked_at() -> None:
+    """All alert rules were looked at, by this process."""
+    if _on is not None:
+        _on.last_look.set_to_current_time()
+
+
+def alert_rule_failed() -> None:
+    """An alert rule could not be evaluated."""
+    if _on is not None:
+        _on.rule_failures.inc()
+
+
 def gauge(name: str, says: str, values: Mapping[tuple[str, ...], float], labels: tuple[str, ...] = ()) -> "Metric":
     """A value as it is at the moment of reading, for `exposition`. `values`: by the labels' values."""
     from prometheus_client.core import GaugeMetricFamily

@@ -10,13 +10,15 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
+from chatcore import metrics
 from chatcore.alerts import Alerts
-from chatcore.alerts.channels import Sealed
 from chatcore.alerts.delivery import Due
+from chatcore.alerts.looks import Looked
 from chatcore.alerts.notices import Notice
 from chatcore.db import Database, leases
 from chatcore.db.tables import utcnow
@@ -28,7 +30,10 @@ log = logging.getLogger(__name__)
 LEASE: Final = "alerts"
 _ROUNDS_AWAY: Final = 2
 """Rounds in a row that the database did not answer in before that is told."""
+_ROUNDS_BLIND: Final = 3  # the same, in which rules could not be evaluated
+_DAY: Final = 86_400.0
 _HUNG: Final = 30.0  # seconds after which a database that says nothing counts as one that does not answer
+_GIVING_BACK: Final = 5.0  # seconds
 _JUMP: Final = 30.0  # seconds by which a clock may be put right without anybody waiting
 
 
@@ -50,12 +55,14 @@ class Watch:
         self._alerts = alerts
         self._every = every
         self._now = now
+        self._monotonic = monotonic
         self._clock = _Steadiness(now, monotonic)
         self._patience = patience
         self._holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._channels: Sequence[Sealed] = ()
-        self._failures = 0
-        self._told_away = False
+        self._pruned_at = -float("inf")
+        self._looked: Looked | None = None
+        self._away = _Trouble(_ROUNDS_AWAY, "Chatcore's database does not answer", "Chatcore's database answers again")
+        self._blind = _Trouble(_ROUNDS_BLIND, "Chatcore's alert rules fail", "Chatcore's alert rules work again")
         self._stuck: threading.Thread | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -72,39 +79,54 @@ class Watch:
         if self._thread is not None:
             self._thread.join(15)
             try:
-                self._db.write(lambda session: leases.release(session, LEASE, self._holder))
-            except ChatcoreError:
+                given_back = self._db.submit(lambda session: leases.release(session, LEASE, self._holder))
+                given_back.result(_GIVING_BACK)
+            except (ChatcoreError, TimeoutError):
                 log.warning("the lease of alerts could not be given back; it ends by itself")
 
     def round(self) -> None:
         """One round. Raises nothing that a database or a channel may do."""
         steady = self._clock.look()
+        self._looked = None
         try:
             due = self._bounded(lambda: self._look(steady))
             if due:
                 done = self._alerts.send(due)
                 self._bounded(lambda: self._alerts.record(done, self._now()))
         except DatabaseError:
-            self._away()
+            log.warning("alerts could not be looked after: the database does not answer")
+            self._seen(self._away, "cannot reach it, so nobody can chat there. Every process that notices sends this.")
+        except Exception:
+            log.exception("alerts could not be looked after this time")
+            self._seen(self._blind, "cannot look at any, so nothing that happens is told; its log says why.")
         else:
-            self._back()
+            self._over(self._away)
+            self._tell_of(self._looked)
 
     def _run(self) -> None:
+        threading.Thread(target=self._remember, name="alerts-channels", daemon=True).start()
         while not self._stopped.wait(self._every):
-            try:
-                self.round()
-            except Exception:
-                log.exception("alerts could not be looked after this time")
+            self.round()
+
+    def _remember(self) -> None:
+        """Before the first round, so that a database that is away by then is told of."""
+        try:
+            self._alerts.remember_channels()
+        except ChatcoreError:
+            log.warning("the database does not answer, and where to tell that is not known yet")
 
     def _look(self, steady: float) -> list[Due]:
         """The part of a round that asks the database: what is to be sent."""
         self._db.ping()
-        self._channels = self._alerts.instance_channels()
+        self._alerts.remember_channels()
         if not self._db.write(lambda session: leases.take(session, LEASE, self._holder, 2.5 * self._every)):
             return []
         now = self._now()
-        self._alerts.look(now, steady)
-        return self._alerts.due(now)
+        self._looked = self._alerts.look(now, steady)
+        if self._monotonic() - self._pruned_at > _DAY:
+            self._alerts.prune(now)
+            self._pruned_at = self._monotonic()
+        return self._alerts.claim(now)
 
     def _bounded(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises; `DatabaseError` where it takes too long, also for the rounds after it while
@@ -129,32 +151,44 @@ class Watch:
             raise DatabaseError("The database has not answered for a while.")
         return results[0]
 
-    def _away(self) -> None:
-        self._failures += 1
-        log.warning("alerts could not be looked after: the database does not answer", extra={"rounds": self._failures})
-        if self._failures >= _ROUNDS_AWAY and not self._told_away:
-            self._told_away = self._tell(
-                "firing",
-                "[critical] Chatcore's database does not answer",
-                f"Process {os.getpid()} on {socket.gethostname()} cannot reach it, so nobody can chat there. Every "
-                "process that notices sends this once.",
-            )
+    def _tell_of(self, looked: Looked | None) -> None:
+        """`looked`: None where another process looks."""
+        if looked is None:
+            return
+        if looked.failed:
+            self._seen(self._blind, f"cannot evaluate {', '.join(looked.failed)}; its log says why.")
+            return
+        self._over(self._blind)
+        metrics.alerts_looked_at()
 
-    def _back(self) -> None:
-        self._failures = 0
-        if self._told_away:
-            self._told_away = not self._tell(
-                "recovered",
-                "[recovered] Chatcore's database answers again",
-                f"Process {os.getpid()} on {socket.gethostname()} reaches it.",
-            )
+    def _seen(self, trouble: "_Trouble", what: str) -> None:
+        """It is so in this round. `what`: what the process cannot do."""
+        trouble.rounds += 1
+        if trouble.rounds >= trouble.after and not trouble.told:
+            trouble.told = self._tell(trouble, "firing", f"[critical] {trouble.begins}", what)
 
-    def _tell(self, word: str, title: str, body: str) -> bool:
+    def _over(self, trouble: "_Trouble") -> None:
+        trouble.rounds = 0
+        if trouble.told:
+            trouble.told = not self._tell(trouble, "recovered", f"[recovered] {trouble.ends}", "says so.")
+
+    def _tell(self, trouble: "_Trouble", word: Literal["firing", "recovered"], title: str, what: str) -> bool:
         """Whether there is nothing more to tell: somebody was reached, or there is nobody."""
-        about = f"database-{self._holder}"
-        notice = Notice("firing" if word == "firing" else "recovered", title, body, "critical", about)
-        outcomes = self._alerts.tell(self._channels, notice)
+        body = f"Process {os.getpid()} on {socket.gethostname()} {what}"
+        about = f"{trouble.begins}-{self._holder}".replace(" ", "-")
+        outcomes = self._alerts.tell(Notice(word, title, body, "critical", about))
         return not outcomes or any(one.sent for one in outcomes)
+
+
+@dataclass
+class _Trouble:
+    """What is told when it was so in `after` rounds in a row, once, and once more when it is over."""
+
+    after: int
+    begins: str
+    ends: str
+    rounds: int = 0
+    told: bool = False
 
 
 class _Steadiness:

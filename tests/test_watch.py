@@ -15,6 +15,8 @@ import yaml
 from sqlalchemy import delete, select, update
 from sqlalchemy.engine import URL
 
+from chatcore import metrics
+from chatcore.alerts.notices import Notice
 from chatcore.alerts.rules import Rule
 from chatcore.bootstrap import Core, open_core
 from chatcore.config import PROJECT_ROOT, Settings, load_settings
@@ -209,6 +211,84 @@ def test_a_postgresql_that_refuses_everybody_is_told(postgres_url: URL, settings
     database.close()
 
 
+def test_a_database_that_goes_away_before_the_first_round_is_told(
+    database: Database, settings: Settings, hooks: Webhooks
+) -> None:
+    house = House(database, settings)
+    house.hook(hooks.url())
+    Path(str(database.url.database)).unlink()
+    for _ in range(3):
+        house.watches[0].round()
+    assert hooks.words() == ["firing"]
+    house.close()
+
+
+def test_a_process_learns_where_to_tell_it_when_it_starts(
+    database: Database, settings: Settings, hooks: Webhooks
+) -> None:
+    house = House(database, settings)
+    house.hook(hooks.url())
+    side, watch = house.sides[1], house.watches[1]
+    watch.start()
+    until(lambda: side.tell(Notice("test", "t", "b")), 10)
+    watch.stop()
+    assert hooks.words() == ["test"]
+    house.close()
+
+
+def test_rules_that_cannot_be_evaluated_are_told_once_and_so_is_their_end(
+    database: Database, settings: Settings, hooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(database, settings)
+    house.without_defaults()
+    house.hook(hooks.url())
+    house.alerts.save_rule(house.root, Rule("Errors", "error_rate", 5))
+    with monkeypatch.context() as broken:
+        broken.setattr("chatcore.alerts.looks.read", lambda *_: 1 / 0)
+        house.rounds(2)
+        assert hooks.got == []
+        house.rounds(3)
+    assert [one["title"] for one in hooks.got] == ["[critical] Chatcore's alert rules fail"]
+    assert "cannot evaluate Errors" in hooks.got[0]["message"]
+    house.rounds(2)
+    assert hooks.words() == ["firing", "recovered"]
+    house.close()
+
+
+def test_a_look_that_fails_as_a_whole_is_told_too(
+    database: Database, settings: Settings, hooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(database, settings)
+    house.hook(hooks.url())
+    monkeypatch.setattr("chatcore.alerts.service.looks.look", lambda *_, **__: 1 / 0)
+    for _ in range(4):
+        house.watches[0].round()
+    assert [one["title"] for one in hooks.got] == ["[critical] Chatcore's alert rules fail"]
+    house.close()
+
+
+def test_the_moment_of_the_last_good_look_is_counted(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(database, settings)
+    house.without_defaults()
+    house.alerts.save_rule(house.root, Rule("Errors", "error_rate", 5))
+    registry = metrics.registry()
+
+    def value(name: str) -> float:
+        return registry.get_sample_value(f"chatcore_{name}") or 0.0
+
+    began, failed = time.time(), value("alert_rule_failures_total")
+    house.rounds()
+    good = value("alerts_last_look_timestamp_seconds")
+    assert began <= good <= time.time()
+    monkeypatch.setattr("chatcore.alerts.looks.read", lambda *_: 1 / 0)
+    house.rounds()
+    assert value("alerts_last_look_timestamp_seconds") == good
+    assert value("alert_rule_failures_total") == failed + 1
+    house.close()
+
+
 def test_without_a_channel_an_absent_database_is_only_logged(
     database: Database, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -309,9 +389,10 @@ def test_a_provider_that_fails_is_asked_last_and_comes_back_by_itself(core: tupl
     opened.watch.round()
     assert opened.flags.now.degraded_providers == ()
     assert not opened.alerts.firing(root)
-    statement = select(AuditEntry).where(AuditEntry.action == "flags.change")
+    statement = select(AuditEntry).where(AuditEntry.action.like("provider.%")).order_by(AuditEntry.id)
     entries = opened.db.read(lambda session: list(session.scalars(statement)))
-    assert [one.details["degraded_providers"] for one in entries] == ["['openai']", None, "['openai']", None]
+    assert [one.action for one in entries] == ["provider.aside", "provider.back"] * 2
+    assert {one.details["name"] for one in entries} == {"openai"}
     assert {one.user_id for one in entries} == {None}
 
 

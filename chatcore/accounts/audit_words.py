@@ -55,6 +55,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "alert_channel.remove": "{who} removed {name}, where alerts went to",
     "alert_channel.try": "{who} sent a test alert",
     "alert_channel.rotate": "{who} encrypted an alert address anew",
+    "provider.aside": "An alert put the provider {name} aside: it is asked last",
+    "provider.back": "The provider {name} is asked as before",
     "breaker.say": "{who} switched a breaker",
     "prices.recompute": "{who} priced calls anew",
     "usage.export": "{who} exported calls",

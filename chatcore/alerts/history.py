@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from chatcore.alerts.state import QUIET, loaded
 from chatcore.db.tables import Alert
 
 
 @dataclass(frozen=True)
 class Told:
-    """A notice of an alert. `state`: `queued`, `sent`, `failed`; `words`: what came of the last try."""
+    """A notice of an alert. `state`: `queued`, `sent`, `failed`, `dropped`; `words`: what came of the last try."""
 
     word: str
     channel: str
@@ -68,7 +69,7 @@ def from_row(row: Alert, channels: Mapping[str, str]) -> AlertInfo:
         peak=row.peak,
         threshold=row.threshold,
         message=row.message,
-        aside=str(details["standing"].get("aside", "")),
+        aside=loaded(details.get("standing"), QUIET).aside,
         ended=str(details.get("ended", "")),
         began_at=row.began_at,
         fired_at=row.fired_at,

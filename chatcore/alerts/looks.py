@@ -7,7 +7,7 @@ two that look at the same moment, one counts.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
@@ -17,7 +17,7 @@ from chatcore import metrics
 from chatcore.accounts.locks import serialize
 from chatcore.alerts import delivery, words
 from chatcore.alerts.readings import Reading, read
-from chatcore.alerts.rules import Rule, from_row
+from chatcore.alerts.rules import LONGEST_COOLDOWN, Rule, from_row
 from chatcore.alerts.state import QUIET, Standing, Word, loaded, step
 from chatcore.db import Database
 from chatcore.db.tables import Alert, AlertRule
@@ -27,8 +27,17 @@ from chatcore.ids import new_id
 log = logging.getLogger(__name__)
 
 _OPEN: Final = ("pending", "firing")
+_KEPT: Final = timedelta(days=365)
 _ENDED: Final = "The rule was switched off or deleted."
 _Key = tuple[str, str]  # rule id, subject
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What came of a look. `written`: what it found stands in the database. `failed`: names of rules that told nothing."""
+
+    written: bool
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,28 +75,31 @@ class _Change:
     reading: Reading = field(default_factory=lambda: Reading("", None))
 
 
-def look(db: Database, now: datetime, *, every: float, steady: float, failover: bool) -> bool:
-    """Evaluate every rule that is switched on; whether what was found was written.
+def look(db: Database, now: datetime, *, every: float, steady: float, failover: bool) -> Looked:
+    """Evaluate every rule that is switched on.
 
     `every`: seconds between two looks: at most twice as much is taken to have gone by. `steady`: seconds since which
     the clock goes steadily: a rule whose window is longer waits. `failover`: whether providers may be put aside.
     Raises `DatabaseError`.
     """
-    known = db.read(_known)
+    known = db.read(lambda session: _known(session, now))
     changes = [_gone(key, was) for key, was in known.open.items() if key[0] not in {rule.id for rule in known.rules}]
+    failed = []
     for rule in known.rules:
         if rule.window_seconds <= steady:
-            changes += _of_rule(db, rule, known, now, every, failover)
-    if not changes:
-        return True
-    return db.write(lambda session: _write(session, known, changes, now))
+            found = _of_rule(db, rule, known, now, every, failover)
+            changes += found or ()
+            failed += [rule.name] if found is None else []
+    written = not changes or db.write(lambda session: _write(session, known, changes, now))
+    return Looked(written, tuple(failed))
 
 
-def _known(session: Session) -> _Known:
+def _known(session: Session, now: datetime) -> _Known:
     rows = session.scalars(select(AlertRule).where(AlertRule.enabled).order_by(AlertRule.id))
     rules = [rule for rule in map(from_row, rows) if rule is not None]
     statement = select(Alert.rule_id, Alert.subject, func.max(Alert.notified_at))
-    told = statement.where(Alert.notified_at.is_not(None)).group_by(Alert.rule_id, Alert.subject)
+    lately = Alert.notified_at >= now - timedelta(seconds=LONGEST_COOLDOWN)
+    told = statement.where(lately).group_by(Alert.rule_id, Alert.subject)
     told_at = {(rule_id, subject): at for rule_id, subject, at in session.execute(told) if at is not None}
     return _Known(rules, _open(session), told_at)
 
@@ -102,8 +114,10 @@ def _open(session: Session) -> dict[_Key, _Open]:
     return found
 
 
-def _of_rule(db: Database, rule: Rule, known: _Known, now: datetime, every: float, failover: bool) -> list[_Change]:
-    """What a look at one rule makes of all its subjects. One that cannot be read stops no other."""
+def _of_rule(
+    db: Database, rule: Rule, known: _Known, now: datetime, every: float, failover: bool
+) -> list[_Change] | None:
+    """What a look at one rule makes of all its subjects. None for one that cannot be read, which stops no other."""
     was = {key[1]: one for key, one in known.open.items() if key[0] == rule.id}
     try:
         readings = db.read(lambda session: _readings(session, rule, was, now))
@@ -116,7 +130,7 @@ def _of_rule(db: Database, rule: Rule, known: _Known, now: datetime, every: floa
     except Exception:
         log.exception("an alert rule could not be evaluated", extra={"rule_id": rule.id, "metric": rule.metric})
         metrics.alert_rule_failed()
-        return []
+        return None
     return [one for one in found if one.was is not None or one.now.state != "quiet"]
 
 
@@ -246,6 +260,12 @@ def _told(
 def put_aside(session: Session) -> set[str]:
     """The providers that an alert has put aside now."""
     return {subject for (_, subject), one in _open(session).items() if one.standing.aside == "aside"}
+
+
+def prune(session: Session, now: datetime) -> None:
+    """Forget what has been over for a year."""
+    old = (Alert.state == "recovered", Alert.recovered_at < now - _KEPT)
+    session.execute(delete(Alert).where(*old))
 
 
 def close_all(session: Session, rule_id: str, now: datetime, why: str) -> None:

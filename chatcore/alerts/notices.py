@@ -53,10 +53,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a notice. `words`: one sentence for a person."""
+    """What came of a notice. `words`: one sentence for a person. `late`: nobody answered, so it may have arrived."""
 
     sent: bool
     words: str
+    late: bool = False
 
 
 class Sender:
@@ -99,7 +100,7 @@ class Sender:
         except OSError:
             log.exception("the process that sends notices cannot be started")
             return dict.fromkeys(numbers, Outcome(False, "It could not be sent: no process can be started."))
-        late = Outcome(False, f"There was no answer within {self._seconds:.0f} seconds.")
+        late = Outcome(False, f"There was no answer within {self._seconds:.0f} seconds.", late=True)
         told = {numbers[number]: Outcome(sent, words) for number, sent, words in map(json.loads, said)}
         return {number: told.get(number, late) for number in numbers}
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Float, Integer, and_, case, cast, func, no
 from sqlalchemy.orm import Session
 
 from chatcore.alerts.rules import INSTANCE, Rule
-from chatcore.db.tables import LimitHit, Tenant, UsageMetric
+from chatcore.db.tables import LimitHit, Tenant, UsageMetric, User
 from chatcore.usage import budget_rows
 
 _LONGEST_CALL: Final = timedelta(hours=1)
@@ -27,6 +27,7 @@ _OWN_FAULT: Final = or_(  # not the provider's: another model or another person 
 _FAILED: Final = and_(_call.outcome.in_(("error", "timeout", "rate_limited", "truncated")), not_(_OWN_FAULT))
 _TIMED_OUT: Final = _call.outcome == "timeout"
 _TENANTS: Final = select(Tenant.id)
+_MADE_UP: Final = select(User.id).where(User.is_demo)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,10 @@ def _p95(look: _Look, column: Any, *which: ColumnElement[bool]) -> list[Reading]
 
 def _refusals(look: _Look) -> list[Reading]:
     statement = select(func.coalesce(func.sum(LimitHit.hits, type_=Integer), 0)).where(
-        LimitHit.minute > look.start, LimitHit.minute <= look.now, LimitHit.tenant_id.in_(look.tenants)
+        LimitHit.minute > look.start,
+        LimitHit.minute <= look.now,
+        LimitHit.tenant_id.in_(look.tenants),
+        LimitHit.user_id.not_in(_MADE_UP),
     )
     hits = look.session.scalar(statement) or 0
     return [Reading("", hits * 60 / look.rule.window_seconds, hits)]

@@ -12,6 +12,8 @@ Severity = Literal["critical", "warning"]
 INSTANCE: Final = ""
 """The tenant id of what belongs to the whole instance."""
 _DAY: Final = 86_400
+LONGEST_COOLDOWN: Final = 7 * _DAY
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def checked(rule: Rule) -> Rule:
         raise InvalidInput("A threshold in percent is at most 1000.")
     _within("The window", rule.window_seconds, 60, _DAY)
     _within("How long it must hold", rule.for_seconds, 0, _DAY)
-    _within("The cool-down", rule.cooldown_seconds, 60, 7 * _DAY)
+    _within("The cool-down", rule.cooldown_seconds, 60, LONGEST_COOLDOWN)
     if type(rule.min_calls) is not int or not 0 <= rule.min_calls <= 1_000_000:
         raise InvalidInput("The least number of calls is a whole number from 0 to 1,000,000.")
     if rule.failover and (rule.metric != "provider_error_rate" or rule.tenant_id != INSTANCE):

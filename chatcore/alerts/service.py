@@ -6,10 +6,10 @@ A tenant's admins keep the rules and channels of their tenant, operators also th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal, audit, require_acting_admin
@@ -18,17 +18,20 @@ from chatcore.alerts import channel_kinds, channels, delivery, looks, rules
 from chatcore.alerts.channels import ChannelInfo, Sealed, Seals
 from chatcore.alerts.delivery import Due
 from chatcore.alerts.history import AlertInfo, from_row
+from chatcore.alerts.looks import Looked
 from chatcore.alerts.notices import Notice, Outcome, Sender
 from chatcore.alerts.rules import INSTANCE, Rule
 from chatcore.config import Settings
 from chatcore.db import Database
-from chatcore.db.tables import Alert, AlertRule, Setting, utcnow
+from chatcore.db.tables import Alert, AlertRule, AuditEntry, Setting, utcnow
 from chatcore.errors import Conflict, Forbidden, InvalidInput, NotFound
 from chatcore.flags import FlagStore
 from chatcore.ids import new_id
 
 _SEEDED: Final = "alert_rules"  # the row of `settings` that says so: a default rule that was deleted stays away
 _MOST: Final = 100  # rules of a tenant
+_TRY: Final = "alert_channel.try"
+_TESTS: Final = 5  # notices that a person may send by hand in a minute
 _TRIED: Final = "This is a test from Chatcore: notices of alerts reach this channel."
 
 
@@ -41,6 +44,7 @@ class Alerts:
         self._seals = Seals(settings.secret_key, private_addresses=settings.own.alerts_private_addresses)
         self._every = settings.own.alert_seconds
         self._link = f"{settings.public_url}/admin?tab=Alerts" if settings.public_url else ""
+        self._instance: Sequence[Sealed] = ()  # its channels, for when the database is away
         self.sender = sender or Sender()
 
     # ---- rules
@@ -91,7 +95,9 @@ class Alerts:
             require_acting_admin(session, principal)
             return channels.save(session, principal, self._seals, tenant_id, name, kind, cleaned)
 
-        return self._db.write(work)
+        channel_id = self._db.write(work)
+        self.remember_channels()
+        return channel_id
 
     def delete_channel(self, principal: Principal, channel_id: str) -> None:
         """Delete a channel; rules that used it go on without. Raises `Forbidden`, `NotFound`."""
@@ -102,9 +108,13 @@ class Alerts:
             channels.remove(session, principal, seen, channel_id)
 
         self._db.write(work)
+        self.remember_channels()
 
     def try_channel(self, principal: Principal, channel_id: str) -> Outcome:
-        """Send a test now, and say what came of it; takes ten seconds at most. Raises `Forbidden`, `NotFound`."""
+        """Send a test now, and say what came of it; takes some ten seconds at most.
+
+        Raises `Forbidden`, `NotFound`, and `Conflict` after five tests by the same person within a minute.
+        """
         seen = _seen(principal)
 
         def work(session: Session) -> Sealed:
@@ -112,7 +122,9 @@ class Alerts:
             found = channels.sealed(session, ids=[channel_id])
             if not found or found[0].tenant_id not in seen:
                 raise NotFound("There is no such channel.")
-            audit.record(session, principal, "alert_channel.try", channel_id)
+            if _tests(session, principal) >= _TESTS:
+                raise Conflict(f"You sent {_TESTS} tests within a minute. Wait a moment, then send another.")
+            audit.record(session, principal, _TRY, channel_id)
             return found[0]
 
         channel = self._seals.open(self._db.write(work))
@@ -136,7 +148,7 @@ class Alerts:
         """Make the default rules of the instance, once."""
         self._db.write(_seed)
 
-    def look(self, now: datetime, steady: float) -> bool:
+    def look(self, now: datetime, steady: float) -> Looked:
         """Evaluate the rules, and put providers aside or take them back; as `looks.look`."""
         auto = self._flags.now.auto_failover
         done = looks.look(self._db, now, every=self._every, steady=steady, failover=auto)
@@ -145,9 +157,9 @@ class Alerts:
             self._flags.put_aside(aside)
         return done
 
-    def due(self, now: datetime) -> list[Due]:
-        """The notices to send now."""
-        return self._db.read(lambda session: delivery.due(session, now, self._link))
+    def claim(self, now: datetime) -> list[Due]:
+        """The notices to send now, which no other process is given for two minutes."""
+        return self._db.write(lambda session: delivery.claim(session, now, self._link))
 
     def send(self, notices: Sequence[Due]) -> list[tuple[Due, Outcome | None]]:
         """Send them, outside any transaction; what came of each."""
@@ -164,13 +176,17 @@ class Alerts:
         if done:
             self._db.write(lambda session: delivery.record(session, done, now))
 
-    def instance_channels(self) -> list[Sealed]:
-        """The instance's channels, for when the database is away."""
-        return self._db.read(lambda session: channels.sealed(session, tenant_id=INSTANCE))
+    def prune(self, now: datetime) -> None:
+        """Forget what has been over for a year."""
+        self._db.write(lambda session: looks.prune(session, now))
 
-    def tell(self, channels: Sequence[Sealed], notice: Notice) -> list[Outcome]:
-        """Send a notice that belongs to no rule; asks no database."""
-        opened = [channel for one in channels if (channel := self._seals.open(one)) is not None]
+    def remember_channels(self) -> None:
+        """Keep the instance's channels in memory, for when the database is away."""
+        self._instance = self._db.read(lambda session: channels.sealed(session, tenant_id=INSTANCE))
+
+    def tell(self, notice: Notice) -> list[Outcome]:
+        """Send a notice that belongs to no rule to the instance's channels as last known; asks no database."""
+        opened = [channel for one in self._instance if (channel := self._seals.open(one)) is not None]
         return self.sender.send([(channel, notice) for channel in opened])
 
     def _found(self, principal: Principal, which: Any, limit: int) -> list[AlertInfo]:
@@ -195,6 +211,13 @@ def _require(principal: Principal, tenant_id: str) -> None:
         raise Forbidden("Only an operator keeps rules and channels of the whole instance.")
 
 
+def _tests(session: Session, principal: Principal) -> int:
+    """How many tests the principal has just sent."""
+    lately = (AuditEntry.tenant_id == principal.tenant_id, AuditEntry.created_at > utcnow() - timedelta(minutes=1))
+    theirs = (AuditEntry.user_id == principal.user_id, AuditEntry.action == _TRY)
+    return session.scalar(select(func.count()).select_from(AuditEntry).where(*lately, *theirs)) or 0
+
+
 def _save_rule(session: Session, principal: Principal, rule: Rule) -> str:
     require_acting_admin(session, principal)
     known = {one.id for one in channels.listed(session, [rule.tenant_id])}
@@ -204,6 +227,8 @@ def _save_rule(session: Session, principal: Principal, rule: Rule) -> str:
         row = session.get(AlertRule, rule.id)
         if row is None or row.tenant_id != rule.tenant_id:
             raise NotFound("There is no such rule; it may have been deleted.")
+        if row.metric != rule.metric:
+            looks.close_all(session, rule.id, utcnow(), "The rule was changed to watch something else.")
         options = {name: value for name, value in row.options.items() if name != "failover"}
         values = rules.to_row(rule, **options)
         session.execute(update(AlertRule).where(AlertRule.id == rule.id).values(**values, updated_at=utcnow()))
@@ -222,8 +247,7 @@ def _delete_rule(session: Session, principal: Principal, rule_id: str) -> None:
     row = session.get(AlertRule, rule_id)
     if row is None or row.tenant_id not in _seen(principal):
         raise NotFound("There is no such rule.")
-    serialize(session, "alerts")
-    looks.close_all(session, rule_id, utcnow())
+    looks.close_all(session, rule_id, utcnow(), "The rule was deleted.")
     session.execute(delete(AlertRule).where(AlertRule.id == rule_id))
     audit.record(session, principal, "alert_rule.delete", rule_id, name=row.name, metric=row.metric)
 

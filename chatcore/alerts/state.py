@@ -8,8 +8,9 @@ A rule with `failover` puts its provider aside when it fires. Nothing is called 
 after the cool-down the provider is called again, on probation, and only fresh calls count.
 """
 
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, get_args
 
 State = Literal["quiet", "pending", "firing"]
 Aside = Literal["", "aside", "probation"]
@@ -53,6 +54,16 @@ class Standing:
 QUIET: Final = Standing()
 
 
+def loaded(stored: Any, otherwise: Standing) -> Standing:
+    """The standing that was stored as a dictionary, whatever else stands in it; `otherwise` where it makes no sense."""
+    if not isinstance(stored, Mapping):
+        return otherwise
+    found = Standing(**{one.name: stored[one.name] for one in fields(Standing) if one.name in stored})
+    times = (found.broken_for, found.unknown_for, found.aside_for)
+    known = found.state in get_args(State) and found.aside in get_args(Aside) and isinstance(found.told, bool)
+    return found if known and all(isinstance(one, int | float) for one in times) else otherwise
+
+
 def step(
     was: Standing, terms: Terms, broken: bool | None, elapsed: float, may_tell: bool
 ) -> tuple[Standing, Word | None]:
@@ -88,7 +99,9 @@ def _telling(now: Standing, may_tell: bool) -> tuple[Standing, Word | None]:
 
 
 def _while_firing(was: Standing, terms: Terms, broken: bool | None, elapsed: float) -> Standing:
-    if terms.failover and was.aside == "aside":
+    if not terms.failover:
+        was = replace(was, aside="", aside_for=0.0)
+    if was.aside == "aside":
         aside_for = was.aside_for + elapsed
         if aside_for < terms.cooldown_seconds:
             return replace(was, aside_for=aside_for, unknown_for=0.0)

@@ -1,6 +1,6 @@
 """Alerts with two processes on one database: what fires, holds, recovers, is told once; who may see and change what."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,21 +8,23 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 
+from chatcore.accounts.audit_log import AuditLog, Wanted
 from chatcore.alerts import readings, words
 from chatcore.alerts.channels import rotate_all
-from chatcore.alerts.notices import Outcome
+from chatcore.alerts.notices import Channel, Notice, Outcome, Sender
 from chatcore.alerts.rules import DEFAULTS, METRICS, Rule, checked
 from chatcore.alerts.service import Alerts
 from chatcore.config import Settings
 from chatcore.db import Database
-from chatcore.db.tables import Alert, AlertChannel, AuditEntry, BudgetPeriod, LimitHit, UsageMetric
+from chatcore.db.tables import Alert, AlertChannel, AuditEntry, BudgetPeriod, LimitHit, UsageMetric, User
 from chatcore.errors import Conflict, Forbidden, InvalidInput, NotFound
 from chatcore.usage.budgets import Budgets
 from tests.alerts.alerting import USD, House
 from tests.receivers import Webhooks, webhooks
 
+EMAIL_PUBLIC = {"host": "93.184.216.34", "from": "a@example.com", "to": "b@example.com"}
 EMAIL = {"host": "smtp.example.com", "security": "starttls", "from": "a@example.com", "to": "b@example.com"}
 
 
@@ -321,11 +323,11 @@ def test_a_look_is_dropped_where_another_was_faster(
         found = real(*args)
         if not looked:
             looked.append(True)
-            assert faster.look(house.clock.now(), float("inf"))
+            assert faster.look(house.clock.now(), float("inf")).written
         return found
 
     monkeypatch.setattr("chatcore.alerts.looks.read", read)
-    assert not slower.look(house.clock.now(), float("inf"))
+    assert not slower.look(house.clock.now(), float("inf")).written
     assert len(house.alerts.firing(house.root)) == 1
 
 
@@ -354,7 +356,137 @@ def test_a_rule_that_cannot_be_read_stops_no_other(
     assert [one.metric for one in house.alerts.firing(house.root)] == ["error_rate"]
 
 
+@pytest.mark.parametrize(
+    "details", [{"standing": {"state": "firing", "told": True, "unheard_of": 1}}, {"standing": {"state": 7}}, {}]
+)
+def test_what_a_newer_version_wrote_of_one_alert_stops_no_rule(
+    house: House, hooks: Webhooks, details: dict[str, Any]
+) -> None:
+    rule(house, hooks)
+    rule(house, hooks, "timeout_rate")
+    house.calls(10, "error")
+    house.rounds()
+    house.db.write(lambda session: session.execute(update(Alert).values(details=details)))
+    house.calls(10, "timeout")
+    house.rounds()
+    assert {one.metric for one in house.alerts.firing(house.root)} >= {"timeout_rate"}
+    house.clock.forward(301)
+    house.calls(30)
+    house.rounds()
+    assert not house.alerts.firing(house.root)
+    assert len(house.alerts.history(house.root)) == 2
+
+
+def test_refusals_of_made_up_people_fire_nothing(house: House, hooks: Webhooks) -> None:
+    rule(house, hooks, "refusals")
+    made_up = update(User).where(User.id == house.member.user_id).values(is_demo=True)
+    house.db.write(lambda session: session.execute(made_up))
+    values = {
+        "minute": house.clock.now(), "tenant_id": house.member.tenant_id, "user_id": house.member.user_id,
+        "tier": "free", "kind": "requests", "model": "m", "hits": 200,
+    }  # fmt: skip
+    house.db.write(lambda session: session.execute(insert(LimitHit).values(**values)))
+    house.rounds()
+    assert not house.alerts.firing(house.root)
+
+
+def test_history_is_kept_for_a_year(house: House, hooks: Webhooks) -> None:
+    rule(house, hooks)
+    for _ in range(2):
+        house.calls(10, "error")
+        house.rounds()
+        house.clock.forward(301)
+        house.calls(10)
+        house.rounds()
+        house.clock.forward(200 * 86_400)
+    house.rounds()
+    assert len(house.alerts.history(house.root)) == 1
+
+
+def test_alerts_that_are_over_make_no_look_slow(any_database: Database, settings: Settings) -> None:
+    house = House(any_database, settings)
+    common = {"tenant_id": "", "state": "recovered", "value": 1, "peak": 1, "threshold": 1, "details": {}}
+    times = [house.clock.now() - timedelta(days=20, minutes=number) for number in range(20_000)]
+    rows = [
+        {"id": f"al{number}", "rule_id": f"r{number % 50}", "notified_at": at, "recovered_at": at, **common}
+        for number, at in enumerate(times)
+    ]
+    house.db.write(lambda session: session.execute(insert(Alert), rows))
+    statement = select(Alert.id).where(Alert.state.in_(("pending", "firing")))
+    told = select(Alert.id).where(Alert.notified_at >= house.clock.now())
+    for one in (statement, told):
+        assert "ix_alerts" in plan(any_database, one)
+    house.close()
+
+
+def plan(database: Database, statement: Any) -> str:
+    """How the database finds the rows."""
+    words = str(statement.compile(database.engine, compile_kwargs={"literal_binds": True}))
+    how = "EXPLAIN QUERY PLAN " if database.engine.dialect.name == "sqlite" else "EXPLAIN "
+    with database.engine.connect() as connection:
+        if database.engine.dialect.name != "sqlite":
+            connection.execute(text("ANALYZE alerts"))
+        return str([tuple(row) for row in connection.execute(text(how + words))])
+
+
 # ---- rules that change, channels that come and go
+
+
+def test_without_failover_a_provider_is_asked_again_at_the_next_look(house: House) -> None:
+    made = Rule("P", "provider_error_rate", 10, 60, min_calls=5, failover=True)
+    made = replace(made, id=house.alerts.save_rule(house.root, made))
+    house.calls(10, "error")
+    house.rounds()
+    assert house.flags[0].now.degraded_providers == ("acme",)
+    house.clock.forward(120)
+    house.alerts.save_rule(house.root, replace(made, failover=False))
+    house.rounds()
+    assert house.flags[0].now.degraded_providers == ()
+
+
+def test_a_rule_that_watches_something_else_ends_what_it_fired(house: House, hooks: Webhooks) -> None:
+    made = Rule("P", "provider_error_rate", 10, 60, min_calls=5, failover=True)
+    made = replace(made, id=house.alerts.save_rule(house.root, made))
+    house.calls(10, "error")
+    house.rounds()
+    house.alerts.save_rule(house.root, replace(made, metric="timeout_rate", failover=False))
+    assert not house.alerts.firing(house.root)
+    assert house.alerts.history(house.root)[0].ended == "The rule was changed to watch something else."
+    house.rounds()
+    assert house.flags[0].now.degraded_providers == ()
+
+
+def test_providers_that_are_put_aside_and_taken_back_stand_in_the_audit_log(house: House) -> None:
+    made = Rule("P", "provider_error_rate", 10, 60, min_calls=5, failover=True)
+    made_id = house.alerts.save_rule(house.root, made)
+    house.calls(10, "error")
+    house.rounds()
+    house.alerts.delete_rule(house.root, made_id)
+    house.rounds()
+    entries = AuditLog(house.db).listed(house.root, Wanted(everywhere=True))
+    assert [one.words for one in entries if one.action.startswith("provider.")] == [
+        "The provider acme is asked as before", "An alert put the provider acme aside: it is asked last",
+    ]  # fmt: skip
+    assert not [one for one in entries if one.action == "flags.change"]
+
+
+def test_a_person_sends_five_tests_a_minute_at_most(house: House, hooks: Webhooks) -> None:
+    house.alerts.sender = Nobody()
+    channel = house.hook(hooks.url())
+    for _ in range(5):
+        house.alerts.try_channel(house.root, channel)
+    with pytest.raises(Conflict, match="within a minute"):
+        house.alerts.try_channel(house.root, channel)
+    own = house.alerts.add_channel(house.admin, "email", "", EMAIL_PUBLIC)
+    house.alerts.try_channel(house.admin, own)
+
+
+class Nobody(Sender):
+    """Sends nothing, and says that it did."""
+
+    def send(self, jobs: Sequence[tuple[Channel, Notice]]) -> list[Outcome]:
+        """One outcome for each."""
+        return [Outcome(True, "Sent.") for _ in jobs]
 
 
 @pytest.mark.parametrize("end", ["delete", "disable"])
@@ -496,8 +628,6 @@ def test_an_admin_keeps_nothing_of_the_instance_or_of_others(house: House, hooks
 
 
 def test_an_operator_who_was_demoted_changes_nothing_more(house: House) -> None:
-    from chatcore.db.tables import User
-
     house.db.write(
         lambda session: session.execute(update(User).where(User.id == house.root.user_id).values(role="member"))
     )

@@ -77,4 +77,6 @@ class Alert(Base):
         Index("ix_alerts_tenant", "tenant_id", "began_at"),
         Index("ix_alerts_rule", "rule_id", "subject", "state"),
         Index("ix_alerts_due", "due_at"),
+        Index("ix_alerts_state", "state"),
+        Index("ix_alerts_notified", "notified_at"),
     )

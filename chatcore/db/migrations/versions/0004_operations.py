@@ -157,6 +157,8 @@ def _alerts() -> None:
     op.create_index("ix_alerts_tenant", "alerts", ["tenant_id", "began_at"])
     op.create_index("ix_alerts_rule", "alerts", ["rule_id", "subject", "state"])
     op.create_index("ix_alerts_due", "alerts", ["due_at"])
+    op.create_index("ix_alerts_state", "alerts", ["state"])
+    op.create_index("ix_alerts_notified", "alerts", ["notified_at"])
 
 
 def _append_only() -> None:
