@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
@@ -49,7 +50,7 @@ class Restored:
     attachments: int
     interrupted: int
     moved: Path | None
-    key: str  # restored | kept | absent
+    key: str  # restored | kept, the backup has another | there, the backup has none | absent
 
 
 def restore(settings: Settings, file: Path, into: Path | None = None, *, force: bool = False) -> Restored:
@@ -71,11 +72,14 @@ def restore(settings: Settings, file: Path, into: Path | None = None, *, force: 
         with file.open("rb") as opened:
             is_database = opened.read(len(_SQLITE)) == _SQLITE
         if not is_database:
-            return _unpack(file, fresh, target, folder)
-        with file.open("rb") as opened:
-            _copy(opened, fresh)
-        _require_ours(fresh)
-        return _settle(fresh, target, 0)
+            done = _unpack(file, fresh, target, folder)
+        else:
+            with file.open("rb") as opened:
+                _copy(opened, fresh)
+            _require_ours(fresh)
+            done = _settle(fresh, target, 0)
+        is_there = done.key == "absent" and (folder / backup.KEY_FILE).is_file()
+        return replace(done, key="there") if is_there else done
     except _BROKEN as error:
         raise InvalidInput(_NOT_OURS.format(name=file)) from error
     except (OSError, sqlite3.Error) as error:
@@ -136,7 +140,7 @@ def _require_room(packed: zipfile.ZipFile, folder: Path) -> None:
 
 def _put_all(packed: zipfile.ZipFile, database: Path, folder: Path) -> int:
     """The attachments that the database names, then their texts. Whatever else the archive holds stays in it."""
-    named, count = set(backup.hashes(database)), 0
+    named, done = set(backup.hashes(database)), 0
     entries = [(one, found) for one in packed.infolist() if (found := _FILE.fullmatch(one.filename))]
     for one, found in sorted(entries, key=lambda entry: entry[1][3] or ""):
         prefix, sha256, ending = found[1], found[2], found[3] or ""
@@ -147,8 +151,8 @@ def _put_all(packed: zipfile.ZipFile, database: Path, folder: Path) -> int:
             raise InvalidInput(_FALSE)
         if not path.exists():
             _put(packed, one, path, "" if ending else sha256)
-        count += not ending
-    return count
+        done += not ending
+    return done
 
 
 def _put(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, sha256: str) -> None:
@@ -229,14 +233,18 @@ def _move_aside(target: Path) -> Path | None:
     was_there = target.exists()
     if was_there:
         _require_unused(target)
-    moved = target.with_name(f"{target.name}.before-{utcnow():%Y%m%d-%H%M%S}")
-    if any(moved.with_name(moved.name + ending).exists() for ending in ("", *_BESIDE)):
-        raise Conflict(f"{moved} exists already; try again in a second.")
+    moved = _free_name(target)
     for ending in ("", *_BESIDE):
         old = target.with_name(target.name + ending)
         if old.exists():
             old.rename(moved.with_name(moved.name + ending))
     return moved if was_there else None
+
+
+def _free_name(target: Path) -> Path:
+    name = f"{target.name}.before-{utcnow():%Y%m%d-%H%M%S}"
+    taken = {path.name.removesuffix(ending) for path in target.parent.glob(f"{name}*") for ending in ("", *_BESIDE)}
+    return target.with_name(next(one for n in count(1) if (one := name if n == 1 else f"{name}-{n}") not in taken))
 
 
 def _require_unused(target: Path) -> None:

@@ -126,5 +126,7 @@ def restore(chosen: Namespace) -> None:
         say(f"{done.interrupted:,} replies were being written then; the start ends them with the words so far.")
     if done.key == "absent":
         say("Put the file secret_key of that time into the data folder, or provider keys and links do not open.")
+    elif done.key == "there":
+        say("The file secret_key that is there must be that of the backup, or provider keys and links do not open.")
     elif done.key == "kept":
         say("The secret key that was there is kept; the backup has one of its own.")

@@ -109,6 +109,20 @@ def test_the_secret_key_is_in_it_only_where_that_was_asked_for(
     assert (tmp_path / "new" / "secret_key").read_text() == "another"
 
 
+def test_a_secret_key_that_is_there_already_is_not_called_absent(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copy.db"
+    assert backup(settings, copied)[0] == copied
+    for number, file in enumerate((made, copied)):
+        assert restore(settings, file, tmp_path / f"bare{number}").key == "absent"
+        folder = tmp_path / f"keyed{number}"
+        folder.mkdir()
+        (folder / "secret_key").write_text("brought along")
+        assert restore(settings, file, folder).key == "there"
+        assert (folder / "secret_key").read_text() == "brought along"
+
+
 def test_a_secret_key_from_the_environment_is_not_backed_up(place: Place, settings: Settings, tmp_path: Path) -> None:
     url = settings.database_url.render_as_string()
     environ = {
@@ -252,6 +266,12 @@ def test_what_the_disk_cannot_hold_is_not_unpacked(
     with pytest.raises(InvalidInput, match="0 MB are free"):
         restore(settings, made, tmp_path / "new")
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_at_once_again_and_again_each_old_one_is_kept(made: Path, settings: Settings, tmp_path: Path) -> None:
+    moved = [restore(settings, made, tmp_path / "new", force=True).moved for _ in range(4)]
+    assert moved[0] is None
+    assert len({one for one in moved[1:] if one is not None and one.is_file()}) == 3
 
 
 def test_a_copied_database_is_a_backup_too(place: Place, settings: Settings, tmp_path: Path) -> None:
