@@ -23,6 +23,8 @@ def draw(view: View) -> None:
     if now.ratings:
         thumbs = f":material/thumb_up: {now.thumbs_up:,} :material/thumb_down: {now.thumbs_down:,}"
         st.caption(f"{thumbs} of {now.ratings:,} ratings.")
+    if view.totals().demo:
+        st.caption("Demo data has no conversations and no ratings: only its calls are made up.")
     if view.choice.only.keys() - {"person", "team", "tier"}:
         st.caption("The cards and charts here count only the filters for people, teams and tiers.")
     frame = view.adoption()
@@ -48,14 +50,13 @@ def _cards(now: Adoption, before: Adoption, view: View) -> None:
     stars = f"{now.thumbs_up:,} liked it (4 or 5 stars), {now.thumbs_down:,} did not (1 or 2)."
     mean, then = now.mean_stars, before.mean_stars
     shift = None if mean is None or then is None else round(mean - then, 1)
+    everybody = card("People", "people", f"With at least one call; {now.new_people:,} of all accounts are new.")
     found = [
-        card("People", "people", f"With at least one call; {now.new_people:,} of all accounts are new.")
-        if view.principal.is_admin
-        else card("Agents used", "agents"),
+        *([everybody] if view.principal.is_admin else []),
         card("Questions", "messages", "Also in conversations that were deleted since."),
         card("Conversations", "conversations", "Begun in this range, and still there."),
-        parts.Card("Per person", _each(each[0]), parts.change(*each), "normal",
-                   f"{now.agents:,} agents were used."),
+        parts.Card("Per person", _each(each[0]), parts.change(*each), "normal", "Questions, of people with calls."),
+        card("Agents used", "agents", "By at least one call."),
         parts.Card("Rating", "–" if mean is None else f"{mean:.1f} ★", shift or (0 if shift == 0 else None), "normal",
                    f"The mean of {now.ratings:,}. {stars}"),
     ]  # fmt: skip

@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from chatcore.gateway import Health
-from tests.pages.test_usage import Stage, stage, texts
+from tests.pages.test_usage import Stage, metric, stage, texts
 
 __all__ = ["stage"]
 
@@ -52,3 +54,22 @@ def test_deployments_are_told_in_words_and_the_breakers_own_in_the_tooltip(stage
     assert ["paused by an operator" in one.value for one in rows] == [False, True, False]
     assert ["on trial" in one.value for one in rows] == [False, False, True]
     assert [one.proto.help for one in rows] == ["The breaker is open."] * 2 + ["The breaker is half-open."]
+
+
+def test_adoption_counts_the_agents_and_says_what_demo_data_lacks(stage: Stage) -> None:
+    stage.call(agent_id="agent_1")
+    stage.call(agent_id="agent_2")
+    page = stage.open(tab="Adoption")
+    assert metric(page, "Agents used") == "2"
+    assert "Demo data has no conversations" not in texts(page)
+    stage.call(is_demo=True)
+    st.cache_data.clear()
+    assert "Demo data has no conversations" in texts(stage.open(tab="Adoption"))
+
+
+@pytest.mark.parametrize("tab", ["Speed", "Adoption"])
+def test_demo_data_and_doubts_stand_on_speed_and_adoption_too(stage: Stage, tab: str) -> None:
+    stage.call(is_demo=True, cost_nano_usd=None, usage_source="estimated")
+    told = texts(stage.open(tab=tab))
+    for words in ("1 call without a known price", "1 call with estimated tokens", "1 call of demo data"):
+        assert words in told
