@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
@@ -243,8 +242,11 @@ def _move_aside(target: Path) -> Path | None:
 
 def _free_name(target: Path) -> Path:
     name = f"{target.name}.before-{utcnow():%Y%m%d-%H%M%S}"
-    taken = {path.name.removesuffix(ending) for path in target.parent.glob(f"{name}*") for ending in ("", *_BESIDE)}
-    return target.with_name(next(one for n in count(1) if (one := name if n == 1 else f"{name}-{n}") not in taken))
+    found, number = target.with_name(name), 1
+    while any(found.with_name(found.name + ending).exists() for ending in ("", *_BESIDE)):
+        number += 1
+        found = target.with_name(f"{name}-{number}")
+    return found
 
 
 def _require_unused(target: Path) -> None:
