@@ -119,10 +119,11 @@ def _prices(group: Any) -> None:
 
 
 def _rollups(group: Any) -> None:
-    words = "count them anew from the ledger, beside the running app; goes on where it was broken off"
+    words = "count them anew from the ledger, beside the running app; goes on where it was broken off today"
     anew = _command(group, "rebuild", rollups.rebuild, words)
     anew.add_argument("--tenant", metavar="NAME", help="only this one's (default: everybody's)")
     anew.add_argument("--since", metavar="DATE", type=_day, help="only from this day on (2026-01-31, in UTC)")
+    anew.add_argument("--afresh", action="store_true", help="all days, though an earlier run was broken off")
     looked = _command(group, "check", rollups.check, "compare them with the ledger; exit code 1 where they differ")
     looked.add_argument("--tenant", metavar="NAME", help="only this one's (default: everybody's)")
 

@@ -20,7 +20,7 @@ def rebuild(chosen: Namespace) -> None:
 
     with shell() as core:
         tenant_id = core.console.operator(chosen.tenant).tenant_id if chosen.tenant else None
-        days = RollupJobs(core.db).rebuild(tenant_id, chosen.since, _progress("Counting"))
+        days = RollupJobs(core.db).rebuild(tenant_id, chosen.since, _progress("Counting"), afresh=chosen.afresh)
     say(f"{days:,} days are counted anew.")
 
 
@@ -67,6 +67,9 @@ def _progress(doing: str) -> "Callable[[Progress], None]":
 
     def tell(progress: "Progress") -> None:
         nonlocal last
+        if progress.resumed:
+            day = f"{progress.day:%Y-%m-%d}"
+            say(f"{progress.tenant}: going on from {day}, where it was broken off; --afresh counts all days again.")
         if time.monotonic() - last >= _EVERY:
             last = time.monotonic()
             say(f"{doing}: {progress.tenant}, {progress.day:%Y-%m-%d} of {progress.until:%Y-%m-%d}")

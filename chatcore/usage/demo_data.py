@@ -1,7 +1,8 @@
 """Days of believable usage by made-up people, for trying the usage page and for measuring it.
 
 Every row made here carries `is_demo`, and `remove` takes exactly these away again. The people have no password. Rows
-are written with the drivers' own fast ways, and the rollups of each day right behind them, in one transaction.
+are written with the drivers' own fast ways, and the rollups of their days and months in the same transaction: the usage
+page is right at any moment, and after a run that was killed, too.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ _AT_ONCE: Final = 50_000  # rows drawn at once
 _A_TRANSACTION: Final = 20_000  # rows, at least, but for the last
 _MANY: Final = 200_000  # rows from which a large page cache is worth it
 _CALLS_A_DAY: Final = 140
+_CREATED_AT: Final = 1  # where it stands in a row
 
 OnProgress = Callable[[int, int], None]
 """Told how many of how many calls are written."""
@@ -67,19 +69,21 @@ def make(
     """Replace the tenant's demo data by `days` days up to `now` with `rows` calls (about 140 a day where None).
 
     `people`, `models`: how many there are, where None nine and eight, and more with the calls. Written day by day, so
-    a running app goes on writing in between. The same seed and time give the same draws. Raises `InvalidInput` for
-    impossible numbers and `NotFound` where there is no such tenant.
+    a running app goes on writing in between. Where less of the ledger is kept (`ledger_since`), it is that many
+    days. The same seed and time give the same draws. Raises `InvalidInput` for impossible numbers and `NotFound` where
+    there is no such tenant.
     """
     if not 1 <= days <= 3660:
         raise InvalidInput("Demo data can cover 1 to 3660 days.")
-    rows = days * _CALLS_A_DAY if rows is None else rows
-    if not 0 <= rows <= _MAX_ROWS:
+    if rows is not None and not 0 <= rows <= _MAX_ROWS:
         raise InvalidInput(f"Demo data can have up to {_MAX_ROWS:,} rows.")
     tenant = db.read(lambda session: session.get(Tenant, tenant_id))
     if tenant is None:
         raise NotFound("There is no such tenant. `tenants list` names those that exist.")
-    demo_removal.remove(db, tenant_id)
     now = now or utcnow()
+    days = _days_kept(tenant, days, now)
+    rows = days * _CALLS_A_DAY if rows is None else rows
+    demo_removal.remove(db, tenant_id)
     scene = _scene(db, tenant_id, rows, people, models, now)
     _make_calls(db, scene, zones.of_tenant(tenant.timezone), (days, rows, seed, now), on_progress)
     return DemoSummary(people=len(scene.people), calls=rows, days=days)
@@ -91,6 +95,17 @@ def remove(db: Database, tenant_id: str | None = None) -> int:
     `tenant_id`: only that tenant's. Returns the number of ledger rows deleted; rows that are not marked stay.
     """
     return demo_removal.remove(db, tenant_id)
+
+
+def _days_kept(tenant: Tenant, days: int, now: datetime) -> int:
+    """As many of the days as are in the tenant's ledger: what was counted of older ones could not be told apart."""
+    if tenant.ledger_since is None:
+        return days
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    kept = min(days, (today - tenant.ledger_since) // timedelta(days=1) + 1)
+    if kept < 1:
+        raise InvalidInput(f"Calls of this team are kept from {tenant.ledger_since:%-d %B %Y} on: no whole day as yet.")
+    return kept
 
 
 def _scene(db: Database, tenant_id: str, rows: int, people: int | None, models: int | None, now: datetime) -> "Scene":
@@ -136,17 +151,13 @@ def _make_calls(
     days, rows, seed, now = size
     with _writer(db, rows) as connection, ThreadPoolExecutor(1) as pool:
         before: Future[None] | None = None
-        months: set[datetime] = set()
         for batch in _batches(scene, zone, days, rows, seed, now):
-            months.update(zones.month_start(day, zone) for day in batch.days)
             if before is not None:
                 before.result()
             before = pool.submit(_write, connection, partial(_put, batch=batch, scene=scene, zone=zone))
             on_progress(batch.done, rows)
         if before is not None:
             before.result()
-        for month in sorted(months):
-            _write(connection, partial(_count_month, tenant_id=scene.tenant_id, month=month, zone=zone))
 
 
 def _batches(scene: "Scene", zone: tzinfo, days: int, rows: int, seed: int, now: datetime) -> "Iterator[_Batch]":
@@ -197,17 +208,27 @@ def _write(connection: Connection, work: Callable[[Session], Any]) -> None:
 
 
 def _put(session: Session, batch: _Batch, scene: "Scene", zone: tzinfo) -> None:
+    """Write the batch, and count its days and months as the tenant keeps them by now. `zone`: that of its days."""
     rollups.hold(session, scene.tenant_id, alone=True)
-    _copy(session, batch.rows)
+    tenant = session.get_one(Tenant, scene.tenant_id)
+    since = tenant.ledger_since
+    first = "" if since is None else f"{since:%Y-%m-%d %H:%M:%S.%f}"
+    _copy(session, [row for row in batch.rows if row[_CREATED_AT] >= first])
     if batch.refusals:
         session.execute(insert(LimitHit), batch.refusals)
-    for day in batch.days:
-        rollup_days.count_day(session, scene.tenant_id, day, zone)
+    today = zones.of_tenant(tenant.timezone)
+    days = batch.days if today == zone else _days_in(today, batch.days[0], zones.next_day(batch.days[-1], zone))
+    for day in days:
+        rollup_days.count_day(session, scene.tenant_id, day, today, since)
+    for month in sorted({zones.month_start(day, today) for day in days}):
+        rollup_days.count_month(session, scene.tenant_id, month, today)
 
 
-def _count_month(session: Session, tenant_id: str, month: datetime, zone: tzinfo) -> None:
-    rollups.hold(session, tenant_id, alone=True)
-    rollup_days.count_month(session, tenant_id, month, zone)
+def _days_in(zone: tzinfo, begin: datetime, end: datetime) -> list[datetime]:
+    found = [zones.day_start(begin, zone)]
+    while (day := zones.next_day(found[-1], zone)) < end:
+        found.append(day)
+    return found
 
 
 def _copy(session: Session, rows: list["Row"]) -> None:

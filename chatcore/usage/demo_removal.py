@@ -1,6 +1,10 @@
-"""Taking made-up data away again: calls day by day, each with its rollups counted anew, then the people."""
+"""Taking made-up data away again: calls day by day, each with its rollups counted anew, then the people.
 
-from datetime import UTC, datetime, tzinfo
+A day and its month are counted in the transaction that removes its calls, so that nothing is left of them in any sum
+when a run is killed.
+"""
+
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -28,11 +32,8 @@ _call: Final = UsageMetric
 
 def remove(db: Database, tenant_id: str | None = None) -> int:
     """As `demo_data.remove`, which callers use."""
-    tenants = db.read(
-        lambda session: {row.id: row.timezone for row in session.execute(select(Tenant.id, Tenant.timezone))}
-    )
-    chosen = [one for one in tenants if tenant_id in (None, one)]
-    removed = sum(_remove_calls(db, one, zones.of_tenant(tenants[one])) for one in chosen)
+    tenants = db.read(lambda session: session.scalars(select(Tenant.id)).all())
+    removed = sum(_remove_calls(db, one) for one in tenants if tenant_id in (None, one))
     people = select(User.id).where(*_demo(User, tenant_id))
     _delete(db, Conversation, Conversation.user_id.in_(people))
     _delete(db, Conversation, *_demo(Conversation, tenant_id))
@@ -44,16 +45,12 @@ def _demo(table: type[User | Conversation], tenant_id: str | None) -> list[Colum
     return [table.is_demo.is_(True), *([table.tenant_id == tenant_id] if tenant_id else [])]
 
 
-def _remove_calls(db: Database, tenant_id: str, zone: tzinfo) -> int:
+def _remove_calls(db: Database, tenant_id: str) -> int:
     """One transaction a day, along the index of the tenant's calls."""
-    removed, after, month = 0, datetime(1, 1, 2, tzinfo=UTC), None
+    removed, after = 0, datetime(1, 1, 2, tzinfo=UTC)
     while (first := db.read(partial(_first_call, tenant_id=tenant_id, after=after))) is not None:
-        if month is not None and zones.month_start(first, zone) != month:
-            db.write(partial(_count_month, tenant_id=tenant_id, month=month, zone=zone))
-        removed += db.write(partial(_remove_day, tenant_id=tenant_id, moment=first, zone=zone))
-        month, after = zones.month_start(first, zone), zones.next_day(first, zone)
-    if month is not None:
-        db.write(partial(_count_month, tenant_id=tenant_id, month=month, zone=zone))
+        gone, after = db.write(partial(_remove_day, tenant_id=tenant_id, moment=first))
+        removed += gone
     return removed
 
 
@@ -64,25 +61,23 @@ def _first_call(session: Session, tenant_id: str, after: datetime) -> datetime |
     return session.scalar(statement.order_by(_call.created_at).limit(1))
 
 
-def _remove_day(session: Session, tenant_id: str, moment: datetime, zone: tzinfo) -> int:
+def _remove_day(session: Session, tenant_id: str, moment: datetime) -> tuple[int, datetime]:
+    """Remove the day's demo calls. Returns how many went, and the first moment of the next day."""
     rollups.hold(session, tenant_id, alone=True)
+    tenant = session.get_one(Tenant, tenant_id)
+    zone, since = zones.of_tenant(tenant.timezone), tenant.ledger_since
     day = rollup_days.day(tenant_id, moment, zone)
     chosen = (
         _call.tenant_id == tenant_id, _call.created_at >= day["begin"], _call.created_at < day["end"],
         _call.is_demo.is_(True),
     )  # fmt: skip
-    since = session.scalar(select(Tenant.ledger_since).where(Tenant.id == tenant_id))
     if since is not None and since > day["begin"]:  # what is left of its ledger is not all that was counted
-        rollups.take_out(session, session.scalars(select(_call.id).where(*chosen)).all())
+        rollups.take_out(session, session.scalars(select(_call.id).where(*chosen, _call.created_at < since)).all())
+        rollups.write(session)
     gone = changed_rows(session.execute(delete(_call).where(*chosen).execution_options(synchronize_session=False)))
-    if since is None or since <= day["begin"]:
-        rollup_days.count_day(session, tenant_id, moment, zone)
-    return gone
-
-
-def _count_month(session: Session, tenant_id: str, month: datetime, zone: tzinfo) -> None:
-    rollups.hold(session, tenant_id, alone=True)
-    rollup_days.count_month(session, tenant_id, month, zone)
+    rollup_days.count_day(session, tenant_id, moment, zone, since)
+    rollup_days.count_month(session, tenant_id, moment, zone)
+    return gone, day["end"]
 
 
 def _delete(db: Database, table: Any, *chosen: ColumnElement[bool]) -> None:

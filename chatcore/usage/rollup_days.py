@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select, union_all
 from sqlalchemy.orm import Session
 
+from chatcore.db import changed_rows
 from chatcore.db.tables import USAGE_LATENCY, UsageDaily, UsageHourly, UsageMetric
 from chatcore.usage import rollup_sql, zones
 
@@ -27,20 +28,22 @@ def month(tenant_id: str, moment: datetime, zone: tzinfo) -> Chosen:
     return {"tenant": tenant_id, "begin": zones.month_start(moment, zone), "end": zones.next_month(moment, zone)}
 
 
-def count_day(
-    session: Session, tenant_id: str, moment: datetime, zone: tzinfo, ledger_since: datetime | None = None
-) -> None:
+def count_day(session: Session, tenant_id: str, moment: datetime, zone: tzinfo, ledger_since: datetime | None) -> int:
     """Count the day anew. Hold the tenant's rollups alone before (`rollups.hold`), and count the month after.
 
-    Of what is before `ledger_since`, only what the quarters tell is made anew: by model, and how long calls took.
+    Returns how many calls no rollup had counted before. Of what is before `ledger_since`, only what the quarters tell
+    is made anew: by model, and how long calls took. The day that it is in has rows of both: those of the ledger start
+    with it, so that what the ledger tells and what it no longer tells never stand in one.
     """
     whole = day(tenant_id, moment, zone)
     border = whole["begin"] if ledger_since is None else min(max(ledger_since, whole["begin"]), whole["end"])
+    taken_in = 0
     if border > whole["begin"]:
         _run(session, rollup_sql.FROM_QUARTERS, whole | {"end": border})
     if border < whole["end"]:
-        session.execute(rollup_sql.MARK, whole | {"begin": border})
+        taken_in = changed_rows(session.execute(rollup_sql.MARK, whole | {"begin": border}))
         _run(session, rollup_sql.DAY, whole | {"begin": border})
+    return taken_in
 
 
 def count_month(session: Session, tenant_id: str, moment: datetime, zone: tzinfo) -> None:
@@ -49,7 +52,10 @@ def count_month(session: Session, tenant_id: str, moment: datetime, zone: tzinfo
 
 
 def following(session: Session, tenant_id: str, after: datetime, zone: tzinfo) -> datetime | None:
-    """The first moment of the first day, from `after` on, that the ledger or a rollup has anything of."""
+    """The first moment of the first day, from `after` on, that the ledger or a rollup has anything of.
+
+    Days from `zones.FAR` on, which only a mistake can have written, are none.
+    """
     call, quarter, rows, times = UsageMetric, UsageHourly, UsageDaily, USAGE_LATENCY.c
     firsts: list[Select[Any]] = [
         select(func.min(call.created_at)).where(call.tenant_id == tenant_id, call.created_at >= after),
@@ -67,7 +73,7 @@ def following(session: Session, tenant_id: str, after: datetime, zone: tzinfo) -
             for level, kind in _TIMES
         ),
     ]
-    found = [moment for moment in session.scalars(union_all(*firsts)) if moment is not None]
+    found = [moment for moment in session.scalars(union_all(*firsts)) if moment is not None and moment < zones.FAR]
     return zones.day_start(min(found), zone) if found else None
 
 

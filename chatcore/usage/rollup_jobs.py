@@ -4,11 +4,12 @@ One process at a time does it; the lease `rollups` says which. Each day is a tra
 broken off goes on where it stopped.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any, Final
 
@@ -16,25 +17,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from chatcore.db import Database, leases
-from chatcore.db.tables import NOT_ROLLED_UP, Setting, Tenant, UsageMetric, utcnow
-from chatcore.errors import Conflict, NotFound
+from chatcore.db.tables import Setting, Tenant, utcnow
+from chatcore.errors import Conflict, DatabaseError, NotFound
 from chatcore.ids import new_id
-from chatcore.usage import rollup_days, rollup_sql, rollups, zones
+from chatcore.usage import rollup_backlog, rollup_days, rollup_sql, rollups, zones
 from chatcore.usage.rollup_check import Difference, differences
 
-_BATCH: Final = 2_000  # rows that one transaction folds
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 5 * rollup_backlog.BATCH  # rows that are folded before anything else is done
 _LEASE: Final = "rollups"
 _SECONDS: Final = 120.0  # that the lease lasts: longer than any day takes
 _PATIENCE: Final = 150.0
 _BREATH: Final = 0.2  # seconds between two days that take long, at most: other processes' turn to write
 _KEY: Final = "rollups"
-_row: Final = UsageMetric.__table__.c
-_BACKLOG: Final = (
-    select(_row.id)
-    .where(NOT_ROLLED_UP, _row.outcome != "running")
-    .order_by(_row.tenant_id, _row.created_at)
-    .limit(_BATCH)
-)
+_REMEMBERED: Final = timedelta(days=1)  # how long a broken-off run is gone on with
+_UNSETTLED: Final = ""  # `days_zone` while some days are those of one zone and some of another
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Progress:
     tenant: str
     day: datetime
     until: datetime
+    resumed: bool = False
+    """Whether an earlier run was broken off right before this day, and its days are not counted again."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -59,6 +59,7 @@ class _Plan:
     zone: tzinfo
     since: datetime | None
     begin: datetime
+    resumed: bool
 
 
 class RollupJobs:
@@ -68,6 +69,8 @@ class RollupJobs:
         self._db = db
         self._holder = new_id("job")
         self._stopped = threading.Event()
+        self._backlog = rollup_backlog.Backlog(db, self._stopped)
+        self._unmovable: set[tuple[str, str]] = set()  # tenants and time zones, until the process ends
 
     def stop(self) -> None:
         """End what runs in another thread behind its present step; it goes on with the next process."""
@@ -80,43 +83,56 @@ class RollupJobs:
 
         Two small reads where there is nothing to do; where another process is at it, nothing is done here.
         """
-        moved = self._db.read(lambda session: session.scalars(_MOVED).all())
-        if not moved and self._db.read(lambda session: session.scalar(_BACKLOG.limit(1))) is None:
+        moved = [tuple(one) for one in self._db.read(lambda session: session.execute(_MOVED).all())]
+        moved = [one for one in moved if one not in self._unmovable]
+        if not moved and self._backlog.is_empty():
             return
         if not self._db.write(lambda session: leases.take(session, _LEASE, self._holder, _SECONDS)):
             return
         try:
-            self.catch_up(5 * _BATCH)
-            for tenant_id in moved:
-                self._rebuild(tenant_id, None, lambda _: None)
+            self.catch_up(_AT_ONCE)
+            for tenant_id, timezone in moved:
+                self._move(tenant_id, timezone)
         finally:
             self._release()
 
     def catch_up(self, limit: int | None = None) -> int:
-        """Fold settled rows that are in no rollup yet, oldest first, up to about `limit`; returns how many were."""
-        done = 0
-        while (limit is None or done < limit) and not self._stopped.is_set():
-            count = self._db.write(_fold_some)
-            done += count
-            if count < _BATCH:
-                break
-        return done
+        """Fold settled rows that are in no rollup yet, oldest first, up to about `limit`; returns how many were.
+
+        A row that cannot be counted is logged, and left out until the process starts anew.
+        """
+        return self._backlog.fold(limit)
+
+    def _move(self, tenant_id: str, timezone: str) -> None:
+        """Count a tenant's days anew in its time zone. Where that cannot be done, other tenants' can."""
+        try:
+            self._rebuild(tenant_id, None, lambda _: None)
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("a tenant's days could not be moved to its time zone", extra={"tenant_id": tenant_id})
+            self._unmovable.add((tenant_id, timezone))
 
     # ---- what the command line does
 
     def rebuild(
-        self, tenant_id: str | None = None, since: datetime | None = None, on_progress: OnProgress = lambda _: None
+        self,
+        tenant_id: str | None = None,
+        since: datetime | None = None,
+        on_progress: OnProgress = lambda _: None,
+        *,
+        afresh: bool = False,
     ) -> int:
         """Count anew from the ledger, day by day: of a tenant, or of all where None. Returns the number of days.
 
         `since`: only from the day on that this moment is in. Goes on where a call with the same `since` was broken
-        off. Days whose ledger rows are gone (`ledger_since`) keep their rollups. Raises `NotFound`, and `Conflict`
-        while another process is at it.
+        off less than a day ago, unless `afresh`. Days whose ledger rows are gone (`ledger_since`) keep their rollups.
+        Raises `NotFound`, and `Conflict` while another process is at it.
         """
         chosen = self._db.read(lambda session: _tenants(session, tenant_id))
         self._take()
         try:
-            return sum(self._rebuild(one.id, since, on_progress) for one in chosen)
+            return sum(self._rebuild(one.id, since, on_progress, afresh) for one in chosen)
         finally:
             self._release()
 
@@ -153,40 +169,43 @@ class RollupJobs:
     def _release(self) -> None:
         self._db.write(lambda session: leases.release(session, _LEASE, self._holder))
 
-    def _rebuild(self, tenant_id: str, since: datetime | None, on_progress: OnProgress) -> int:
-        plan = self._db.read(lambda session: _plan(session, tenant_id, since, resume=True))
+    def _rebuild(self, tenant_id: str, since: datetime | None, on_progress: OnProgress, afresh: bool = False) -> int:
+        plan = self._db.read(lambda session: _plan(session, tenant_id, since, resume=not afresh))
         day, days = self._first(plan), 0
+        if day is None:
+            self._db.write(lambda session: _finish(session, plan))
         while day is not None:
             if self._stopped.is_set():
                 return days
             began = time.monotonic()
-            on_progress(Progress(plan.name, day, utcnow()))
+            on_progress(Progress(plan.name, day, utcnow(), plan.resumed and days == 0))
             day = self._db.write(partial(self._step, plan=plan, day=day))
             days += 1
             self._stopped.wait(min((time.monotonic() - began) / 2, _BREATH))
-        self._db.write(lambda session: _finish(session, plan))
         return days
 
     def _step(self, session: Session, plan: _Plan, day: datetime) -> datetime | None:
-        """Count a day, and its month where that is over with it. Returns the next day."""
+        """Count a day, and its month where that is over with it or has more calls now. Returns the next day."""
         leases.take(session, _LEASE, self._holder, _SECONDS)
         rollups.hold(session, plan.tenant_id, alone=True)
         tenant = session.get_one(Tenant, plan.tenant_id)  # retention may have moved on, or an admin
         if tenant.timezone != plan.timezone:
             return None
-        rollup_days.count_day(session, plan.tenant_id, day, plan.zone, tenant.ledger_since)
+        moving = tenant.timezone != tenant.days_zone
+        if moving:
+            tenant.days_zone = _UNSETTLED
+        taken_in = rollup_days.count_day(session, plan.tenant_id, day, plan.zone, tenant.ledger_since)
         after = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
-        if after is None or after >= zones.next_month(day, plan.zone):
+        over = after is None or after >= zones.next_month(day, plan.zone)
+        if over or (taken_in and not moving):
             rollup_days.count_month(session, plan.tenant_id, day, plan.zone)
         _remember(session, plan, after)
+        if after is None:
+            _finish(session, plan)
         return after
 
 
-_MOVED: Final = select(Tenant.id).where(Tenant.timezone != Tenant.days_zone).order_by(Tenant.id)
-
-
-def _fold_some(session: Session) -> int:
-    return rollups.fold(session, session.scalars(_BACKLOG.with_for_update(skip_locked=True)).all())
+_MOVED: Final = select(Tenant.id, Tenant.timezone).where(Tenant.timezone != Tenant.days_zone).order_by(Tenant.id)
 
 
 def _tenants(session: Session, tenant_id: str | None) -> list[Tenant]:
@@ -205,19 +224,22 @@ def _plan(session: Session, tenant_id: str, since: datetime | None, *, resume: b
     if tenant.ledger_since and tenant.timezone == tenant.days_zone:
         begin = max(begin, tenant.ledger_since)
     left = _cursors(session).get(tenant_id) if resume else None
-    if left and left["timezone"] == tenant.timezone and left["since"] == (since and since.isoformat()):
+    resumed = left is not None and _goes_on(left, tenant.timezone, since)
+    if left and resumed:
         begin = datetime.fromisoformat(left["next"])
-    return _Plan(tenant_id, tenant.name, tenant.timezone, zone, since, begin)
+    return _Plan(tenant_id, tenant.name, tenant.timezone, zone, since, begin, resumed)
 
 
 def _check_day(session: Session, plan: _Plan, day: datetime) -> tuple[list[Difference], datetime | None]:
     if session.get_bind().dialect.name == "postgresql":
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     following = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
-    chosen = rollup_days.day(plan.tenant_id, day, plan.zone)
     tenant = session.get_one(Tenant, plan.tenant_id, populate_existing=True)
-    moving = tenant.timezone != tenant.days_zone
-    parts = [(part, chosen) for part in (rollup_sql.DAY[:1] if moving else rollup_sql.DAY)]
+    moving = not plan.timezone == tenant.timezone == tenant.days_zone
+    chosen = rollup_days.day(plan.tenant_id, day, plan.zone)
+    chosen["begin"] = max(chosen["begin"], tenant.ledger_since or chosen["begin"])
+    looked_at = rollup_sql.DAY[:1] if moving else rollup_sql.DAY
+    parts = [(part, chosen) for part in looked_at if chosen["begin"] < chosen["end"]]
     if not moving and (following is None or following >= zones.next_month(day, plan.zone)):
         month = rollup_days.month(plan.tenant_id, day, plan.zone)
         parts += [(part, month) for part in rollup_sql.MONTH]
@@ -232,12 +254,20 @@ def _cursors(session: Session) -> dict[str, Any]:
     return dict(row.value) if row is not None else {}
 
 
+def _goes_on(cursor: dict[str, Any], timezone: str, since: datetime | None) -> bool:
+    if (cursor["timezone"], cursor["since"]) != (timezone, since and since.isoformat()):
+        return False
+    return "at" in cursor and datetime.fromisoformat(cursor["at"]) > utcnow() - _REMEMBERED
+
+
 def _remember(session: Session, plan: _Plan, after: datetime | None) -> None:
     cursors = _cursors(session)
     cursors.pop(plan.tenant_id, None)
     if after is not None:
         since = plan.since.isoformat() if plan.since else None
-        cursors[plan.tenant_id] = {"timezone": plan.timezone, "since": since, "next": after.isoformat()}
+        cursors[plan.tenant_id] = {
+            "timezone": plan.timezone, "since": since, "next": after.isoformat(), "at": utcnow().isoformat(),
+        }  # fmt: skip
     session.merge(Setting(key=_KEY, value=cursors, updated_at=utcnow()))
 
 

@@ -19,9 +19,9 @@ OF_MONTHS: Final = ("model", "agent", "user")
 class Sums:
     """What is to be added to the rollups' rows, by their keys."""
 
-    def __init__(self, timezones: Mapping[str, str]) -> None:
-        """`timezones`: names by tenant id; UTC for tenants that are not there."""
-        self._zones = {tenant_id: zones.of_tenant(name) for tenant_id, name in timezones.items()}
+    def __init__(self, tenants: Mapping[str, tuple[str, datetime | None]]) -> None:
+        """`tenants`: time zone and `ledger_since` by tenant id; UTC and None for those that are not there."""
+        self._tenants = {one: (zones.of_tenant(name), since) for one, (name, since) in tenants.items()}
         self.hourly: dict[Key, list[int]] = {}
         self.daily: dict[Key, list[int]] = {}
         self.latency: dict[Key, list[int]] = {}
@@ -29,7 +29,10 @@ class Sums:
     def add(self, row: Row[Any], sign: int) -> None:
         """Count a ledger row, or with `sign` -1 take it out."""
         slot = zones.quarter_start(row.created_at)
-        day, month = _starts(slot, self._zones.get(row.tenant_id, UTC))
+        zone, since = self._tenants.get(row.tenant_id, (UTC, None))
+        day, month = _starts(slot, zone)
+        if since is not None and day < since <= slot:
+            day = since  # as `rollup_days.count_day` does
         values = [sign * value for value in row[-len(measures.MEASURES) :]]
         _plus(self.hourly, (row.tenant_id, slot, row.model, row.provider, row.tier), values)
         for kind, key in _kinds(row):

@@ -44,7 +44,9 @@ _COUNTED: Final = _FACTS.where(_row.rolled_up.is_(True)).order_by(_row.id).with_
 _MISSING: Final = _FACTS.where(_row.rolled_up.is_(False), _row.outcome != "running").order_by(_row.id).with_for_update()
 _MARK: Final = update(UsageMetric.__table__).where(_IDS).values(rolled_up=bindparam("counted"))  # type: ignore[arg-type]
 _STILL_COUNTED: Final = select(_row.id).where(_IDS, _row.rolled_up.is_(True))
-_ZONES: Final = select(Tenant.id, Tenant.timezone).where(Tenant.id.in_(bindparam("tenants", expanding=True)))
+_TENANTS: Final = select(Tenant.id, Tenant.timezone, Tenant.ledger_since).where(
+    Tenant.id.in_(bindparam("tenants", expanding=True))
+)
 _LOCK: Final = {
     alone: text(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(hashtextextended('rollups ' || :tenant, 0))")
     for alone in (True, False)
@@ -81,6 +83,14 @@ def fold(session: Session, row_ids: Iterable[str]) -> int:
     return _apply(session, _Pending(set(row_ids)))
 
 
+def write(session: Session) -> None:
+    """Add and subtract what was noted and taken out so far, rather than before the commit."""
+    pending = session.info.pop(_INFO, None)
+    if pending is not None:
+        session.flush()
+        _apply(session, pending)
+
+
 def hold(session: Session, tenant_id: str, *, alone: bool) -> None:
     """Keep the tenant's rollups from being rebuilt until the transaction ends; `alone`: from being changed at all.
 
@@ -101,10 +111,7 @@ def _pending(session: Session) -> _Pending:
 
 def _before_commit(session: Session) -> None:
     if not session.in_nested_transaction():
-        pending = session.info.pop(_INFO, None)
-        if pending is not None:
-            session.flush()
-            _apply(session, pending)
+        write(session)
 
 
 def _apply(session: Session, pending: _Pending) -> int:
@@ -117,7 +124,8 @@ def _apply(session: Session, pending: _Pending) -> int:
         tenants = sorted({row.tenant_id for row in (*new, *out.values())})
         for tenant_id in tenants:
             hold(session, tenant_id, alone=False)
-        sums = Sums({row.id: row.timezone for row in session.execute(_ZONES, {"tenants": tenants})})
+        found = session.execute(_TENANTS, {"tenants": tenants})
+        sums = Sums({row.id: (row.timezone, row.ledger_since) for row in found})
         for rows, sign in ((out.values(), -1), (new, 1)):
             for row in rows:
                 sums.add(row, sign)

@@ -23,7 +23,7 @@ from chatcore.db.tables import (
     utcnow,
 )  # fmt: skip
 from chatcore.errors import InvalidInput, NotFound
-from chatcore.usage import Filter, Usage, demo_data
+from chatcore.usage import Filter, Usage, demo_data, demo_removal
 from chatcore.usage.demo_draws import OUTCOMES
 from chatcore.usage.demo_team import MODELS, models, people
 from chatcore.usage.rollup_jobs import RollupJobs
@@ -173,7 +173,7 @@ def test_the_days_of_the_rollups_are_the_tenants(db: Database) -> None:
 
 def test_what_is_left_of_the_ledger_goes_and_what_was_counted_before_stays(db: Database) -> None:
     demo_data.make(db, "tenant_b", days=4, rows=400, now=NOW)
-    since = NOW - timedelta(days=2)
+    since = NOW.replace(hour=0, minute=0) - timedelta(days=2)  # as retention has it: where a day begins
     gone = count(db, UsageMetric.tenant_id == "tenant_b", UsageMetric.created_at < since)
 
     def purge(session: Session) -> None:
@@ -212,3 +212,98 @@ def test_progress_is_told_to_the_last_call(db: Database) -> None:
     told: list[tuple[int, int]] = []
     demo_data.make(db, "tenant_a", days=2, rows=50, now=NOW, on_progress=lambda *one: told.append(one))
     assert told[-1] == (50, 50)
+
+
+def sums(db: Database, tenant_id: str = "tenant_a") -> set[int]:
+    """How many calls the rollups of days and of months hold, by model and by person."""
+    of = UsageDaily.level, UsageDaily.kind
+    where = UsageDaily.tenant_id == tenant_id, UsageDaily.kind.in_(["model", "user", "agent"])
+    found = db.read(
+        lambda session: session.execute(select(*of, func.sum(UsageDaily.calls)).where(*where).group_by(*of))
+    )
+    return {int(row[2]) for row in found}
+
+
+class Killed(BaseException):
+    """The process is."""
+
+
+def test_a_tenant_with_retention_keeps_its_history(db: Database) -> None:
+    """Its old days are in no ledger any more, and demo data is made for none of them."""
+    put(db, *(call(created_at=NOW - timedelta(days=days)) for days in range(1, 40)))
+    RollupJobs(db).catch_up()
+    since = NOW.replace(hour=0, minute=0) - timedelta(days=20)
+    gone = UsageMetric.tenant_id == "tenant_a", UsageMetric.created_at < since
+    db.write(lambda session: session.execute(delete(UsageMetric).where(*gone)))
+    db.write(lambda session: session.execute(update(Tenant).values(ledger_since=since)))
+    made = demo_data.make(db, "tenant_a", days=60, now=NOW)
+    assert (made.days, made.calls) == (21, 21 * 140)
+    assert sums(db) == {40 + made.calls}
+    assert RollupJobs(db).check("tenant_a") == []
+    demo_data.remove(db, "tenant_a")
+    assert sums(db) == {40}
+
+
+def test_a_tenant_that_keeps_nothing_as_yet_gets_no_demo_data(db: Database) -> None:
+    db.write(lambda session: session.execute(update(Tenant).values(ledger_since=NOW)))
+    with pytest.raises(InvalidInput, match="no whole day"):
+        demo_data.make(db, "tenant_a", days=5, now=NOW)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_made_until_it_was_killed_the_numbers_are_those_of_what_is_there(
+    db: Database, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(demo_data, "_A_TRANSACTION", 50)
+
+    def killed(done: int, of: int) -> None:
+        if done > of * after / 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        demo_data.make(db, "tenant_a", days=60, rows=1000, now=NOW, on_progress=killed)
+    there = count(db, UsageMetric.tenant_id == "tenant_a")
+    assert 1 < there < 1001
+    assert sums(db) == {there}
+    assert RollupJobs(db).check("tenant_a") == []
+
+
+def test_removed_until_it_was_killed_the_numbers_are_those_of_what_is_there(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo_data.make(db, "tenant_a", days=60, rows=600, now=NOW)
+    days, remove_day = 0, demo_removal._remove_day
+
+    def killed(*given: Any, **named: Any) -> Any:
+        nonlocal days
+        days += 1
+        if days > 35:
+            raise Killed
+        return remove_day(*given, **named)
+
+    monkeypatch.setattr(demo_removal, "_remove_day", killed)
+    with pytest.raises(Killed):
+        demo_data.remove(db, "tenant_a")
+    there = count(db, UsageMetric.tenant_id == "tenant_a")
+    assert 1 < there < 601
+    assert sums(db) == {there}
+    monkeypatch.undo()
+    demo_data.remove(db, "tenant_a")
+    assert sums(db) == {1}
+
+
+def test_a_time_zone_that_changes_while_it_is_made_gets_its_days(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_data, "_A_TRANSACTION", 50)
+    moved = False
+
+    def move(done: int, of: int) -> None:
+        nonlocal moved
+        if not moved and done > of / 2:
+            moved = True
+            db.write(lambda session: session.execute(update(Tenant).values(timezone="Asia/Kathmandu")))
+            RollupJobs(db).keep_up()
+
+    demo_data.make(db, "tenant_a", days=20, rows=500, now=NOW, on_progress=move)
+    assert moved
+    assert sums(db) == {501}
+    assert RollupJobs(db).check("tenant_a") == []
