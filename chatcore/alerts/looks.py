@@ -34,7 +34,7 @@ _Key = tuple[str, str]  # rule id, subject
 
 @dataclass(frozen=True)
 class Looked:
-    """What came of a look. `written`: what it found stands in the database. `failed`: names of rules that told nothing."""
+    """What came of a look. `written`: whether it stands in the database. `failed`: names of rules that told nothing."""
 
     written: bool
     failed: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ METRICS: Final[Mapping[str, Metric]] = {
             "a minute", 10,
         ),
         Metric(
-            "budget_share", "Budget spent", "How much of a budget is spent, each budget of the team by itself.",
+            "budget_share", "Budget spent", "How much of a budget is spent, each budget of the organisation by itself.",
             "%", 90,
         ),
     )
@@ -152,7 +152,7 @@ def checked(rule: Rule) -> Rule:
     if rule.failover and (rule.metric != "provider_error_rate" or rule.tenant_id != INSTANCE):
         raise InvalidInput("Only a rule of the whole instance for a provider's error rate puts providers aside.")
     if rule.metric == "budget_share" and rule.tenant_id == INSTANCE:
-        raise InvalidInput("Budgets are a team's own: make this rule for the team.")
+        raise InvalidInput("Budgets belong to an organisation: make this rule for yours.")
     values = {one.name: getattr(rule, one.name) for one in fields(rule)}
     return Rule(**{**values, "name": name, "channels": tuple(dict.fromkeys(rule.channels))})
 

@@ -7,13 +7,29 @@ from chatcore.alerts.rules import METRICS, Rule
 
 
 def amount(metric: str, value: float) -> str:
-    """A value or threshold of a metric: `7.3 %`, `$12.50 an hour`, `5.2 s`, `12 a minute`."""
+    """A value or threshold of a metric: `7.3%`, `$12.50 an hour`, `5.2 s`, `12 a minute`."""
     unit = METRICS[metric].unit
+    if unit == "%":
+        return _percent(value)
     if unit == "US$ an hour":
         return f"${value:,.2f} an hour"
     digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2
     number = f"{value:,.{digits}f}"
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
+
+
+def _percent(value: float) -> str:
+    """As the Usage page says it: `34%`, `3.4%`, `<0.1%`; a limit such as 12.5 is said as it was typed."""
+    if 0 < value < 0.1:
+        return "<0.1%"
+    digits = 0 if value == 0 or value >= 9.95 else 1
+    typed = round(value, 2) == value and round(value, digits) != value
+    return f"{value:,.{digits}f}%" if not typed else f"{value:g}%"
+
+
+def window(seconds: float) -> str:
+    """What follows `the last`: `hour`, `5 minutes`."""
+    return duration(seconds).removeprefix("1 ")
 
 
 def duration(seconds: float) -> str:
@@ -27,23 +43,23 @@ def duration(seconds: float) -> str:
 
 def broken(rule: Rule, reading: Reading, value: float) -> str:
     """What is wrong, in one sentence."""
-    window, limit = duration(rule.window_seconds), amount(rule.metric, rule.threshold)
+    lately, limit = f"in the last {window(rule.window_seconds)}", amount(rule.metric, rule.threshold)
     said = amount(rule.metric, value)
     who = f"{reading.label}: " if reading.label else ""
     calls = f"{reading.calls:,} calls"
     match rule.metric:
         case "error_rate" | "provider_error_rate":
-            what = f"{said} of {calls} failed in the last {window}"
+            what = f"{said} of {calls} failed {lately}"
         case "timeout_rate":
-            what = f"{said} of {calls} timed out in the last {window}"
+            what = f"{said} of {calls} timed out {lately}"
         case "cost_per_hour":
-            what = f"calls cost {said} in the last {window}"
+            what = f"{lately} calls cost as much as {said}"
         case "latency_p95":
-            what = f"the slowest 5 % of {calls} took {said} and more in the last {window}"
+            what = f"the slowest 5% of {calls} took {said} and more {lately}"
         case "ttft_p95":
-            what = f"the slowest 5 % of {calls} had their first word after {said} and more in the last {window}"
+            what = f"the slowest 5% of {calls} had their first word after {said} and more {lately}"
         case "refusals":
-            what = f"{said} were refused in the last {window}"
+            what = f"{said} were refused {lately}"
         case _:
             what = f"{said} of the budget is spent"
     return f"{who}{what if who else what[0].upper() + what[1:]}; the limit is {limit}."

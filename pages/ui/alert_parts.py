@@ -88,7 +88,7 @@ def told(alert: AlertInfo) -> str:
         words.append(f"told {', '.join(sorted({one.channel for one in by_state['sent']}))}")
     for state, said in (("queued", "to be sent to"), ("failed", "not sent to")):
         words += [f"{said} {one.channel}{f': {one.words}' if one.words else ''}" for one in by_state[state][-2:]]
-    return "; ".join(words)
+    return "; ".join(words) or "over before anybody was told"
 
 
 def _amount(alert: AlertInfo, value: float) -> str:

@@ -15,7 +15,7 @@ from pages.ui.acts import act
 from pages.ui.text import plain
 
 _WINDOWS: Final = (60, 300, 600, 900, 1800, 3600, 6 * 3600, 24 * 3600)  # seconds
-_SCOPES: Final = {False: "Your team", True: "The whole instance"}
+_SCOPES: Final = {False: "Your organisation", True: "The whole instance"}
 _OPEN: Final = "alert_rule_open"  # the id of the rule that is being changed
 _NEW: Final = "new"
 _TOLD: Final = (
@@ -43,10 +43,10 @@ def draw(principal: Principal) -> None:
 
 
 def sentence(rule: Rule) -> str:
-    """`Error rate above 5 % in 5 minutes, of at least 10 calls`."""
+    """`Error rate above 5.0% in the last 5 minutes, of at least 10 calls`."""
     said = f"{rule.of.title} above {words.amount(rule.metric, rule.threshold)}"
     if rule.metric != "budget_share":
-        said += f" in {words.duration(rule.window_seconds)}"
+        said += f" in the last {words.window(rule.window_seconds)}"
     if rule.of.min_calls:
         said += f", of at least {rule.min_calls:,} call{'' if rule.min_calls == 1 else 's'}"
     return f"{said}, for {words.duration(rule.for_seconds)}" if rule.for_seconds else said
@@ -153,12 +153,13 @@ def _fields(rule: Rule, key: str) -> Rule:
         least = rule.min_calls
         if rule.of.min_calls:
             least = st.number_input(
-                "At least, calls", 1, 10**6, rule.min_calls, key=f"alert-rule-least-{key}", width=140
-            )
+                "Minimum calls", 1, 10**6, rule.min_calls, key=f"alert-rule-least-{key}", width=140,
+                help="With fewer calls the rule says nothing.",
+            )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        held = _minutes("For, min", rule.for_seconds, 0, f"alert-rule-for-{key}", "How long it must be broken.")
-        told = "Between two notices that it fires."
-        pause = _minutes("Cool-down, min", rule.cooldown_seconds, 1, f"alert-rule-pause-{key}", told)
+        held = _minutes("Minutes it lasts", rule.for_seconds, 0, f"alert-rule-for-{key}", "Before it fires.")
+        told = "At least, between two notices that it fires; also how long a provider stays aside."
+        pause = _minutes("Cool-down minutes", rule.cooldown_seconds, 1, f"alert-rule-pause-{key}", told)
         severity = st.selectbox(
             "Severity", SEVERITIES, SEVERITIES.index(rule.severity), key=f"alert-rule-severity-{key}", width=140
         )

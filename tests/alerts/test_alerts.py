@@ -128,7 +128,7 @@ def test_a_budget_rule_names_each_budget_and_recovers_when_there_is_more(any_hou
     house.rounds()
     [firing] = house.alerts.firing(house.admin)
     assert (firing.subject, round(firing.value)) == ("Bob (each day)", 95)
-    assert "95 % of the budget is spent; the limit is 90 %." in firing.message
+    assert "95% of the budget is spent; the limit is 90%." in firing.message
     details = house.db.read(lambda session: session.scalar(select(Alert.details)))
     assert (details or {})["person"] == house.member.user_id, "it goes with them when they are erased"
     budgets.set(house.admin, "user", house.member.user_id, "day", 200 * USD)
@@ -680,7 +680,8 @@ def test_with_another_secret_key_a_channel_opens_after_it_was_rotated(house: Hou
         ({"name": ""}, "name"), ({"metric": "x"}, "watches"), ({"threshold": -1}, "threshold"),
         ({"threshold": float("nan")}, "threshold"), ({"window_seconds": 5}, "window"), ({"for_seconds": -1}, "hold"),
         ({"cooldown_seconds": 0}, "cool-down"), ({"min_calls": -1}, "calls"), ({"severity": "x"}, "one of"),
-        ({"failover": True}, "provider"), ({"metric": "budget_share"}, "team"), ({"threshold": 5000}, "percent"),
+        ({"failover": True}, "provider"), ({"metric": "budget_share"}, "organisation"),
+        ({"threshold": 5000}, "percent"),
         ({"metric": "provider_error_rate", "failover": True, "tenant_id": "t"}, "whole instance"),
     ],
 )  # fmt: skip
@@ -692,13 +693,27 @@ def test_a_rule_that_makes_no_sense_is_refused(values: dict[str, Any], words: st
 @pytest.mark.parametrize(
     ("metric", "value", "said"),
     [
-        ("error_rate", 7.321, "7.32 %"), ("error_rate", 5, "5 %"), ("error_rate", 12.34, "12.3 %"),
-        ("cost_per_hour", 1234.5, "$1,234.50 an hour"), ("latency_p95", 5.25, "5.25 s"),
+        ("error_rate", 7.321, "7.3%"), ("error_rate", 5, "5.0%"), ("error_rate", 12.345, "12%"),
+        ("error_rate", 0, "0%"), ("error_rate", 12.5, "12.5%"), ("error_rate", 2.25, "2.25%"),
+        ("error_rate", 0.01, "<0.1%"), ("cost_per_hour", 1234.5, "$1,234.50 an hour"), ("latency_p95", 5.25, "5.25 s"),
         ("refusals", 40, "40 a minute"),
     ],
 )  # fmt: skip
 def test_values_are_said_in_their_unit(metric: str, value: float, said: str) -> None:
     assert words.amount(metric, value) == said
+
+
+@pytest.mark.parametrize(
+    ("metric", "window", "said"),
+    [
+        ("error_rate", 300, "12% of 50 calls failed in the last 5 minutes; the limit is 5.0%."),
+        ("cost_per_hour", 3600, "In the last hour calls cost as much as $12.00 an hour; the limit is $5.00 an hour."),
+        ("latency_p95", 86_400, "The slowest 5% of 50 calls took 12 s and more in the last day; the limit is 5 s."),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(metric: str, window: int, said: str) -> None:
+    reading = readings.Reading("", 12, 50)
+    assert words.broken(Rule("r", metric, 5, window), reading, 12) == said
 
 
 def test_the_sql_store_is_left_as_it_was_by_pending_alerts_that_were_nothing(house: House, hooks: Webhooks) -> None:

@@ -74,11 +74,11 @@ def test_an_operator_sees_the_default_rules_in_sentences(house: Any, monkeypatch
     words = said(at)
     assert "No rule is broken." in words
     for sentence in (
-        "Error rate above 5 % in 5 minutes, of at least 10 calls → no channel, shown here only",
-        "Timeouts above 2 % in 5 minutes, of at least 20 calls",
-        "Cost above $10.00 an hour in 1 hour",
-        "Total time, p95 above 5 s in 10 minutes",
-        "A provider's error rate above 10 % in 5 minutes",
+        "Error rate above 5.0% in the last 5 minutes, of at least 10 calls → no channel, shown here only",
+        "Timeouts above 2.0% in the last 5 minutes, of at least 20 calls",
+        "Cost above $10.00 an hour in the last hour",
+        "Total time, p95 above 5 s in the last 10 minutes",
+        "A provider's error rate above 10% in the last 5 minutes",
     ):
         assert sentence in words
     assert "Nothing has fired yet." in words
@@ -104,15 +104,15 @@ def test_what_fires_is_shown_with_its_value_and_later_in_the_history(
     fail(house, root)
     look(house)
     words = said(open_tab(house, monkeypatch))
-    assert "100 % of 20 calls failed in the last 5 minutes; the limit is 5 %." in words
-    assert "acme: 100 % of 20 calls failed" in words
+    assert "100% of 20 calls failed in the last 5 minutes; the limit is 5.0%." in words
+    assert "acme: 100% of 20 calls failed" in words
     assert "asked last" in words
     for rule in house.alerts.rules(root):
         house.alerts.delete_rule(root, rule.id)
     at = open_tab(house, monkeypatch)
     frame = at.dataframe[0].value
     assert sorted(frame["Rule"]) == ["A provider fails", "Errors"]
-    assert set(frame["Worst"]) == {"100 %"}
+    assert set(frame["Worst"]) == {"100%"}
     assert "No rule is broken." in said(at)
 
 
@@ -126,7 +126,7 @@ def test_an_admin_adds_a_rule_for_their_team(house: Any, monkeypatch: pytest.Mon
     assert (rule.name, rule.metric, rule.threshold, rule.tenant_id) == (
         "Nearly *spent*", "budget_share", 75.0, admin.tenant_id,
     )  # fmt: skip
-    assert "Budget spent above 75 % → no channel" in said(open_tab(house, monkeypatch, "admin"))
+    assert "Budget spent above 75% → no channel" in said(open_tab(house, monkeypatch, "admin"))
 
 
 def test_what_cannot_be_saved_is_said_in_the_dialog_and_what_was_typed_stays(
@@ -253,6 +253,7 @@ def notice(state: str, channel: str = "Ops", words: str = "") -> Told:
         ((), "nobody was told"),
         ((notice("sent"), notice("sent"), notice("sent", "Slack")), "told Ops, Slack"),
         ((notice("queued"),), "to be sent to Ops"),
+        ((notice("dropped"),), "over before anybody was told"),
         ((notice("sent"), notice("failed", "Slack", "It hangs.")), "told Ops; not sent to Slack: It hangs."),
     ],
 )
@@ -275,6 +276,6 @@ def test_a_metric_that_this_version_does_not_know_is_shown_as_a_number() -> None
 
 def test_a_rule_is_a_sentence() -> None:
     assert alert_rule_parts.sentence(Rule("r", "error_rate", 5, 300, for_seconds=120, min_calls=1)) == (
-        "Error rate above 5 % in 5 minutes, of at least 1 call, for 2 minutes"
+        "Error rate above 5.0% in the last 5 minutes, of at least 1 call, for 2 minutes"
     )
-    assert alert_rule_parts.sentence(Rule("r", "refusals", 5.5, 3600)) == "Refusals above 5.5 a minute in 1 hour"
+    assert alert_rule_parts.sentence(Rule("r", "refusals", 5.5, 3600)) == "Refusals above 5.5 a minute in the last hour"
