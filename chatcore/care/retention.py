@@ -108,8 +108,8 @@ class Retention:
             before = utcnow() - timedelta(days=tenant.message_days)
             conversations = self._erase_conversations(tenant.id, before)
             messages = self._blank_messages(tenant.id, before, tenant.message_days)
-        if tenant.ledger_days is not None and tenant.days_zone == tenant.timezone:
-            calls = self._delete_calls(tenant.id, _ledger_end(tenant, tenant.ledger_days))
+        if tenant.ledger_days is not None:
+            calls = self._delete_calls(tenant.id)
         return Removed(tenant.id, tenant.name, conversations, messages, calls)
 
     def _erase_conversations(self, tenant_id: str, before: datetime) -> int:
@@ -128,9 +128,9 @@ class Retention:
             time.sleep(_REST)
         return gone
 
-    def _delete_calls(self, tenant_id: str, before: datetime) -> int:
+    def _delete_calls(self, tenant_id: str) -> int:
         gone = 0
-        while some := self._db.write(partial(_delete_some, tenant_id, before)):
+        while some := self._db.write(partial(_delete_some, tenant_id)):
             gone += some
             time.sleep(_REST)
         return gone
@@ -204,15 +204,23 @@ def _old_calls(tenant_id: str, before: datetime) -> tuple[ColumnElement[bool], .
     return UsageMetric.tenant_id == tenant_id, UsageMetric.created_at < before, _ROLLED_UP  # type: ignore[return-value]
 
 
-def _delete_some(tenant_id: str, before: datetime, session: Session) -> int:
-    """Delete some of the oldest calls, with what hangs on them. That there are none from before is said first, so that
-    nothing counts their days anew.
+def _delete_some(tenant_id: str, session: Session) -> int:
+    """Delete some of the oldest calls, with what hangs on them, as the tenant has it by now. That there are none from
+    before is said in the same transaction, so that nothing counts their days anew. Made-up calls leave the sums, too:
+    nothing could take them out later. While days are being moved to another time zone, nothing is deleted.
     """
     rollups.hold(session, tenant_id, alone=False)
+    tenant = session.get_one(Tenant, tenant_id, populate_existing=True)
+    if tenant.ledger_days is None or tenant.days_zone != tenant.timezone:
+        return 0
+    before = _ledger_end(tenant, tenant.ledger_days)
     since = update(Tenant).where(Tenant.id == tenant_id)
     since = since.where(or_(Tenant.ledger_since.is_(None), Tenant.ledger_since < before))
-    query = select(UsageMetric.id).where(*_old_calls(tenant_id, before)).order_by(UsageMetric.created_at).limit(_ROWS)
-    ids = list(session.scalars(query))
+    query = select(UsageMetric.id, UsageMetric.is_demo).where(*_old_calls(tenant_id, before))
+    rows = session.execute(query.order_by(UsageMetric.created_at).limit(_ROWS)).all()
+    ids = [row.id for row in rows]
+    rollups.take_out(session, [row.id for row in rows if row.is_demo])
+    rollups.write(session)
     hits = delete(LimitHit).where(LimitHit.minute < before, LimitHit.tenant_id == tenant_id)
     statements = [hits]
     if ids:

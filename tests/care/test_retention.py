@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from chatcore.care import retention
 from chatcore.care.keeper import LEASE, Keeper
 from chatcore.care.retention import Retention
 from chatcore.conversations.history import Filters, History
@@ -28,6 +29,8 @@ from chatcore.db.tables import (
 )
 from chatcore.errors import Forbidden
 from chatcore.ids import new_id
+from chatcore.usage import Filter, Usage
+from chatcore.usage.rollup_jobs import RollupJobs
 from tests.care.conftest import Place, ago
 from tests.conftest import add_person
 
@@ -175,6 +178,40 @@ def test_calls_stay_while_days_are_counted_anew(place: Place) -> None:
     assert Retention(place.db).run() == []
     place.change(update(Tenant).values(days_zone="Asia/Kathmandu"))
     assert Retention(place.db).run()[0].calls == 1
+
+
+def test_a_time_zone_that_changes_meanwhile_stops_it(any_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its days are not those by which the end of the ledger was reckoned."""
+    place = any_place
+    monkeypatch.setattr(retention, "_ROWS", 2)
+    for age in range(91, 97):
+        place.call(place.ada, age)
+    place.keep(ledger_days=90)
+
+    def work(session: Session) -> None:
+        session.execute(update(Tenant).where(Tenant.id == place.admin.tenant_id).values(timezone="Asia/Tokyo"))
+
+    monkeypatch.setattr(retention.time, "sleep", lambda _: place.db.write(work))
+    (removed,) = Retention(place.db).run()
+    assert (removed.calls, place.count(UsageMetric)) == (2, 4)
+    monkeypatch.undo()
+    RollupJobs(place.db).keep_up()
+    (removed,) = Retention(place.db).run()
+    assert (removed.calls, place.count(UsageMetric)) == (4, 0)
+    whole = Filter(ago(200), ago(0))
+    assert all(Usage(place.db).breakdown(place.admin, whole, by)["calls"].sum() == 6 for by in ("model", "user"))
+
+
+def test_made_up_calls_leave_the_sums_when_they_go(any_place: Place) -> None:
+    place = any_place
+    for age in (100, 99, 98):
+        place.call(place.ada, age, is_demo=age != 99)
+    place.keep(ledger_days=90)
+    (removed,) = Retention(place.db).run()
+    assert removed.calls == 3
+    totals = Usage(place.db).totals(place.admin, Filter(ago(200), ago(0)))
+    assert (totals.calls, totals.demo, totals.cost_nano_usd) == (1, 0, 1_000)
+    assert RollupJobs(place.db).check() == []
 
 
 def test_another_tenant_keeps_everything(any_place: Place) -> None:
