@@ -1,4 +1,4 @@
-"""`GET /metrics`: what this process counts, for Prometheus. Only for whoever is on this machine, or knows the token."""
+"""`GET /metrics`: what this process counts, for Prometheus. For who knows the token; without one, for this machine."""
 
 import asyncio
 import hmac
@@ -49,8 +49,8 @@ def metrics(core: Parts) -> Callable[[Request], Awaitable[Response]]:
 
 def _is_allowed(request: Request, token: str | None) -> bool:
     given = request.headers.get("authorization", "")
-    if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        return True
+    if token:
+        return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
     return not given and _is_local(request)
 
 

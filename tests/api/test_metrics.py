@@ -121,6 +121,14 @@ def test_a_wrong_token_opens_nothing_not_even_here(core: Any, given: str) -> Non
         assert http.get("/metrics", headers={"Authorization": given.encode()}).status_code == 401
 
 
+def test_with_a_token_nobody_reads_it_without_not_even_here(core: Any) -> None:
+    """Another program on this machine, and a proxy here that says nothing of itself, look like the machine."""
+    core.settings = replace(core.settings, metrics_token=TOKEN)
+    with client(core) as http:
+        assert http.get("/metrics").status_code == 401
+        assert http.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
 def test_no_token_is_not_an_empty_one(core: Any) -> None:
     with client(core, peer="203.0.113.5") as http:
         assert http.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
