@@ -127,6 +127,26 @@ def test_a_channel_that_hangs_holds_up_neither_the_others_nor_the_next_round(
     house.close()
 
 
+def test_two_processes_that_go_round_each_second_tell_once_though_a_channel_hangs(
+    any_database: Database, settings: Settings, hooks: Webhooks
+) -> None:
+    house = House(any_database, settings, seconds=4)
+    house.without_defaults()
+    house.clock.wall = utcnow()
+    channels = (house.hook(hooks.url("/hang")), house.hook(hooks.url()))
+    house.alerts.save_rule(house.root, Rule("Errors", "error_rate", 5, 3600, min_calls=5, channels=channels))
+    house.calls(10, "error")
+    first, second = (Watch(db, side, 0.3) for db, side in zip(house.databases, house.sides, strict=True))
+    first.start()
+    until(lambda: hooks.paths, 10)
+    second.start()
+    until(lambda: [one.tries for one in house.alerts.firing(house.root)[0].told] == [1, 1], 20)
+    for one in (first, second):
+        one.stop()
+    assert sorted(hooks.paths) == ["/hang", "/hook"]
+    house.close()
+
+
 # ---- a database that is away
 
 
