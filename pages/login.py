@@ -69,7 +69,7 @@ def setup(code: str, _: OpenCode) -> None:
 
 
 def invite(code: str, opened: OpenCode) -> None:
-    st.subheader("Join your team", anchor=False)
+    st.subheader("Join your organisation", anchor=False)
     st.markdown(f"You will sign in as **{plain(opened.username or '')}**.")
     name = st.text_input("Your name", value=opened.name or "", max_chars=100, autocomplete="name")
     chosen = passwords()

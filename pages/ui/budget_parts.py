@@ -15,7 +15,7 @@ from pages.ui.acts import act
 from pages.ui.people_parts import label
 from pages.ui.text import plain
 
-_SCOPES: Final = {"tenant": "Everybody", "team": "A team", "user": "A person"}
+_SCOPES: Final = {"tenant": "The whole organisation", "team": "A team", "user": "A person"}
 _PERIODS: Final = {"month": "Each month", "day": "Each day"}
 _TOLD: Final = (
     "What may be spent in a day or a month (UTC). From 80 % on people are warned. A hard budget refuses what could "
@@ -40,9 +40,9 @@ def draw(principal: Principal) -> None:
 
 
 def whom(state: BudgetState, names: Mapping[str, str]) -> str:
-    """For whom a budget is: `Everybody`, `Team Red`, a person's name."""
+    """For whom a budget is: `The whole organisation`, `Team Red`, a person's name."""
     if state.scope == "tenant":
-        return "Everybody"
+        return _SCOPES["tenant"]
     return f"Team {state.scope_id}" if state.scope == "team" else state.name or names.get(state.scope_id, "Nobody")
 
 

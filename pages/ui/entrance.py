@@ -25,7 +25,7 @@ def draw_frame() -> DeltaGenerator:
     with column.container(horizontal_alignment="center", gap="small"):
         st.image(_ICON, width=56)
         st.title("Chatcore", anchor=False, text_alignment="center")
-        st.caption("Your team’s chat with any model.", text_alignment="center")
+        st.caption("Your organisation’s chat with any model.", text_alignment="center")
     return column
 
 

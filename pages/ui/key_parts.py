@@ -20,8 +20,8 @@ _NAMES: Final = {
     "huggingface": "Hugging Face", "nvidia_nim": "NVIDIA NIM", "replicate": "Replicate",
 }  # fmt: skip
 _OWN: Final = "Used for your questions before the shared key. The provider bills you, and no budget counts it."
-_WHERE_NONE: Final = " Where you have none, your team's key is used."
-_TEAMS: Final = "Used before the shared key, for everybody of the team who has no key of their own."
+_WHERE_NONE: Final = " Where you have none, your organisation's key is used."
+_TEAMS: Final = "Used before the shared key, for everybody of the organisation who has no key of their own."
 
 
 def draw(principal: Principal, *, for_tenant: bool) -> None:
@@ -30,7 +30,7 @@ def draw(principal: Principal, *, for_tenant: bool) -> None:
     `for_tenant`: the tenant's keys, for an admin; else the principal's own.
     """
     listed = core().keyring.list(principal)
-    st.subheader("The team's provider keys" if for_tenant else "Your own provider keys")
+    st.subheader("The organisation's provider keys" if for_tenant else "Your own provider keys")
     has_teams = any(one.source == "tenant" for one in listed)
     st.caption(_TEAMS if for_tenant else _OWN + _WHERE_NONE * has_teams)
     _say(for_tenant)

@@ -52,11 +52,8 @@ def _panel() -> None:
     firing.draw(principal)
     _present(now)
     _rates(hour)
-    left, right = st.columns([2, 3])
-    with left:
-        _running(now)
-    with right:
-        _failures(hour.failures)
+    _running(now)
+    _failures(hour.failures)
     if principal.is_operator:
         _breakers([one for one in core().gateway.health() if one.state != "closed"])
 
@@ -119,7 +116,7 @@ def _rate(number: float) -> str:
 
 
 def _running(now: Now) -> None:
-    with st.container(border=True, height="stretch"):
+    with st.container(border=True):
         st.markdown("**Running replies by model**")
         if not now.active:
             st.caption("Nothing is being answered right now.")
@@ -139,7 +136,7 @@ def _running(now: Now) -> None:
 
 
 def _failures(failures: tuple[Failure, ...]) -> None:
-    with st.container(border=True, height="stretch"):
+    with st.container(border=True):
         st.markdown("**Last failures** :gray[(of the last hour)]")
         if not failures:
             st.caption("No call has failed.")

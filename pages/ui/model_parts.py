@@ -29,12 +29,13 @@ _OPTIONAL: Final = {
     "output_cost_per_reasoning_token": ("reasoning", "Reasoning", "As output"),
 }
 _SOURCES: Final = {
-    "tenant": "your team", "config": "config file", "litellm": "litellm's table", "demo": "demo", "none": "none",
+    "tenant": "your organisation", "config": "config file", "litellm": "litellm's table", "demo": "demo",
+    "none": "none",
 }  # fmt: skip
 _GONE: Final = "{} (no longer in the configuration)"
 _TOLD: Final = (
-    "US$ for a million tokens, as your team's calls are counted from now on. Calls keep the price that they were made "
-    "with."
+    "US$ for a million tokens, as your organisation's calls are counted from now on. Calls keep the price that they "
+    "were made with."
 )
 _UNPRICED: Final = "What they cost is not known, and a hard budget refuses them."
 
@@ -166,7 +167,7 @@ def _price(principal: Principal, model: Listed) -> None:
     own = model.name in core().flags.now.prices.get(principal.tenant_id, {})
     prices = next(iter(model.prices(principal)), Prices())
     with st.container(border=True, key="model_price"):
-        _head("Price for your team", own, "price", model, _take_price_back, principal)
+        _head("Price for your organisation", own, "price", model, _take_price_back, principal)
         if prices.tiers:
             st.caption("It has other prices for long prompts. Yours will hold for prompts of every length.")
         keys: dict[str, str] = {}

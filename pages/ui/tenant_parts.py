@@ -34,9 +34,9 @@ def draw(principal: Principal) -> None:
 def _name(principal: Principal, settings: TenantSettings) -> None:
     st.subheader("Name")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        typed = st.text_input("Name of the tenant", settings.name, max_chars=100, key="tenant-name", width=360)
+        typed = st.text_input("Name of the organisation", settings.name, max_chars=100, key="tenant-name", width=360)
         if st.button("Rename", key="tenant-rename", disabled=typed.strip() in ("", settings.name)):
-            act(lambda: core().tenants.rename(principal, typed), f"The tenant is called {typed.strip()} now.")
+            act(lambda: core().tenants.rename(principal, typed), f"The organisation is called {typed.strip()} now.")
             st.rerun()
 
 
@@ -58,7 +58,7 @@ def _timezone(principal: Principal, settings: TenantSettings) -> None:
 def _retention(principal: Principal, settings: TenantSettings) -> None:
     st.subheader("Retention")
     st.caption(_TOLD)
-    messages = _days("messages", "message_days", settings.message_days, 1, "Of everybody in the tenant.")
+    messages = _days("messages", "message_days", settings.message_days, 1, "Of everybody in the organisation.")
     rule = f"At least {MIN_LEDGER_DAYS} days: budgets and forecasts are counted from them."
     calls = _days("single calls", "ledger_days", settings.ledger_days, MIN_LEDGER_DAYS, rule)
     if settings.ledger_since is not None:
@@ -147,7 +147,7 @@ def _rename(principal: Principal, names: dict[str, str]) -> None:
 
 def _add(principal: Principal) -> None:
     st.markdown("**Add a tenant**")
-    st.caption("A team that sees nothing of the others. Its first admin joins by a link.")
+    st.caption("An organisation that sees nothing of the others. Its first admin joins by a link.")
     count = st.session_state.get("tenants_added", 0)  # fields with new keys are empty
     with st.form("tenant-add", border=True):
         name = st.text_input("Name of the tenant", max_chars=100, key=f"tenant-new-{count}")

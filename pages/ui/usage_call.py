@@ -30,7 +30,7 @@ def draw(detail: CallDetail, names: Mapping[str, str], zone: ZoneInfo) -> None:
             "Person": names.get(call.user_id) or call.username or "Somebody who is gone",
             "Called": f"{detail.provider_model or call.model} at {call.provider}",
             "For": f"{call.purpose}, attempt {call.attempt}, tier {call.tier}",
-            "Key": {"person": "the person's own", "tenant": "the team's own"}.get(detail.key_source, "shared"),
+            "Key": {"person": "the person's own", "tenant": "the organisation's own"}.get(detail.key_source, "shared"),
             "Tokens": _tokens(detail),
             "Cost": _cost(detail),
             "Prices": _prices(detail),
@@ -79,7 +79,7 @@ def _prices(detail: CallDetail) -> str:
     source = {
         "config": "the config file",
         "litellm": "litellm's table",
-        "tenant": "this team's prices",
+        "tenant": "this organisation's prices",
         "demo": "made up",
     }
     return f"{', '.join(told)} (from {source.get(detail.price_source, detail.price_source)})"

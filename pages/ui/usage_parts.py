@@ -34,7 +34,7 @@ class Card:
 
 def cards(found: Sequence[Card], view: View) -> None:
     """The cards in a row, and what their changes are against."""
-    with st.container(key="usage_cards"), st.grid(len(found), min_column_width=140):
+    with st.container(key="usage_cards"), st.grid(len(found) if len(found) < 6 else 3, min_column_width=140):
         for one in found:
             same = one.delta == 0
             st.metric(

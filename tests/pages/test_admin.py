@@ -82,7 +82,7 @@ def test_an_operator_has_all_parts_and_only_the_open_one_is_drawn(house: Any, mo
     assert labels(at) == [*PARTS, "Gateway", "Flags", "Tenants"]
     assert [one.value for one in at.subheader] == ["Manage a person", "Invite someone"]
     at = page(house, monkeypatch, "root", url="Keys")
-    assert [one.value for one in at.subheader] == ["The team's provider keys"]
+    assert [one.value for one in at.subheader] == ["The organisation's provider keys"]
 
 
 def test_what_goes_wrong_in_a_part_is_one_sentence_in_it(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:

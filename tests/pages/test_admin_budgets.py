@@ -189,7 +189,7 @@ def test_money_is_kept_as_it_is_typed(typed: float, kept: int) -> None:
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        (state(), "Everybody"),
+        (state(), "The whole organisation"),
         (state(scope="team", scope_id="Red"), "Team Red"),
         (state(scope="user", scope_id="usr_1", name="Ann"), "Ann"),
         (state(scope="user", scope_id="usr_1"), "Ann in the list"),

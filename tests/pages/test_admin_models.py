@@ -90,7 +90,7 @@ def test_with_every_model_priced_nothing_is_marked(
 ) -> None:
     house.flags.set_prices(admin, "mist", LISTED)
     at = models(house, monkeypatch)
-    assert table(at)[2] == ["Mist", "your team", "0.15", "0.6"]
+    assert table(at)[2] == ["Mist", "your organisation", "0.15", "0.6"]
     assert not [one for one in at.markdown if "no price" in one.value]
 
 
@@ -137,7 +137,7 @@ def test_a_price_is_changed_marked_used_and_taken_back(
     used = price_of(house, admin, "gpt")
     assert used.source == "tenant"
     assert cost_nano_usd(Tokens(prompt=1000, cached=400, completion=10), used) == 90_000 + 30_000 + 6_000
-    assert table(at)[0] == ["GPT *X*", "your team", "0.15", "0.6"]
+    assert table(at)[0] == ["GPT *X*", "your organisation", "0.15", "0.6"]
     assert [one.value for one in at.text_input][:3] == ["0.15", "0.6", "0.075"]
     press(at, "Take back")
     assert said(at) == ["The price of GPT *X* is as configured."]
@@ -153,7 +153,7 @@ def test_the_price_of_a_model_that_had_none_is_set(
     at = models(house, monkeypatch, chosen="mist")
     assert [one.value for one in at.text_input] == [""] * 5
     save(at, Input="0", Output="0")
-    assert table(at)[2] == ["Mist", "your team", "0", "0"]
+    assert table(at)[2] == ["Mist", "your organisation", "0", "0"]
     assert cost_nano_usd(Tokens(prompt=5, completion=5), price_of(house, admin, "mist")) == 0
 
 
@@ -202,7 +202,7 @@ def test_a_price_of_a_model_that_is_gone_can_be_taken_back(
 ) -> None:
     house.flags.set_prices(admin, "old", LISTED)
     at = models(house, monkeypatch, chosen="old")
-    assert table(at)[3] == ["old (no longer in the configuration)", "your team", "0.15", "0.6"]
+    assert table(at)[3] == ["old (no longer in the configuration)", "your organisation", "0.15", "0.6"]
     press(at, "Take back")
     assert len(table(at)) == 3
     assert not at.text_input

@@ -227,10 +227,10 @@ def test_a_member_reads_that_the_team_has_a_key_and_no_more(
 ) -> None:
     tenant = next(one.name for one in _tenants(core) if one.id == boss.tenant_id)
     person(core, monkeypatch, tenant)
-    assert not [one for one in account().caption if "your team's key is used" in one.value]
+    assert not [one for one in account().caption if "your organisation's key is used" in one.value]
     core.keyring.save(boss, "openai", SECRET, for_tenant=True)
     at = account()
-    assert [one for one in at.caption if one.value.endswith("Where you have none, your team's key is used.")]
+    assert [one for one in at.caption if one.value.endswith("Where you have none, your organisation's key is used.")]
     assert "wxyz" not in everything(at)
     assert "OpenAI" not in texts(at)
 
@@ -246,7 +246,7 @@ def test_an_admin_keeps_the_teams_keys_apart_from_their_own(core: Core, boss: Pr
     at = save(team(boss), SECRET, mark="tenant")
     assert [one.value for one in at.success] == [plain(f"The key for OpenAI at {server} works and is saved.")]
     assert texts(at) == [f"OpenAI at {server}"]
-    assert any("for everybody of the team who has no key of their own" in one.value for one in at.caption)
+    assert any("for everybody of the organisation who has no key of their own" in one.value for one in at.caption)
     assert {(one.provider, one.source) for one in core.keyring.list(boss)} == {
         (f"openai@{server}", "tenant"),
         ("openrouter", "person"),

@@ -294,7 +294,7 @@ def test_twenty_years_are_drawn_by_the_month(stage: Stage, tab: str) -> None:
     page = stage.open(tab=tab, range=f"2006-01-01..{utcnow():%Y-%m-%d}")
     assert not page.exception
     assert not page.error
-    assert len(page.metric) == (6 if tab == "Adoption" and role != "member" else 5)
+    assert len(page.metric) == (6 if tab == "Adoption" else 5)
 
 
 def test_an_unknown_cost_is_not_drawn_as_zero(stage: Stage) -> None:
