@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, or_, select, update
@@ -36,8 +36,6 @@ _MOST: Final = 500
 _PAGE: Final = 2_000
 _YEARS: Final = (1970, 2200)
 _MAX_CHARS: Final = 500  # of an id or an action
-_WHO: Final = aliased(User)
-_WHOM: Final = aliased(User)
 _log: Final = AuditEntry.__table__
 _NOWHERE: Final = update(_log).where(_log.c.user_id == bindparam("person")).values(address="")  # type: ignore[arg-type]
 _NOTHING: Final = update(_log).where(_log.c.target == bindparam("person")).values(details={})  # type: ignore[arg-type]
@@ -153,18 +151,24 @@ def _refuse(principal: Principal, wanted: Wanted) -> None:
         raise Forbidden("Only an operator sees the audit log of all tenants.")
 
 
+@cache
+def _people() -> tuple[Any, Any]:
+    """`users` as those who act, and as those to whom it is done; made on first use, as it sets up all tables."""
+    return aliased(User), aliased(User)
+
+
 def _listed(principal: Principal, wanted: Wanted, limit: int, before: Cursor | None) -> Select[Any]:
     _refuse(principal, wanted)
-    row = AuditEntry
+    row, (who, whom) = AuditEntry, _people()
     statement = (
         select(
             row.id, row.created_at, row.tenant_id, Tenant.name.label("tenant"), row.user_id, row.action, row.target,
-            row.address, row.details, _WHO.name.label("actor"), _WHO.tenant_id.label("from_tenant"),
-            _WHOM.name.label("whom"),
+            row.address, row.details, who.name.label("actor"), who.tenant_id.label("from_tenant"),
+            whom.name.label("whom"),
         )
         .outerjoin(Tenant, Tenant.id == row.tenant_id)
-        .outerjoin(_WHO, _WHO.id == row.user_id)
-        .outerjoin(_WHOM, and_(_WHOM.id == row.target, _WHOM.tenant_id == row.tenant_id))
+        .outerjoin(who, who.id == row.user_id)
+        .outerjoin(whom, and_(whom.id == row.target, whom.tenant_id == row.tenant_id))
     )  # fmt: skip
     if not wanted.everywhere:
         statement = statement.where(row.tenant_id == principal.tenant_id)

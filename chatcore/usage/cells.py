@@ -5,6 +5,7 @@ call that is counted just then would be in both or in neither.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from zoneinfo import ZoneInfo
 
@@ -36,10 +37,9 @@ GroupBy = Literal["model", "provider", "agent", "user", "team", "tier", "purpose
 ALL: Final = "all"
 """The one group of `none`."""
 COLUMNS: Final = ("span", "group", *MEASURES)
-# Made once: they are most of a statement.
-_OF_LEDGER: Final = over_ledger()
-_OF_QUARTERS: Final = over_rollup(UsageHourly)
-_OF_DAYS: Final = over_rollup(UsageDaily)
+# Made once, on first use: they are most of a statement.
+_of_ledger = cache(over_ledger)
+_of_rollup = cache(over_rollup)
 
 # The fewest rows. Quarters of an hour have no kinds, and tell these apart, too.
 _LEAST: Final = Kind("agent", frozenset({"tier"}), ("month", "day", "quarter"))
@@ -168,15 +168,15 @@ def _statement(
 ) -> Select[Any]:
     table: Any
     if rows in ("unrolled", "ledger"):
-        table, time, sums = UsageMetric.__table__, UsageMetric.created_at.expression, _OF_LEDGER
+        table, time, sums = UsageMetric.__table__, UsageMetric.created_at.expression, _of_ledger()
         where = rows_of(principal, chosen, rows)
         where += [table.c.outcome.in_(FAILED)] if group_by == "error" else []
     elif rows == "quarter":
-        table, time, sums = UsageHourly.__table__, UsageHourly.slot.expression, _OF_QUARTERS
+        table, time, sums = UsageHourly.__table__, UsageHourly.slot.expression, _of_rollup(UsageHourly)
         where = [table.c.tenant_id == principal.tenant_id, *restrictions(table.c, principal, chosen)]
     else:
         assert kind is not None
-        table, time, sums = UsageDaily.__table__, UsageDaily.start.expression, _OF_DAYS
+        table, time, sums = UsageDaily.__table__, UsageDaily.start.expression, _of_rollup(UsageDaily)
         where = [table.c.tenant_id == principal.tenant_id, table.c.level == rows, table.c.kind == kind.name]
         where += restrictions(table.c, principal, chosen)
         where += [] if principal.is_admin else [table.c.user_id == principal.user_id]
