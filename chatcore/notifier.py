@@ -97,6 +97,8 @@ class _Library:
 
     asset: Any
     of_kind: Mapping[str, Any]
+    requests: Any
+    """What it asks web addresses by."""
 
 
 @functools.cache
@@ -106,13 +108,18 @@ def _library() -> _Library:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports what Python 3.13 has no more
         from apprise import AppriseAsset
-        from apprise.plugins.custom_json import NotifyJSON
+        from apprise.plugins import custom_json
         from apprise.plugins.email.base import NotifyEmail
         from apprise.plugins.pagerduty import NotifyPagerDuty
         from apprise.plugins.slack import NotifySlack
     asset = AppriseAsset(app_id="Chatcore", app_desc="Chatcore", app_url="", http_redirects=False)
-    kinds = {"slack": NotifySlack, "email": NotifyEmail, "pagerduty": NotifyPagerDuty, "webhook": NotifyJSON}
-    return _Library(asset, kinds)
+    kinds = {
+        "slack": NotifySlack,
+        "email": NotifyEmail,
+        "pagerduty": NotifyPagerDuty,
+        "webhook": custom_json.NotifyJSON,
+    }
+    return _Library(asset, kinds, vars(custom_json)["requests"])
 
 
 def _slack(fields: Mapping[str, str], _notice: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +203,7 @@ EAR: Final = _Ear()
 
 def _read_little() -> None:
     """A status says what became of a notice; an answer is read where Slack's says more, and never as a whole."""
-    import requests
-
+    requests = _library().requests
     read, send = socket.SocketIO.readinto, requests.Session.send
 
     def readinto(self: Any, buffer: Any) -> int | None:
@@ -210,18 +216,17 @@ def _read_little() -> None:
     def send_only(self: Any, request: Any, **how: Any) -> Any:
         answer = send(self, request, **{**how, "stream": True})
         is_slack = (urlsplit(request.url).hostname or "").startswith("hooks.slack")
-        answer._content = answer.raw.read(1000) if is_slack else b""
+        answer._content = answer.raw.read(1000, decode_content=True) if is_slack else b""
         answer.close()
         return answer
 
     socket.SocketIO.readinto = readinto  # type: ignore[assignment,method-assign]
-    requests.Session.send = send_only  # type: ignore[method-assign]
+    requests.Session.send = send_only
 
 
 def _stay_outside() -> None:
     """No socket connects to an address of a private network; a proxy, whose look-ups nobody sees here, is not asked."""
-    import requests
-
+    requests = _library().requests
     connect = socket.socket.connect
 
     def connect_outside(self: socket.socket, address: Any) -> None:
@@ -231,7 +236,7 @@ def _stay_outside() -> None:
         connect(self, address)
 
     socket.socket.connect = connect_outside  # type: ignore[assignment,method-assign]
-    requests.sessions.get_environ_proxies = lambda *_, **__: {}  # type: ignore[attr-defined]
+    requests.sessions.get_environ_proxies = lambda *_, **__: {}
 
 
 if __name__ == "__main__":
