@@ -39,16 +39,16 @@ def count_day(session: Session, tenant_id: str, moment: datetime, zone: tzinfo, 
     border = whole["begin"] if ledger_since is None else min(max(ledger_since, whole["begin"]), whole["end"])
     taken_in = 0
     if border > whole["begin"]:
-        _run(session, rollup_sql.FROM_QUARTERS, whole | {"end": border})
+        _run(session, rollup_sql.parts_from_quarters(), whole | {"end": border})
     if border < whole["end"]:
         taken_in = changed_rows(session.execute(rollup_sql.MARK, whole | {"begin": border}))
-        _run(session, rollup_sql.DAY, whole | {"begin": border})
+        _run(session, rollup_sql.parts_of_day(), whole | {"begin": border})
     return taken_in
 
 
 def count_month(session: Session, tenant_id: str, moment: datetime, zone: tzinfo) -> None:
     """Count the month anew, from its days."""
-    _run(session, rollup_sql.MONTH, month(tenant_id, moment, zone))
+    _run(session, rollup_sql.parts_of_month(), month(tenant_id, moment, zone))
 
 
 def following(session: Session, tenant_id: str, after: datetime, zone: tzinfo) -> datetime | None:

@@ -238,11 +238,11 @@ def _check_day(session: Session, plan: _Plan, day: datetime) -> tuple[list[Diffe
     moving = not plan.timezone == tenant.timezone == tenant.days_zone
     chosen = rollup_days.day(plan.tenant_id, day, plan.zone)
     chosen["begin"] = max(chosen["begin"], tenant.ledger_since or chosen["begin"])
-    looked_at = rollup_sql.DAY[:1] if moving else rollup_sql.DAY
+    looked_at = rollup_sql.parts_of_day()[:1] if moving else rollup_sql.parts_of_day()
     parts = [(part, chosen) for part in looked_at if chosen["begin"] < chosen["end"]]
     if not moving and (following is None or following >= zones.next_month(day, plan.zone)):
         month = rollup_days.month(plan.tenant_id, day, plan.zone)
-        parts += [(part, month) for part in rollup_sql.MONTH]
+        parts += [(part, month) for part in rollup_sql.parts_of_month()]
     return [one for part, given in parts for one in differences(session, part, plan.name, given)], following
 
 

@@ -6,7 +6,7 @@ statements take `tenant`, and `begin` and `end` (UTC) of the day or month.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -249,11 +249,24 @@ def _of_month(kind: str) -> Part:
     return _part(f"{kind} by month", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, days)
 
 
-FROM_QUARTERS: Final = (_models_of_day(), _times_from("day", "all", "quarter"))
-"""What of a day comes from its quarters, after them."""
-DAY: Final = (
-    _quarters(), *(_of_day(kind) for kind in _KINDS), _agents_of_day(), _times_of_day(), *FROM_QUARTERS,
-)  # fmt: skip
-"""All of a day, after `MARK`."""
-MONTH: Final = (*(_of_month(kind) for kind in OF_MONTHS), _times_from("month", "model", "day"))
-"""All of a month, after its days."""
+# ---- made on first use, as they take their time
+
+
+@cache
+def parts_from_quarters() -> tuple[Part, ...]:
+    """What of a day comes from its quarters, after them."""
+    return _models_of_day(), _times_from("day", "all", "quarter")
+
+
+@cache
+def parts_of_day() -> tuple[Part, ...]:
+    """All of a day, after `MARK`."""
+    return (
+        _quarters(), *(_of_day(kind) for kind in _KINDS), _agents_of_day(), _times_of_day(), *parts_from_quarters(),
+    )  # fmt: skip
+
+
+@cache
+def parts_of_month() -> tuple[Part, ...]:
+    """All of a month, after its days."""
+    return *(_of_month(kind) for kind in OF_MONTHS), _times_from("month", "model", "day")
