@@ -15,7 +15,7 @@ from pages.ui.acts import act
 from pages.ui.text import ago, plain
 
 _ICONS: Final = {"slack": "tag", "email": "mail", "pagerduty": "notifications_active", "webhook": "webhook"}
-_SCOPES: Final = {False: "Your organisation", True: "The whole instance"}
+_SCOPES: Final = {False: "Your organisation", True: "Whole instance"}
 _TRIED: Final = "alert_channel_tried"
 _OPEN: Final = "alert_channel_open"
 

@@ -15,7 +15,7 @@ from pages.ui.acts import act
 from pages.ui.text import plain
 
 _WINDOWS: Final = (60, 300, 600, 900, 1800, 3600, 6 * 3600, 24 * 3600)  # seconds
-_SCOPES: Final = {False: "Your organisation", True: "The whole instance"}
+_SCOPES: Final = {False: "Your organisation", True: "Whole instance"}
 _OPEN: Final = "alert_rule_open"  # the id of the rule that is being changed
 _NEW: Final = "new"
 _TOLD: Final = (
@@ -159,7 +159,7 @@ def _fields(rule: Rule, key: str) -> Rule:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         held = _minutes("Minutes it lasts", rule.for_seconds, 0, f"alert-rule-for-{key}", "Before it fires.")
         told = "At least, between two notices that it fires; also how long a provider stays aside."
-        pause = _minutes("Cool-down minutes", rule.cooldown_seconds, 1, f"alert-rule-pause-{key}", told)
+        pause = _minutes("Pause in minutes", rule.cooldown_seconds, 1, f"alert-rule-pause-{key}", told)
         severity = st.selectbox(
             "Severity", SEVERITIES, SEVERITIES.index(rule.severity), key=f"alert-rule-severity-{key}", width=140
         )
