@@ -159,7 +159,8 @@ class SharedBudget:
 
 
 BudgetLine = BudgetState | SharedBudget
-_STEPS: Final = (1.0, WARN_FROM, 0.5, 0.0)
+STEPS: Final = (1.0, WARN_FROM, 0.5, 0.0)
+"""What a member is told of a share that is not theirs alone: the highest of these that it reaches."""
 
 
 class Budgets:
@@ -292,7 +293,7 @@ def _state(session: Session, budget: Counted, person: str = "") -> BudgetState:
 def _without_amounts(state: BudgetState) -> BudgetLine:
     if state.scope == "user":
         return state
-    share = next(step for step in _STEPS if state.share >= step)
+    share = next(step for step in STEPS if state.share >= step)
     return SharedBudget(
         state.id, state.scope, state.name, state.period, state.hard, share, state.starts_at, state.ends_at
     )

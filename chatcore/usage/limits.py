@@ -208,7 +208,7 @@ _EACH: Final = {"minute": "a minute", "hour": "an hour", "day": "a day"}
 
 
 def _sentence(rule: LimitRule, count: int, wait: int) -> str:
-    has, its = ("You have", "your") if rule.scope in _PERSONAL else ("Your team has", "its")
+    has, its = ("You have", "your") if rule.scope in _PERSONAL else ("Your organisation has", "its")
     if rule.of == "tokens" or count == 1:
         said = f"{has} used {its} {_amount(rule)} {_DURING[rule.per]}."
     else:
@@ -217,7 +217,7 @@ def _sentence(rule: LimitRule, count: int, wait: int) -> str:
 
 
 def _hopeless(rule: LimitRule, count: int) -> str:
-    who = "You" if rule.scope in _PERSONAL else "Your team"
+    who = "You" if rule.scope in _PERSONAL else "Your organisation"
     said = f"{who} may use {_amount(rule)} {_EACH[rule.per]}"
     if rule.amount:
         return f"{said}, and this asks for {count} at once. Ask fewer models at a time."

@@ -7,12 +7,13 @@ import streamlit as st
 
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
-from chatcore.usage.budgets import WARN_FROM, BudgetLine, BudgetState
+from chatcore.usage.budgets import STEPS, WARN_FROM, BudgetLine, BudgetState
 from chatcore.usage.limits import LimitState
 from pages.ui.figures import compact, percent, usd
 from pages.ui.text import plain
 
 _PERIODS: Final = {"day": "today", "month": "this month"}
+_ALL: Final = "The whole organisation\u2019s"
 _FEW: Final = 0.1  # of a limit: from here on it is told without being asked
 
 
@@ -25,7 +26,8 @@ def draw(principal: Principal) -> None:
     for budget in budgets:
         st.progress(min(budget.share, 1.0), text=_of_budget(budget))
     for limit in limits:
-        st.progress(min(limit.used / limit.rule.amount, 1.0) if limit.rule.amount else 1.0, text=_of_limit(limit))
+        exact = principal.is_admin or limit.rule.scope != "tenant"
+        st.progress(_share(limit) if exact else _stepped(_share(limit)), text=_of_limit(limit, exact))
 
 
 def warning(principal: Principal) -> str:
@@ -37,6 +39,8 @@ def warning(principal: Principal) -> str:
     few = [one for one in _requests(core().limits.states(principal)) if one.left <= max(1, one.rule.amount * _FEW)]
     if few:
         least = min(few, key=lambda one: one.left)
+        if least.rule.scope == "tenant" and not principal.is_admin:
+            return f":orange[{_ALL} requests in this {least.rule.per} are {_used(_share(least))}]"
         return f":orange[{least.left:,} of {least.rule.amount:,} requests left in this {least.rule.per}]"
     return ""
 
@@ -68,18 +72,29 @@ def _of_budget(budget: BudgetLine) -> str:
     return f"{_whose(budget)} budget{soft}: {spent} of {amount} spent {_PERIODS[budget.period]}, {share}{running}"
 
 
-def _of_limit(limit: LimitState) -> str:
-    whose = "The whole organisation's" if limit.rule.scope == "tenant" else "Your"
+def _of_limit(limit: LimitState, exact: bool) -> str:
+    """`exact`: with numbers; those of all together would tell a member how much others use."""
     rule = limit.rule
-    return f"{whose} {rule.of} in a {rule.per}: {compact(limit.used)} of {compact(rule.amount)} used"
+    said = f"{compact(limit.used)} of {compact(rule.amount)} used" if exact else _used(_share(limit))
+    return f"{_ALL if rule.scope == 'tenant' else 'Your'} {rule.of} in a {rule.per}: {said}"
+
+
+def _share(limit: LimitState) -> float:
+    return min(limit.used / limit.rule.amount, 1.0) if limit.rule.amount else 1.0
+
+
+def _stepped(share: float) -> float:
+    return next(step for step in STEPS if share >= step)
+
+
+def _used(share: float) -> str:
+    return "used up" if share >= 1 else band(share).replace("spent", "used")
 
 
 def _whose(budget: BudgetLine) -> str:
     if budget.scope == "user":
         return "Your"
-    return (
-        f"The budget of team {plain(budget.name)}: its" if budget.scope == "team" else "The whole organisation\u2019s"
-    )
+    return f"Team {plain(budget.name)}\u2019s" if budget.scope == "team" else _ALL
 
 
 def _money(nano: int) -> str:

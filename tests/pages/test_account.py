@@ -14,13 +14,13 @@ from chatcore.accounts import Accounts, Console, passwords
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.db import Database
-from chatcore.flags import FlagStore
+from chatcore.flags import FlagStore, LimitRule
 from chatcore.gateway import Catalog
 from chatcore.gateway.keyring import Keyring
 from chatcore.shared import Shared
 from chatcore.usage.budgets import Budgets
-from chatcore.usage.limits import Limits
-from pages.ui import session
+from chatcore.usage.limits import Limits, LimitState
+from pages.ui import allowance, session
 
 PAGE = Path(__file__).parents[2] / "pages" / "account.py"
 PASSWORD = "correct horse"
@@ -175,3 +175,15 @@ def test_a_member_reads_no_amount_of_a_budget_that_all_share(house: Any) -> None
     house.budgets.set(admin, "tenant", "", "month", 2_000_000_000)
     shown = [one.proto.text for one in page(house, enter(house, "bob")).get("progress")]
     assert shown == ["The whole organisation’s budget: less than half spent this month"]
+
+
+def test_a_member_reads_no_number_of_a_limit_that_all_share() -> None:
+    def state(scope: Any, used: int) -> LimitState:
+        return LimitState(LimitRule(scope, "t", "requests", "day", 100), used, 100 - used, 0)
+
+    told = [allowance._of_limit(state("tenant", used), exact=False) for used in (12, 49, 50, 80, 100)]
+    assert [one.removeprefix("The whole organisation’s requests in a day: ") for one in told] == [
+        "less than half used", "less than half used", "over half used", "nearly used", "used up",
+    ]  # fmt: skip
+    assert allowance._of_limit(state("tier", 12), exact=True) == "Your requests in a day: 12 of 100 used"
+    assert allowance._of_limit(state("tenant", 12), exact=True).endswith("12 of 100 used")

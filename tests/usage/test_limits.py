@@ -344,7 +344,7 @@ def test_nothing_is_let_through_by_a_rule_of_zero(local: Limits, flags: FlagStor
     assert str(error) == "You may use 0 tokens a day. Ask an admin for a higher limit."
     assert error.retry_after == 86_400
     assert str(refusal(local, person(tier="max"), "dear")) == (
-        "Your team may use 0 requests to dear a day. Choose another model, or ask an admin for a higher limit."
+        "Your organisation may use 0 requests to dear a day. Choose another model, or ask an admin for a higher limit."
     )
     assert [(state.used, state.left, state.resets_in) for state in local.states(person())] == [(0, 0, 0)]
 
@@ -379,11 +379,11 @@ def test_switched_off_nothing_is_refused_or_counted(local: Limits, flags: FlagSt
         (("tokens", "hour", 20_000), False, False, 3600,
          "You have used your 20,000 tokens for this hour. Try again in 3600 seconds (about 60 minutes)."),
         (("requests", "hour", 5), True, False, 3601,
-         "Your team has used its 5 requests for this hour. Try again in 3601 seconds (about 60 minutes)."),
+         "Your organisation has used its 5 requests for this hour. Try again in 3601 seconds (about 60 minutes)."),
         (("requests", "minute", 5), False, True, 61,
-         "Your team has used its 5 requests to acme/large for this minute. Try again in 61 seconds."),
+         "Your organisation has used its 5 requests to acme/large for this minute. Try again in 61 seconds."),
         (("tokens", "minute", 5), False, True, 60,
-         "Your team has used its 5 tokens of acme/large for this minute. Try again in 60 seconds."),
+         "Your organisation has used its 5 tokens of acme/large for this minute. Try again in 60 seconds."),
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_was_used_and_how_long_to_wait(
