@@ -172,7 +172,7 @@ def _rename(session: Session, principal: Principal, tenant_id: str, name: str, r
         return
     if reserved in (before, name):
         raise Forbidden(
-            f"The company's sign-in finds its tenant by the name {reserved}: only an operator changes that."
+            f"The company's sign-in finds its organisation by the name {reserved}: only an operator changes that."
         )
     try:
         with session.begin_nested():
