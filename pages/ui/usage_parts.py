@@ -94,10 +94,11 @@ def notes(sums: Totals) -> None:
 
 def card_cost(now: Totals, before: Totals) -> Card:
     """What it cost and each call of it, with the calls that it lacks."""
-    each = now.average_cost_nano_usd
+    each, delta = now.average_cost_nano_usd, change(now.cost_nano_usd, before.cost_nano_usd)
+    if now.unpriced and now.settled - now.unpriced <= now.cached:  # only what the cache served, for nothing
+        return Card("Cost", figures.usd(None), note=f"No call to a model has a known price, of {now.unpriced:,}.")
     note = f"Without {now.unpriced:,} calls that have no known price. " if now.unpriced else ""
     note += "" if each is None else f"{figures.usd(round(each))} a call.".replace("$", "\\$")
-    delta = change(now.cost_nano_usd, before.cost_nano_usd)
     return Card("Cost", figures.usd(now.cost_nano_usd), delta, "inverse", note or None)
 
 

@@ -372,7 +372,9 @@ def test_a_model_whose_price_is_not_known_costs_no_zero(stage: Stage) -> None:
     """Its replies from the cache do cost nothing."""
     stage.call(model="m2", cost_nano_usd=None)
     stage.call(model="m2", cost_nano_usd=0, outcome="cached", cache_hit=True)
+    assert metric(stage.open(), "Cost") == "unknown"
     stage.call()
+    st.cache_data.clear()
     table = stage.open().dataframe[0].value.set_index("Model")
     assert pd.isna(table["Cost"]["m2"])
     assert pd.isna(table["Cost / call"]["m2"])
