@@ -288,3 +288,127 @@ def test_a_correction_of_a_row_that_is_no_rollups_yet_folds_it(books: Books) -> 
     books.db.write(work)
     assert books.sum(UsageDaily.calls, UsageDaily.user_id == "nobody", UsageDaily.level == "day") == 1
     assert books.wrong() == []
+
+
+# ---- what went wrong in between
+
+
+def killed_after(books: Books, days: int, monkeypatch: pytest.MonkeyPatch) -> RollupJobs:
+    """Jobs whose process dies when so many days are counted."""
+    work, done = jobs(books), 0
+    step = work._step
+
+    def dying(*given: Any, **named: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done > days:
+            raise Died
+        return step(*given, **named)
+
+    monkeypatch.setattr(work, "_step", dying)
+    return work
+
+
+class Died(BaseException):
+    """No `except Exception` keeps a process alive that is killed."""
+
+
+def test_a_zone_changed_back_before_its_days_have_moved_leaves_none_of_them_behind(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.fold(*month_of_calls(books))
+    before = books.everything()
+    change(books, timezone="America/New_York")
+    with pytest.raises(Died):
+        killed_after(books, 10, monkeypatch).keep_up()
+    assert tenant(books).days_zone == ""
+    change(books, timezone="UTC")
+    jobs(books).keep_up()
+    assert tenant(books).days_zone == "UTC"
+    assert books.everything() == before
+
+
+@pytest.mark.parametrize("timezone", ["America/New_York", "Asia/Tokyo"])
+def test_the_day_that_the_ledger_begins_in_is_counted_once(books: Books, timezone: str) -> None:
+    """Its calls that are settled late, its days counted anew, and the comparison."""
+    books.fold(*month_of_calls(books))
+    since = APRIL - timedelta(days=4)
+    gone = UsageMetric.tenant_id == books.tenant_id, UsageMetric.created_at < since
+    books.db.write(lambda session: session.execute(delete(UsageMetric).where(*gone)))
+    change(books, ledger_since=since, timezone=timezone)
+    jobs(books).keep_up()
+    assert books.wrong() == []
+    books.fold(*(books.call(created_at=since + timedelta(hours=hour), outcome="timeout") for hour in (0, 1, 12)))
+    before = books.everything()
+    assert books.wrong() == []
+    jobs(books).rebuild(books.tenant_id)
+    assert books.everything() == before
+    for level in ("day", "month"):
+        for kind in ("model", "user", "agent"):
+            assert books.sum(UsageDaily.calls, UsageDaily.kind == kind, UsageDaily.level == level) == 63
+
+
+def test_a_run_that_was_broken_off_says_that_it_goes_on_and_can_begin_afresh(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.put(*month_of_calls(books))
+    for afresh, days in ((False, 10), (True, 21)):
+        with pytest.raises(Died):
+            killed_after(books, 10, monkeypatch).rebuild(books.tenant_id, afresh=True)
+        seen: list[Progress] = []
+        assert jobs(books).rebuild(books.tenant_id, on_progress=seen.append, afresh=afresh) == days
+        assert [one.resumed for one in seen] == [not afresh] + [False] * (days - 1)
+
+
+def test_one_that_was_broken_off_long_ago_is_forgotten(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    books.put(*month_of_calls(books))
+    with pytest.raises(Died):
+        killed_after(books, 10, monkeypatch).rebuild(books.tenant_id)
+    monkeypatch.setattr("chatcore.usage.rollup_jobs._REMEMBERED", timedelta(0))
+    assert jobs(books).rebuild(books.tenant_id) == 21
+
+
+def test_a_run_that_is_killed_leaves_its_months_right(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    books.put(*month_of_calls(books))
+    with pytest.raises(Died):
+        killed_after(books, 5, monkeypatch).rebuild(books.tenant_id)
+    sums = {books.sum(UsageDaily.calls, UsageDaily.kind == "user", UsageDaily.level == one) for one in ("day", "month")}
+    assert sums == {books.counted()}
+
+
+def test_a_row_that_cannot_be_counted_holds_nobody_up(books: Books, caplog: pytest.LogCaptureFixture) -> None:
+    other = Books(books.db)
+    other.fold(*month_of_calls(other))
+    (bad,) = books.put(books.call(created_at=datetime(9999, 12, 31, 23, 50, tzinfo=UTC)))
+    books.put(*month_of_calls(books))
+    for one in (books, other):
+        change(one, timezone="Asia/Tokyo")
+    work = jobs(books)
+    for _ in range(3):
+        work.keep_up()
+    assert (books.counted(), books.missing()) == (60, 1)
+    assert [tenant(one).days_zone for one in (books, other)] == ["Asia/Tokyo"] * 2
+    assert [record.usage_id for record in caplog.records if hasattr(record, "usage_id")] == [bad]
+    assert books.wrong() == other.wrong() == []
+
+
+def test_a_tenant_whose_days_cannot_be_moved_holds_nobody_up(
+    books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Books(books.db)
+    for one in (books, other):
+        one.fold(one.call())
+        change(one, timezone="Asia/Tokyo")
+    work = jobs(books)
+    step = work._step
+
+    def failing(session: Session, plan: Any, day: datetime) -> Any:
+        if plan.tenant_id == books.tenant_id:
+            raise ZeroDivisionError
+        return step(session, plan=plan, day=day)
+
+    monkeypatch.setattr(work, "_step", failing)
+    for _ in range(2):
+        work.keep_up()
+    assert tenant(other).days_zone == "Asia/Tokyo"
+    assert sum("could not be moved" in record.message for record in caplog.records) == 1
