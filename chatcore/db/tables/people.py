@@ -10,7 +10,8 @@ from chatcore.db.tables.base import Base, utcnow
 
 
 class Tenant(Base):
-    """A team. `timezone`: where its days begin; `days_zone`: where those in `usage_daily` do, which follows.
+    """A team. `timezone`: where its days begin; `days_zone`: where those in `usage_daily` do, which follows;
+    '' while some of them are counted anew and some are not.
 
     `message_days`, `ledger_days`: how long messages and ledger rows are kept, NULL for ever. `ledger_since`: no ledger
     row from before is left, only what was counted of them.
