@@ -1,7 +1,7 @@
 """The gateway as an operator sees it: the health of every deployment, models without a price, and who follows whom."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import streamlit as st
@@ -11,12 +11,12 @@ from chatcore.bootstrap import core
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
 from chatcore.gateway import Health, Model
-from chatcore.usage import Filter, Unpriced
+from chatcore.usage import Unpriced
 from pages.ui import acts, figures, session
+from pages.ui.filters import Choice
 from pages.ui.text import ago, plain
 
 _REFRESH: Final = 3  # seconds
-_LEDGER: Final = timedelta(days=30)  # how far back unpriced calls are looked for
 _OWN_KEYS: Final = 30  # rows of them
 _SHARED: Final = "shared"
 _text: Final = st.column_config.TextColumn
@@ -208,9 +208,9 @@ def _beside(rest: int) -> str:
 @st.cache_data(ttl=60, max_entries=100, show_spinner=False)
 def _unpriced_calls(tenant_id: str, _principal: Principal) -> tuple[list[Unpriced], int]:
     """The models with calls to price, and how many more calls of the ledger have no known cost."""
-    now = utcnow()
-    found = core().usage.unpriced(_principal, now - _LEDGER)
-    whole = core().usage.totals(_principal, Filter(now - _LEDGER, now))
+    days = Choice().filter(utcnow(), core().usage.zone(_principal))  # those that the usage page begins with
+    found = core().usage.unpriced(_principal, days.start)
+    whole = core().usage.totals(_principal, days)
     return found, max(0, whole.unpriced - sum(one.calls for one in found))
 
 
