@@ -16,6 +16,7 @@ from chatcore.__main__ import main, parser
 from chatcore.accounts import Accounts, passwords
 from chatcore.config import PROJECT_ROOT, load_settings
 from chatcore.db import Database
+from chatcore.db.migrate import revisions
 from chatcore.db.tables import UsageHourly
 
 PASSWORD = "correct horse"
@@ -155,6 +156,10 @@ def test_the_schema_goes_up_and_down(run: Callable[..., Ran]) -> None:
     assert run("db", "check").code == 2
     assert run("db", "upgrade").code == 0
     assert run("db", "check").code == 0
+    refused = run("db", "downgrade", "0000_nowhere")
+    assert refused.code == 2
+    assert "There is no revision 0000_nowhere." in refused.err
+    assert run("db", "downgrade", "-1").out == [f"The database is at revision {revisions()[-2]} now."]
     assert run("db", "downgrade", "base").code == 0
     assert run("db", "check").code == 2
 

@@ -11,6 +11,7 @@ from chatcore import maintenance
 from chatcore.commands.shell import ask_password, ask_secret, bare_database, say, shell, show, when
 from chatcore.config import load_settings
 from chatcore.db import check, downgrade, upgrade
+from chatcore.db.migrate import current
 
 # ---- users
 
@@ -197,7 +198,8 @@ def db_upgrade(chosen: Namespace) -> None:
 def db_downgrade(chosen: Namespace) -> None:
     with bare_database() as db:
         downgrade(db, chosen.revision)
-    say(f"The database is at revision {chosen.revision} now.")
+        found = current(db)
+    say(f"The database is at revision {found or 'base'} now.")
 
 
 def db_check(chosen: Namespace) -> None:

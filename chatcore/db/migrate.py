@@ -3,6 +3,7 @@
 Alembic takes a third of a second to import, so a database that is up to date is recognised by one SELECT without it.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from chatcore.db.engine import Database
-from chatcore.errors import DatabaseError
+from chatcore.errors import DatabaseError, InvalidInput
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,7 +37,11 @@ def upgrade(database: Database) -> None:
 
 
 def downgrade(database: Database, revision: str) -> None:
-    """Take the schema back to `revision` (`base` for nothing at all, `-1` for one step)."""
+    """Take the schema back to `revision` (`base` for nothing at all, `-1` for one step). Raises `InvalidInput` for one
+    that there is not.
+    """
+    if revision != "base" and revision not in revisions() and not re.fullmatch(r"-[1-9]\d?", revision):
+        raise InvalidInput(f"There is no revision {revision}. There are: base, {', '.join(revisions())}.")
     database.ping()
     with _exclusive(database) as connection:
         _alembic(connection, "downgrade", revision)
