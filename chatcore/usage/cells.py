@@ -22,7 +22,6 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import NOT_ROLLED_UP, Tenant, UsageDaily, UsageHourly, UsageMetric, User
-from chatcore.errors import InvalidInput
 from chatcore.usage import zones
 from chatcore.usage.measures import ERROR_TYPE, FAILED, MEASURES, over_ledger, over_rollup
 from chatcore.usage.placing import placed
@@ -102,18 +101,10 @@ def calendar(session: Session, principal: Principal) -> Calendar:
     row = session.execute(statement).one_or_none()
     if row is None:
         return Calendar(ZoneInfo("UTC"))
-    where, since = tenant_zone(row.timezone), row.ledger_since
-    if since is not None and zones.day_start(since, where) != since:
+    where, since, whole_days = zones.of_tenant(row.timezone), row.ledger_since, row.timezone == row.days_zone
+    if since is not None and whole_days and zones.day_start(since, where) != since:
         since = zones.next_day(since, where)  # a day that the ledger has only half of comes from the rollups
-    return Calendar(where, row.timezone == row.days_zone, since)
-
-
-def tenant_zone(name: str) -> ZoneInfo:
-    """A tenant's time zone; UTC where this machine does not know it, as when its days are counted."""
-    try:
-        return zones.zone(name)
-    except InvalidInput:
-        return ZoneInfo("UTC")
+    return Calendar(where, whole_days, since)
 
 
 def read_at_once(session: Session) -> None:

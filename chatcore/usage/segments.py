@@ -75,7 +75,9 @@ def _rolled(
     number: int, begin: datetime, end: datetime, kind: Kind, calendar: Calendar, whole: bool
 ) -> Iterator[Segment]:
     """Segments of rollups. `whole`: their edges come from the ledger, else from the finest rollups."""
-    levels = [level for level in kind.levels if level == "quarter" or calendar.whole_days or not whole]
+    levels: Sequence[Level] = kind.levels
+    if not calendar.whole_days:  # quarters are right all the same; each old day counts once, where it begins
+        levels = [level for level in levels if level == "quarter"] or ([] if whole else kind.levels[-1:])
     parts = list(_split(begin, end, levels, calendar.zone))
     covered = [part for part in parts if part[0] is not None]
     for level, first, last in parts:
