@@ -8,6 +8,7 @@ import streamlit as st
 from chatcore.accounts import Principal
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
+from chatcore.usage import TooManyCalls
 from pages.ui import (
     bill_parts,
     filters,
@@ -94,6 +95,8 @@ def part(name: str, view: View) -> None:
         else:
             with st.skeleton(height=320):
                 TABS[name](view)
+    except TooManyCalls as error:
+        st.info(str(error), icon=":material/filter_alt_off:")
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
 

@@ -31,7 +31,7 @@ from chatcore.usage.percentiles import By
 from chatcore.usage.questions import Report
 from chatcore.usage.repricing import Unpriced, unpriced
 from chatcore.usage.rows import Call, Cursor, calls
-from chatcore.usage.scope import Filter, Step, default_step, scope, steps
+from chatcore.usage.scope import Filter, Step, TooManyCalls, default_step, scope, steps
 from chatcore.usage.totals import Totals
 
 if TYPE_CHECKING:
@@ -42,13 +42,15 @@ log = logging.getLogger(__name__)
 
 __all__ = [
     "Adoption", "BudgetLine", "Call", "CallDetail", "Choices", "Correction", "Filter", "Forecast", "GroupBy", "Person",
-    "Report", "Step", "Totals", "Unpriced", "Usage", "default_step", "frame_csv", "frame_parquet", "steps",
+    "Report", "Step", "TooManyCalls", "Totals", "Unpriced", "Usage", "default_step", "frame_csv",
+    "frame_parquet", "steps",
 ]  # fmt: skip
 
 
 class Usage:
     """Questions about calls. Every answer is scoped to the principal inside the SQL.
 
+    Where no rollup tells apart what is asked and the ledger would be read for seconds, they raise `TooManyCalls`.
     Any of them raises `DatabaseError` when the database does not answer. Days, weeks (from Monday) and months are
     those of the tenant's time zone, hours those of `zone`, the viewer's, where it is given. `step`: None for the one
     that suits the range; `InvalidInput` for one that is not in `steps(chosen)`.

@@ -5,6 +5,7 @@ call that is counted just then would be in both or in neither.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from zoneinfo import ZoneInfo
@@ -25,7 +26,7 @@ from chatcore.db.tables import NOT_ROLLED_UP, Tenant, UsageDaily, UsageHourly, U
 from chatcore.usage import zones
 from chatcore.usage.measures import ERROR_TYPE, FAILED, MEASURES, over_ledger, over_rollup
 from chatcore.usage.placing import placed
-from chatcore.usage.scope import FEW_PEOPLE, NONE, Filter, restrictions, scope
+from chatcore.usage.scope import FEW_PEOPLE, NONE, Filter, TooManyCalls, restrictions, scope
 from chatcore.usage.segments import Calendar, Kind, Rows, Segment, choose, plan
 from chatcore.usage.steps import Span
 
@@ -36,6 +37,9 @@ GroupBy = Literal["model", "provider", "agent", "user", "team", "tier", "purpose
 ALL: Final = "all"
 """The one group of `none`."""
 COLUMNS: Final = ("span", "group", *MEASURES)
+MOST_READ: Final = 300_000
+"""So many of the ledger's rows are read for one answer."""
+_SHORT: Final = timedelta(days=1)  # of which the calls are never counted before they are read
 # Made once, on first use: they are most of a statement.
 _of_ledger = cache(over_ledger)
 _of_rollup = cache(over_rollup)
@@ -67,6 +71,7 @@ def read(
     days = calendar(session, principal)
     kind = choose(_kinds(group_by, days.ledger_since is None or chosen.start >= days.ledger_since), needed)
     segments = plan(spans, kind, days, few_people(principal, chosen))
+    bear(session, principal, chosen, kind)
     rows: list[Any] = []
     for sort, some in by_rows(segments).items():
         rows += session.execute(_statement(session, principal, chosen, group_by, kind, some, sort)).all()
@@ -93,6 +98,21 @@ def dimensions(principal: Principal, chosen: Filter) -> set[str]:
 def few_people(principal: Principal, chosen: Filter) -> bool:
     """Whether only one or a few people's calls count."""
     return not principal.is_admin or 0 < len(chosen.user_ids) <= FEW_PEOPLE
+
+
+def bear(session: Session, principal: Principal, chosen: Filter, kind: Kind | None) -> None:
+    """Raises `TooManyCalls` where no rollup answers, and the ledger would be read for seconds."""
+    if kind is not None or few_people(principal, chosen):
+        return
+    if chosen.end - chosen.start <= _SHORT:
+        return
+    of_people = Filter(chosen.start, chosen.end, user_ids=chosen.user_ids, teams=chosen.teams)
+    whole = [Span(chosen.start, chosen.start, chosen.end)]
+    found = int(read(session, principal, of_people, "none", whole)["calls"].sum())
+    if found > MOST_READ:
+        raise TooManyCalls(
+            f"This question would read {found:,} calls one by one. Choose a shorter range, or fewer filters."
+        )
 
 
 def calendar(session: Session, principal: Principal) -> Calendar:

@@ -45,6 +45,7 @@ def read(session: Session, principal: Principal, chosen: Filter, group_by: By, s
 
     kind = choose(KINDS, cells.dimensions(principal, chosen) | ({group_by} - {"none"}))
     segments = plan(spans, kind, cells.calendar(session, principal), cells.few_people(principal, chosen))
+    cells.bear(session, principal, chosen, kind)
     found: dict[tuple[int, str, str], NDArray[np.int64]] = {}
     for rows, some in cells.by_rows(segments).items():
         if rows in ("month", "day", "quarter"):

@@ -103,7 +103,7 @@ def by_model(found: "DataFrame") -> "DataFrame":
 def report(session: Session, principal: Principal, chosen: Filter, now: datetime) -> Report:
     """See `Usage.report`."""
     found = whole(session, principal, chosen, "model")
-    previous = whole(session, principal, chosen.previous(now), "none")
+    previous = whole(session, principal, chosen.previous(now, cells.calendar(session, principal).zone), "none")
     days = tokens_by_day(session, principal, chosen, "model")
     return Report(frames.totals(found), frames.totals(previous), days, by_model(found))
 

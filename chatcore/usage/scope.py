@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, false, func, or_, select
@@ -11,6 +11,7 @@ from chatcore.accounts.principal import Principal
 from chatcore.accounts.validation import is_storable
 from chatcore.db.tables import UsageMetric, User
 from chatcore.errors import InvalidInput
+from chatcore.usage import zones
 
 NONE: Final = "none"
 """The group, and the choice in a filter, of calls without an agent, people without a team."""
@@ -25,9 +26,14 @@ _SHOWN_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
     ("hour", timedelta(days=7)), ("day", timedelta(days=184)), ("week", timedelta(days=3 * 366)),
 )  # fmt: skip
 _BY_DEFAULT_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
-    ("hour", timedelta(days=2)), ("day", timedelta(days=92)), ("week", timedelta(days=400)),
+    ("hour", timedelta(days=2)), ("day", timedelta(days=92)), ("week", timedelta(days=184)),
 )  # fmt: skip
+_LEAST: Final = timedelta(microseconds=1)  # that a range has, where nothing has passed of it
 _AN_HOUR: Final = timedelta(hours=1)  # by which a range across a change of the clock is longer
+
+
+class TooManyCalls(InvalidInput):
+    """A question that only the ledger can answer, and would take long to; says how many calls it would read."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,24 @@ class Filter:
         """Two days and less are shown by the hour, longer ranges by the day."""
         return self.length <= timedelta(days=2)
 
-    def previous(self, now: datetime) -> "Filter":
-        """The range just before, as much of it as has passed of this one: a day half gone meets half a day."""
+    def previous(self, now: datetime, zone: tzinfo = UTC) -> "Filter":
+        """The range just before, as much of it as has passed of this one: a day half gone meets half a day.
+
+        Whole days of `zone` meet as many whole days, whatever its clock was set to meanwhile.
+        """
         end = min(self.end, now) if now > self.start else self.end
-        return replace(self, start=self.start - self.length, end=end - self.length)
+        days = self._whole_days(zone)
+        if days is None:
+            return replace(self, start=self.start - self.length, end=end - self.length)
+        start = zones.begin(zones.day_of(self.start, zone) - timedelta(days=days), zone)
+        passed = end.astimezone(zone) - timedelta(days=days)  # by the clock on the wall
+        return replace(self, start=start, end=max(start + _LEAST, min(passed.astimezone(UTC), self.start)))
+
+    def _whole_days(self, zone: tzinfo) -> int | None:
+        """How many days of the zone the range is; None where it does not begin and end with one."""
+        if any(zones.day_start(moment, zone) != moment for moment in (self.start, self.end)):
+            return None
+        return (zones.day_of(self.end, zone) - zones.day_of(self.start, zone)).days
 
 
 def steps(chosen: Filter) -> tuple[Step, ...]:

@@ -95,7 +95,7 @@ class Choice:
     def before(self, chosen: Filter, now: datetime, zone: tzinfo = UTC) -> Filter:
         """What to compare with: the range just before; for a month the month before, as much of it as has passed."""
         if self.range not in ("month", "last-month"):
-            return chosen.previous(now)
+            return chosen.previous(now, zone)
         first = chosen.start.astimezone(zone)
         start = zones.month_start(first - timedelta(days=1), zone).astimezone(zone)
         if now >= chosen.end:

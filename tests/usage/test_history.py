@@ -1,12 +1,16 @@
 """Numbers from before the ledger, of which only rollups are left."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
 
+from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric
-from chatcore.usage import Filter
+from chatcore.usage import Filter, TooManyCalls, cells, zones
 from chatcore.usage.rollup_jobs import RollupJobs
 from tests.usage.test_questions import JANUARY, House, all_of, ended
 
@@ -14,10 +18,10 @@ ALL = Filter(JANUARY - timedelta(days=40), JANUARY + timedelta(days=200))
 
 
 def without_ledger_before(house: House, since: datetime) -> None:
-    def work(session: object) -> None:
+    def work(session: Session) -> None:
         of = UsageMetric.tenant_id == house.tenant
-        session.execute(delete(UsageMetric).where(of, UsageMetric.created_at < since))  # type: ignore[attr-defined]
-        session.execute(update(Tenant).where(Tenant.id == house.tenant).values(ledger_since=since))  # type: ignore[attr-defined]
+        session.execute(delete(UsageMetric).where(of, UsageMetric.created_at < since))
+        session.execute(update(Tenant).where(Tenant.id == house.tenant).values(ledger_since=since))
 
     house.db.write(work)
 
@@ -29,7 +33,7 @@ def moved_to(house: House, timezone: str, **more: str) -> None:
 
 @pytest.mark.parametrize("timezone", ["America/New_York", "Europe/Berlin", "Asia/Kathmandu"])
 @pytest.mark.parametrize("days_zone", ["UTC", ""])
-def test_each_old_call_counts_once_while_days_move(module_database, timezone: str, days_zone: str) -> None:
+def test_each_old_call_counts_once_while_days_move(module_database: Database, timezone: str, days_zone: str) -> None:
     house = House(module_database, "UTC")
     house.put([ended(created_at=JANUARY + timedelta(hours=6 * n)) for n in range(400)], all_of)
     without_ledger_before(house, JANUARY + timedelta(days=50))
@@ -43,3 +47,28 @@ def test_each_old_call_counts_once_while_days_move(module_database, timezone: st
         assert set(house.usage.percentiles(house.admin, ALL, by)["calls"]) == {400}, by
     RollupJobs(house.db).keep_up()
     assert house.usage.breakdown(house.admin, ALL, "user")["calls"].sum() == 400
+
+
+def test_what_would_read_too_many_calls_is_refused(module_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(module_database)
+    house.put([ended(created_at=JANUARY + timedelta(hours=n)) for n in range(60)], all_of)
+    monkeypatch.setattr(cells, "MOST_READ", 50)
+    free = replace(ALL, tiers=("free",))
+    with pytest.raises(TooManyCalls, match="60 calls one by one"):
+        house.usage.percentiles(house.admin, free)
+    with pytest.raises(TooManyCalls):
+        house.usage.breakdown(house.admin, replace(ALL, models=("m",)), "user")
+    assert house.usage.breakdown(house.admin, free, "model")["calls"].sum() >= 0
+    house.usage.percentiles(house.member("ann"), ALL)
+    house.usage.percentiles(house.admin, replace(free, start=JANUARY, end=JANUARY + timedelta(days=1)))
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Africa/Cairo", "UTC"])
+def test_the_range_before_whole_days_is_as_many_whole_days(name: str) -> None:
+    zone = ZoneInfo(name)
+    for first in (date(2026, 3, 20), date(2026, 4, 1), date(2026, 10, 30), date(2026, 11, 2)):
+        chosen = Filter(zones.begin(first, zone), zones.begin(first + timedelta(days=7), zone))
+        before = chosen.previous(chosen.end + timedelta(days=1), zone)
+        assert (before.start, before.end) == (zones.begin(first - timedelta(days=7), zone), chosen.start)
+        noon = datetime(first.year, first.month, first.day, 12, tzinfo=zone)
+        assert chosen.previous(noon, zone).end.astimezone(zone).hour == 12

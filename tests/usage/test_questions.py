@@ -293,7 +293,7 @@ def house(module_database: Database) -> House:
 
 
 def test_the_default_steps_suit_the_length() -> None:
-    lengths = {1: "hour", 2: "hour", 3: "day", 92: "day", 93: "week", 400: "week", 401: "month", 7305: "month"}
+    lengths = {1: "hour", 2: "hour", 3: "day", 92: "day", 93: "week", 184: "week", 185: "month", 7305: "month"}
     ranges = {days: Filter(JANUARY, JANUARY + timedelta(days=days)) for days in lengths}
     assert {days: default_step(one) for days, one in ranges.items()} == lengths
     assert all(default_step(one) in steps(one) for one in ranges.values())
