@@ -1,8 +1,8 @@
 """The ledger's rows themselves: the calls behind a number, the newest first."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -11,14 +11,17 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import UsageMetric, User
+from chatcore.usage import cells
 from chatcore.usage.measures import ERROR_TYPE, FAILED
-from chatcore.usage.scope import Filter, conditions
+from chatcore.usage.scope import Filter, TooManyCalls, conditions
+from chatcore.usage.steps import spans
 
 Cursor = tuple[datetime, str]
 Rows = Sequence[Row[Any]]
 Read = Callable[[Callable[[Session], Rows]], Rows]
 
 _PAGE: Final = 5_000
+_FIRST: Final = timedelta(days=1)  # that are looked at for a page, counted from the end
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,35 @@ def calls(
     error_types: Sequence[str] = (),
 ) -> list[Call]:
     """At most `limit` rows, newest first, those older than `before` where it is given."""
-    statement = _newest(principal, chosen, NAMES, limit, before)
-    if outcomes:
-        statement = statement.where(UsageMetric.outcome.in_(outcomes))
+    more: list[ColumnElement[bool]] = [UsageMetric.outcome.in_(outcomes)] if outcomes else []
     if error_types:
-        statement = statement.where(UsageMetric.outcome.in_(FAILED), ERROR_TYPE.in_(error_types))
-    return [Call(*row) for row in session.execute(statement)]
+        more += [UsageMetric.outcome.in_(FAILED), ERROR_TYPE.in_(error_types)]
+    found: list[Call] = []
+    for part in _backwards(chosen, before):
+        statement = _newest(principal, part, NAMES, limit - len(found), before).where(*more)
+        found += [Call(*row) for row in session.execute(statement)]
+        if len(found) >= limit or (not found and part.end == chosen.end and _none(session, principal, chosen)):
+            break
+    return found
+
+
+def _backwards(chosen: Filter, before: Cursor | None) -> Iterator[Filter]:
+    """The range in parts, the last first, each twice as long as the one after it: few rows are read for a page."""
+    end, length = chosen.end, _FIRST
+    if before is not None:
+        end = min(end, before[0] + timedelta(microseconds=1))
+    while end > chosen.start:
+        start = chosen.start if end - chosen.start <= length else end - length
+        yield replace(chosen, start=start, end=end)
+        end, length = start, 2 * length
+
+
+def _none(session: Session, principal: Principal, chosen: Filter) -> bool:
+    """Whether a rollup knows that there is no such call; False where none can tell."""
+    try:
+        return cells.read(session, principal, chosen, "none", spans(chosen.start, chosen.end, None, UTC)).empty
+    except TooManyCalls:
+        return False
 
 
 def pages(read: Read, principal: Principal, chosen: Filter, names: Sequence[str]) -> Iterator[Rows]:

@@ -112,7 +112,7 @@ def default_step(chosen: Filter) -> Step:
 def conditions(principal: Principal, chosen: Filter) -> list[ColumnElement[bool]]:
     """The WHERE of every question to the ledger: tenant, then owner, then what was asked for."""
     within = [UsageMetric.created_at >= chosen.start, UsageMetric.created_at < chosen.end]
-    where = scope(principal, of_people=bool(chosen.user_ids or chosen.teams))
+    where = scope(principal, of_people=bool(chosen.user_ids))
     return [*where, *within, *restrictions(UsageMetric.__table__.c, principal, chosen)]
 
 

@@ -72,3 +72,13 @@ def test_the_range_before_whole_days_is_as_many_whole_days(name: str) -> None:
         assert (before.start, before.end) == (zones.begin(first - timedelta(days=7), zone), chosen.start)
         noon = datetime(first.year, first.month, first.day, 12, tzinfo=zone)
         assert chosen.previous(noon, zone).end.astimezone(zone).hour == 12
+
+
+def test_a_page_of_calls_is_found_however_far_back(module_database: Database) -> None:
+    house = House(module_database)
+    rows = house.put([ended(created_at=JANUARY + timedelta(days=n * n)) for n in range(14)], all_of)
+    newest = [row["id"] for row in sorted(rows, key=lambda row: row["created_at"], reverse=True)]
+    first = house.usage.calls(house.admin, ALL, limit=5)
+    second = house.usage.calls(house.admin, ALL, limit=20, before=first[-1].cursor)
+    assert [one.id for one in (*first, *second)] == newest
+    assert house.usage.calls(house.admin, replace(ALL, models=("absent",))) == []
