@@ -100,6 +100,7 @@ class LimitHit(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     hits: Mapped[int] = mapped_column(Integer, default=1)
+    __table_args__ = (Index("ix_limit_hits_tenant", "tenant_id", "minute"),)
 
 
 class Budget(Base):

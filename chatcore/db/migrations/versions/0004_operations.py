@@ -67,6 +67,7 @@ def _columns() -> None:
     op.create_index("ix_users_identity", "users", ["identity"], unique=True)
     op.create_index("ix_conversations_created", "conversations", ["tenant_id", "created_at"])
     op.create_index("ix_messages_created", "messages", ["tenant_id", "created_at"])
+    op.create_index("ix_limit_hits_tenant", "limit_hits", ["tenant_id", "minute"])
     op.add_column("usage_metrics", sa.Column("rolled_up", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_index(
         "ix_usage_metrics_not_rolled_up",
@@ -206,6 +207,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("ix_usage_metrics_not_rolled_up", "usage_metrics")
     op.drop_column("usage_metrics", "rolled_up")
+    op.drop_index("ix_limit_hits_tenant", "limit_hits")
     op.drop_index("ix_messages_created", "messages")
     op.drop_index("ix_conversations_created", "conversations")
     op.drop_index("ix_users_identity", "users")
