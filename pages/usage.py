@@ -6,6 +6,7 @@ from typing import Final
 import streamlit as st
 
 from chatcore.accounts import Principal
+from chatcore.bootstrap import core
 from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError
 from chatcore.usage import TooManyCalls
@@ -93,6 +94,10 @@ def part(name: str, view: View) -> None:
         elif not view.totals().calls:
             usage_parts.empty(view.principal.is_admin, filtered=bool(view.known["model"]))
         else:
+            since = core().usage.known_since(view.principal, view.chosen)
+            if since is not None:
+                day = since.astimezone(view.zone)
+                st.caption(f"Before {day:%-d %B %Y} only sums are left: what tells more apart counts from then on.")
             with st.skeleton(height=320):
                 TABS[name](view)
     except TooManyCalls as error:

@@ -74,6 +74,15 @@ class Usage:
         """Where the days of the principal's tenant begin."""
         return self._read(lambda session: cells.calendar(session, principal).zone)
 
+    def known_since(
+        self, principal: Principal, chosen: Filter, groups: Sequence[GroupBy] = ("none", "model", "error")
+    ) -> datetime | None:
+        """From when on all of these groups are counted, where the ledger is gone before and no rollup has one of them.
+
+        None where all of the range is counted.
+        """
+        return self._read(lambda session: cells.known_since(session, principal, chosen, groups))
+
     def choices(self, principal: Principal) -> Choices:
         """What the principal may narrow their questions by."""
         return self._read(lambda session: choices(session, principal))

@@ -5,7 +5,7 @@ call that is counted just then would be in both or in neither.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from zoneinfo import ZoneInfo
@@ -113,6 +113,16 @@ def bear(session: Session, principal: Principal, chosen: Filter, kind: Kind | No
         raise TooManyCalls(
             f"This question would read {found:,} calls one by one. Choose a shorter range, or fewer filters."
         )
+
+
+def known_since(session: Session, principal: Principal, chosen: Filter, groups: Sequence[GroupBy]) -> datetime | None:
+    """See `Usage.known_since`."""
+    since = calendar(session, principal).ledger_since
+    if since is None or chosen.start >= since:
+        return None
+    asked = dimensions(principal, chosen)
+    told = (choose(_kinds(group_by, in_ledger=False), asked | ({group_by} - {"none"})) for group_by in groups)
+    return None if all(told) else since
 
 
 def calendar(session: Session, principal: Principal) -> Calendar:

@@ -80,6 +80,9 @@ def _of_people(session: Session, principal: Principal, chosen: Filter, some: Seq
     names = frames.ranked(whole(session, principal, chosen, "user"))
     if len(names) <= frames.SHOWN:
         return cells.read(session, principal, chosen, "user", some)
+    since = cells.calendar(session, principal).ledger_since
+    if since is not None and chosen.start < since:  # there, people's days and all calls' quarters are cut differently
+        return frames.join_others(cells.read(session, principal, chosen, "user", some), names[: frames.SHOWN])
     largest = replace(chosen, user_ids=tuple(names[: frames.SHOWN]))
     shown = cells.read(session, principal, largest, "user", some)
     return frames.with_others(shown, cells.read(session, principal, chosen, "none", some))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.db import Database
 from chatcore.db.tables import Tenant, UsageMetric
+from chatcore.ids import new_id
 from chatcore.usage import Filter, TooManyCalls, cells, zones
 from chatcore.usage.rollup_jobs import RollupJobs
 from tests.usage.test_questions import JANUARY, House, all_of, ended
@@ -82,3 +83,23 @@ def test_a_page_of_calls_is_found_however_far_back(module_database: Database) ->
     second = house.usage.calls(house.admin, ALL, limit=20, before=first[-1].cursor)
     assert [one.id for one in (*first, *second)] == newest
     assert house.usage.calls(house.admin, replace(ALL, models=("absent",))) == []
+
+
+def test_people_beyond_the_largest_count_once_before_the_ledger(module_database: Database) -> None:
+    house = House(module_database)
+    crowd = {f"p{number:02}": new_id("user") for number in range(70)}
+    house.people |= crowd
+    times = [JANUARY + timedelta(days=day, hours=9) for day in (1, 2)]
+    house.put([ended(user_id=name, created_at=time) for name in crowd for time in times], all_of)
+    without_ledger_before(house, JANUARY + timedelta(days=40))
+    chosen = Filter(JANUARY + timedelta(days=1), JANUARY + timedelta(days=3))
+    assert house.usage.series(house.admin, chosen, "user", "hour")["calls"].sum() == 140
+
+
+def test_it_is_said_from_when_on_a_question_is_answered(module_database: Database) -> None:
+    house, since = House(module_database), JANUARY + timedelta(days=40)
+    house.put([ended(created_at=JANUARY)], all_of)
+    without_ledger_before(house, since)
+    assert house.usage.known_since(house.admin, ALL) is None
+    assert house.usage.known_since(house.member("ann"), ALL) == since
+    assert house.usage.known_since(house.member("ann"), replace(ALL, start=since)) is None
