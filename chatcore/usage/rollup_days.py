@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.db import changed_rows
 from chatcore.db.tables import USAGE_LATENCY, UsageDaily, UsageHourly, UsageMetric
-from chatcore.usage import rollup_sql, zones
+from chatcore.usage import rollup_sql, rollups, zones
 
 Chosen = dict[str, Any]
 _LEVELS: Final = (
@@ -35,6 +35,7 @@ def count_day(session: Session, tenant_id: str, moment: datetime, zone: tzinfo, 
     is made anew: by model, and how long calls took. The day that it is in has rows of both: those of the ledger start
     with it, so that what the ledger tells and what it no longer tells never stand in one.
     """
+    rollups.unsettle(session, tenant_id)
     whole = day(tenant_id, moment, zone)
     border = whole["begin"] if ledger_since is None else min(max(ledger_since, whole["begin"]), whole["end"])
     taken_in = 0

@@ -32,7 +32,6 @@ _PATIENCE: Final = 150.0
 _BREATH: Final = 0.2  # seconds between two days that take long, at most: other processes' turn to write
 _KEY: Final = "rollups"
 _REMEMBERED: Final = timedelta(days=1)  # how long a broken-off run is gone on with
-_UNSETTLED: Final = ""  # `days_zone` while some days are those of one zone and some of another
 
 
 @dataclass(frozen=True)
@@ -192,8 +191,6 @@ class RollupJobs:
         if tenant.timezone != plan.timezone:
             return None
         moving = tenant.timezone != tenant.days_zone
-        if moving:
-            tenant.days_zone = _UNSETTLED
         taken_in = rollup_days.count_day(session, plan.tenant_id, day, plan.zone, tenant.ledger_since)
         after = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
         over = after is None or after >= zones.next_month(day, plan.zone)

@@ -44,8 +44,13 @@ _COUNTED: Final = _FACTS.where(_row.rolled_up.is_(True)).order_by(_row.id).with_
 _MISSING: Final = _FACTS.where(_row.rolled_up.is_(False), _row.outcome != "running").order_by(_row.id).with_for_update()
 _MARK: Final = update(UsageMetric.__table__).where(_IDS).values(rolled_up=bindparam("counted"))  # type: ignore[arg-type]
 _STILL_COUNTED: Final = select(_row.id).where(_IDS, _row.rolled_up.is_(True))
-_TENANTS: Final = select(Tenant.id, Tenant.timezone, Tenant.ledger_since).where(
+_TENANTS: Final = select(Tenant.id, Tenant.timezone, Tenant.days_zone, Tenant.ledger_since).where(
     Tenant.id.in_(bindparam("tenants", expanding=True))
+)
+_UNSETTLE: Final = (
+    update(Tenant.__table__)  # type: ignore[arg-type]
+    .where(Tenant.id == bindparam("tenant"), Tenant.days_zone != Tenant.timezone, Tenant.days_zone != "")
+    .values(days_zone="")
 )
 _LOCK: Final = {
     alone: text(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(hashtextextended('rollups ' || :tenant, 0))")
@@ -100,6 +105,14 @@ def hold(session: Session, tenant_id: str, *, alone: bool) -> None:
         session.execute(_LOCK[alone], {"tenant": tenant_id})
 
 
+def unsettle(session: Session, tenant_id: str) -> None:
+    """Say that the tenant's days are mixed, where some are about to be written in another zone than the others.
+
+    From then on they have to be counted anew, also when the tenant's time zone is changed back.
+    """
+    session.execute(_UNSETTLE, {"tenant": tenant_id})
+
+
 def _pending(session: Session) -> _Pending:
     if _INFO not in session.info:
         session.info[_INFO] = _Pending()
@@ -124,7 +137,10 @@ def _apply(session: Session, pending: _Pending) -> int:
         tenants = sorted({row.tenant_id for row in (*new, *out.values())})
         for tenant_id in tenants:
             hold(session, tenant_id, alone=False)
-        found = session.execute(_TENANTS, {"tenants": tenants})
+        found = session.execute(_TENANTS, {"tenants": tenants}).all()
+        for one in found:
+            if one.timezone != one.days_zone:
+                unsettle(session, one.id)
         sums = Sums({row.id: (row.timezone, row.ledger_since) for row in found})
         for rows, sign in ((out.values(), -1), (new, 1)):
             for row in rows:
