@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import BinaryIO, Final, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -60,6 +60,11 @@ class Bills:
         options = options or Options()
         tenant_ids = self._tenants(principal, options.all_tenants)
         zone = options.reading.zone
+        kept = self._kept_since(tenant_ids, zone)
+        if kept and (options.reading.since or date.min) < kept:
+            options = replace(options, reading=replace(options.reading, since=kept))
+        else:
+            kept = None
         bill = formats.read(stream, options.reading)
         days = [day for day, _ in bill.cells]
         first = options.reading.since or min(days)
@@ -67,7 +72,22 @@ class Bills:
         if first > last:
             raise InvalidInput("The first day that counts is after the last one.")
         found = ledger.sums(self._db.read, tenant_ids, first, last, zone, options.keys)
-        return _Work(bill, found, options).comparison(name, first, last, utcnow().astimezone(zones.zone(zone)))
+        now = utcnow().astimezone(zones.zone(zone))
+        compared = _Work(bill, found, options).comparison(name, first, last, now)
+        if kept is None or not bill.outside:
+            return compared
+        note = f"Calls from before {kept:%-d %b %Y} are no longer kept here, so the bill's days before are left out."
+        return replace(compared, notes=(note, *compared.notes))
+
+    def _kept_since(self, tenant_ids: Sequence[str], zone: str) -> date | None:
+        """The first whole day that the ledger still has; None where it has all."""
+        statement = select(func.max(Tenant.ledger_since)).where(Tenant.id.in_(tenant_ids))
+        since: datetime | None = self._db.read(lambda session: session.scalar(statement))
+        if since is None:
+            return None
+        where = zones.zone(zone)
+        day = zones.day_of(since, where)
+        return day if zones.begin(day, where) == since else day + timedelta(days=1)
 
     def _tenants(self, principal: Principal, everybody: bool) -> Sequence[str]:
         if not principal.is_admin:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, update
 
 from chatcore.accounts.principal import Principal, Role
 from chatcore.bills.formats import Reading
@@ -76,6 +76,31 @@ def test_a_bill_that_is_the_ledger_agrees(db: Database) -> None:
     assert (only(found).model, only(found).called, only(found).reasons) == ("GPT-5, gpt-5-2025-08-07", "large", ())
     assert [line.day for line in found.days] == [DAY, DAY + timedelta(days=1)]
     assert found.providers == ("openai",)
+
+
+def forget_before(db: Database, moment: datetime) -> None:
+    db.write(lambda session: session.execute(update(Tenant).values(ledger_since=moment)))
+
+
+def test_days_that_retention_has_taken_from_the_ledger_are_no_difference(db: Database) -> None:
+    put(db, call(created_at=NOON + timedelta(days=1)))
+    forget_before(db, NOON + timedelta(hours=6))
+    found = compare(
+        db, HEAD + "2026-03-01,gpt-5,10,0,5,1,7\n2026-03-02,gpt-5,10,0,5,1,7\n2026-03-03,gpt-5,10,0,5,1,0.000001\n"
+    )
+    assert found.agrees
+    assert [line.day for line in found.days] == [DAY + timedelta(days=1)]
+    assert found.notes[0] == (
+        "Calls from before 3 Mar 2026 are no longer kept here, so the bill's days before are left out."
+    )
+
+
+def test_a_bill_of_days_that_the_ledger_has_whole_says_nothing_of_retention(db: Database) -> None:
+    put(db, call())
+    forget_before(db, NOON.replace(hour=0))
+    found = compare(db, HEAD + "2026-03-02,gpt-5,10,0,5,1,0.000001\n")
+    assert found.agrees
+    assert not any("no longer kept" in note for note in found.notes)
 
 
 def test_the_headline_says_how_far_they_are_apart(db: Database) -> None:
