@@ -206,7 +206,7 @@ def test_a_phrase_is_found_and_the_message_stands_in_view(person: str, open_tab:
     hit.get_by_role("link").click()
     target = ada.page.locator(".st-key-target")
     target.wait_for()
-    assert target.evaluate("(e) => getComputedStyle(e).animationName") == "found", "highlighted"
+    ada.until(lambda: target.evaluate("(e) => getComputedStyle(e).animationName") == "found")  # while it is drawn anew
     ada.ready()
     expect(target).to_contain_text("Where the zebrafinch hid its quartz.")
     expect(target).to_be_in_viewport(ratio=0.9)

@@ -128,11 +128,14 @@ def test_markup_in_a_name_stays_text(site: Site, open_tab: Open) -> None:
 def test_usage_is_the_persons_own_and_an_admins_tenants(site: Site, open_tab: Open) -> None:
     member = open_tab(site.person("member-of-usage")).go("/?model=fast").ask("count me").finished()
     member.go("/usage")
-    expect(member.page.get_by_text("Tokens per day by model")).to_be_visible()
+    expect(member.page.get_by_text("Cost per day by model")).to_be_visible()
     expect(member.page.locator('[data-testid="stMetric"]').filter(has_text="Calls").first).to_contain_text("1")
+    member.button("Filters").click()
+    expect(member.page.get_by_label("Models")).to_be_visible()
     assert member.page.get_by_label("People").count() == 0
     admin = open_tab(site.person("admin-of-usage", "admin")).go("/usage")
-    expect(admin.page.get_by_text("Tokens per day by model")).to_be_visible()
+    expect(admin.page.get_by_text("Cost per day by model")).to_be_visible()
+    admin.button("Filters").click()
     expect(admin.page.get_by_label("People")).to_be_visible()
     expect(admin.page.locator('[data-testid="stMetric"]').filter(has_text="Calls").first).to_contain_text(r"Calls")
     assert admin.page.locator('[data-testid="stException"]').count() == 0

@@ -144,7 +144,10 @@ LISTS: dict[str, Call] = {
     "Prompts.list": by_nothing,
     "Ratings.mine": lambda call, who, ids: call(who, [ids.message]),
 }
-ADMINS: dict[str, Call] = {f"Ratings.{name}": by_nothing for name in ("by_model", "comments")}
+ADMINS: dict[str, Call] = {
+    **{f"Ratings.{name}": by_nothing for name in ("by_model", "comments")},
+    "Ratings.choices": lambda call, who, _: [*call(who)[0], *call(who)[1]],
+}
 # They name nothing of anybody, or take a value that only `get` hands out.
 NO_IDS = {
     *("Attachments.add", "Attachments.read", "Attachments.text_of", "Attachments.collect"),
