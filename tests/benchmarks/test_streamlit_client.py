@@ -72,11 +72,16 @@ def test_a_reply_is_followed_word_by_word(app: App) -> None:
     asyncio.run(look())
 
 
+def ticks(tab: Tab) -> int:
+    """How often the fragment has run; on a busy machine it may be far beyond what is waited for."""
+    return max((int(text.removeprefix("tick ")) for text in tab.texts() if text.startswith("tick ")), default=0)
+
+
 def test_fragments_run_by_themselves_and_errors_are_seen(app: App) -> None:
     async def look() -> None:
         async with Tab(app.url) as tab:
             before = tab.runs_finished
-            await tab.until(lambda: "tick 3" in tab.texts(), 20)
+            await tab.until(lambda: ticks(tab) >= 3, 20)
             assert tab.runs_finished == before
             await tab.click("break")
             await tab.until(lambda: tab.idle and tab.errors(), 20)

@@ -41,7 +41,7 @@ def stage(database: Database, monkeypatch: pytest.MonkeyPatch) -> Stage:
     for module in ("history_filters", "history_acts"):
         monkeypatch.setattr(f"pages.ui.{module}.core", lambda: core)
     monkeypatch.setattr("chatcore.bootstrap.core", lambda: core)
-    monkeypatch.setattr("pages.ui.session.require_principal", lambda: stage.ann)
+    monkeypatch.setattr("pages.ui.session.current_principal", lambda: stage.ann)
     for part in ("draw_buttons", "draw_progress"):
         monkeypatch.setattr(f"pages.ui.import_parts.{part}", lambda _: None)
     # Links to other pages need the whole app around them.

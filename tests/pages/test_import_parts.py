@@ -33,7 +33,7 @@ class Imports:
 def imports(monkeypatch: pytest.MonkeyPatch) -> Imports:
     imports = Imports()
     monkeypatch.setattr("pages.ui.import_parts.core", lambda: SimpleNamespace(imports=imports))
-    monkeypatch.setattr("pages.ui.session.require_principal", lambda: None)
+    monkeypatch.setattr("pages.ui.session.current_principal", SimpleNamespace)
     return imports
 
 

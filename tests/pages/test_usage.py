@@ -69,7 +69,7 @@ def stage(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage
     gateway = SimpleNamespace(health=lambda: stage.health)
     core = SimpleNamespace(usage=Usage(database), ratings=Ratings(database), gateway=gateway)
     monkeypatch.setattr("chatcore.bootstrap._core", core)
-    monkeypatch.setattr("pages.ui.session.require_principal", lambda: stage.principal)
+    monkeypatch.setattr("pages.ui.session.current_principal", lambda: stage.principal)
     st.cache_data.clear()
     yield stage
     st.cache_data.clear()

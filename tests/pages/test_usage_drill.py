@@ -57,7 +57,7 @@ def house(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     database.write(lambda session: session.execute(insert(UsageMetric), rows))
     found = SimpleNamespace(principal=ANN, usage=Usage(database))
     monkeypatch.setattr("chatcore.bootstrap._core", found)
-    monkeypatch.setattr("pages.ui.session.require_principal", lambda: found.principal)
+    monkeypatch.setattr("pages.ui.session.current_principal", lambda: found.principal)
     st.cache_data.clear()
     yield found
     st.cache_data.clear()
