@@ -225,7 +225,7 @@ def test_while_a_look_hangs_every_further_scrape_is_told_at_once(core: Any, hang
         for _ in range(40):  # more than there are threads for work that waits
             began = time.monotonic()
             assert samples(http)["chatcore_database_up",] == 0
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 2
         assert hanging.looks == 1
         hanging.ended.set()
         until(lambda: samples(http)["chatcore_database_up",] == 1)
