@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select, union
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.db.tables import Conversation, Rating, UsageDaily, UsageMetric, User
+from chatcore.db.tables import Conversation, Rating, UsageDaily, UsageMetric, User, utcnow
 from chatcore.usage import cells
 from chatcore.usage.placing import placed
 from chatcore.usage.scope import NONE, Filter, restrictions
@@ -108,7 +108,7 @@ def _counted(session: Session, statement: Select[Any]) -> dict[int, int]:
 
 def _people(session: Session, principal: Principal, chosen: Filter, spans: Sequence[Span]) -> Select[Any]:
     """Distinct people with calls, by span."""
-    segments = plan(spans, _KIND, cells.calendar(session, principal), cells.few_people(principal, chosen))
+    segments = plan(spans, _KIND, cells.calendar(session, principal), cells.few_people(principal, chosen), utcnow())
     sorts = cells.by_rows(segments).items()
     parts = [_callers(session, principal, chosen, some, rows) for rows, some in sorts]
     of = union(*parts).subquery().c

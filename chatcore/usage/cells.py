@@ -17,14 +17,15 @@ from sqlalchemy import (
     and_,
     func,
     literal_column,
+    outerjoin,
     select,
 )
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.db.tables import NOT_ROLLED_UP, Tenant, UsageDaily, UsageHourly, UsageMetric, User
+from chatcore.db.tables import NOT_ROLLED_UP, Tenant, UsageDaily, UsageHourly, UsageMetric, User, utcnow
 from chatcore.usage import zones
-from chatcore.usage.measures import ERROR_TYPE, FAILED, MEASURES, over_ledger, over_rollup
+from chatcore.usage.measures import ERROR_TYPE, FAILED, MEASURES, over_ledger, over_rollup, summed
 from chatcore.usage.placing import placed
 from chatcore.usage.scope import FEW_PEOPLE, NONE, Filter, TooManyCalls, restrictions, scope
 from chatcore.usage.segments import Calendar, Kind, Rows, Segment, choose, plan
@@ -50,7 +51,7 @@ KINDS: Final = (
     _LEAST,
     Kind("model", frozenset({"model", "provider", "tier"}), ("month", "day", "quarter")),
     Kind("error", frozenset({"error", "model", "provider"}), ("day",)),
-    Kind("user", frozenset({"user", "team", "tier"}), ("month", "day")),
+    Kind("user", frozenset({"user", "team", "tier"}), ("month", "week", "day")),
     Kind("agent", frozenset({"agent", "purpose", "tier"}), ("month", "day")),
     Kind("detail", frozenset({"model", "provider", "tier", "agent", "purpose"}), ("day",)),
 )
@@ -70,7 +71,7 @@ def read(
     needed = dimensions(principal, chosen) | ({group_by} - {"none"})
     days = calendar(session, principal)
     kind = choose(_kinds(group_by, days.ledger_since is None or chosen.start >= days.ledger_since), needed)
-    segments = plan(spans, kind, days, few_people(principal, chosen))
+    segments = plan(spans, kind, days, few_people(principal, chosen), utcnow())
     bear(session, principal, chosen, kind)
     rows: list[Any] = []
     for sort, some in by_rows(segments).items():
@@ -202,11 +203,19 @@ def _statement(
         where += restrictions(table.c, principal, chosen)
         where += [] if principal.is_admin else [table.c.user_id == principal.user_id]
     found = placed(session, some, table, time)
-    source = found.source
-    if group_by == "team":
-        source = source.outerjoin(User, and_(User.id == table.c.user_id, User.tenant_id == table.c.tenant_id))
-    group = group_of(table.c, group_by).label("grouped")
-    return select(found.span, group, *sums).select_from(source).where(*where, *found.where).group_by("span", "grouped")
+    group = group_of(table.c, "user" if group_by == "team" else group_by).label("grouped")
+    cells = select(found.span, group, *sums).select_from(found.source).where(*where, *found.where)
+    cells = cells.group_by("span", "grouped")
+    return _by_team(cells, principal) if group_by == "team" else cells
+
+
+def _by_team(cells: Select[Any], principal: Principal) -> Select[Any]:
+    """The cells of people as those of their teams: a person is looked up once, not for each of their rows."""
+    of = cells.subquery("people").c
+    team = func.coalesce(User.team, NONE)
+    joined = outerjoin(of.span.table, User, and_(User.id == of.grouped, User.tenant_id == principal.tenant_id))
+    sums = [summed(name, of[name]) for name in MEASURES]
+    return select(of.span, team, *sums).select_from(joined).group_by(of.span, team)
 
 
 def _sum(rows: Sequence[Any]) -> "DataFrame":

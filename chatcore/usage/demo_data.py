@@ -208,7 +208,7 @@ def _write(connection: Connection, work: Callable[[Session], Any]) -> None:
 
 
 def _put(session: Session, batch: _Batch, scene: "Scene", zone: tzinfo) -> None:
-    """Write the batch, and count its days and months as the tenant keeps them by now. `zone`: that of its days."""
+    """Write the batch, and count its days, weeks and months as the tenant keeps them now. `zone`: that of its days."""
     rollups.hold(session, scene.tenant_id, alone=True)
     tenant = session.get_one(Tenant, scene.tenant_id)
     since = tenant.ledger_since
@@ -220,8 +220,7 @@ def _put(session: Session, batch: _Batch, scene: "Scene", zone: tzinfo) -> None:
     days = batch.days if today == zone else _days_in(today, batch.days[0], zones.next_day(batch.days[-1], zone))
     for day in days:
         rollup_days.count_day(session, scene.tenant_id, day, today, since)
-    for month in sorted({zones.month_start(day, today) for day in days}):
-        rollup_days.count_month(session, scene.tenant_id, month, today)
+    rollup_days.count_longer(session, scene.tenant_id, days, today)
 
 
 def _days_in(zone: tzinfo, begin: datetime, end: datetime) -> list[datetime]:

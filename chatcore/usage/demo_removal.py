@@ -76,7 +76,7 @@ def _remove_day(session: Session, tenant_id: str, moment: datetime) -> tuple[int
         rollups.write(session)
     gone = changed_rows(session.execute(delete(_call).where(*chosen).execution_options(synchronize_session=False)))
     rollup_days.count_day(session, tenant_id, moment, zone, since)
-    rollup_days.count_month(session, tenant_id, moment, zone)
+    rollup_days.count_longer(session, tenant_id, [moment], zone)
     return gone, day["end"]
 
 

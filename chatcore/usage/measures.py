@@ -48,14 +48,14 @@ OF_A_CALL: Final[Mapping[str, ColumnElement[Any]]] = _OF_A_CALL
 
 def over_ledger() -> list[Label[Any]]:
     """The measures as sums over ledger rows, labelled by their names. Whole numbers in both databases."""
-    return [_sum(name, expression) for name, expression in _OF_A_CALL.items()]
+    return [summed(name, expression) for name, expression in _OF_A_CALL.items()]
 
 
 def over_rollup(table: type[UsageHourly] | type[UsageDaily]) -> list[Label[Any]]:
     """The measures as sums over rows of a rollup, labelled by their names."""
-    return [_sum(name, getattr(table, name)) for name in MEASURES]
+    return [summed(name, getattr(table, name)) for name in MEASURES]
 
 
-def _sum(name: str, expression: ColumnElement[Any]) -> Label[Any]:
+def summed(name: str, expression: ColumnElement[Any]) -> Label[Any]:
     """PostgreSQL sums bigints to decimals, and nothing at all to NULL."""
     return cast(func.coalesce(func.sum(expression), 0), BigInteger).label(name)

@@ -9,7 +9,7 @@ from sqlalchemy import Select, case, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, LatencyBucket, UsageMetric
+from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, LatencyBucket, UsageMetric, utcnow
 from chatcore.usage import cells
 from chatcore.usage.latency import BLOCKS, LOWS, METRICS, PERCENTILES, PLACES, middle
 from chatcore.usage.placing import placed
@@ -44,7 +44,7 @@ def read(session: Session, principal: Principal, chosen: Filter, group_by: By, s
     import numpy as np
 
     kind = choose(KINDS, cells.dimensions(principal, chosen) | ({group_by} - {"none"}))
-    segments = plan(spans, kind, cells.calendar(session, principal), cells.few_people(principal, chosen))
+    segments = plan(spans, kind, cells.calendar(session, principal), cells.few_people(principal, chosen), utcnow())
     cells.bear(session, principal, chosen, kind)
     found: dict[tuple[int, str, str], NDArray[np.int64]] = {}
     for rows, some in cells.by_rows(segments).items():

@@ -1,5 +1,6 @@
-"""Counting one day, or one month, of a tenant's rollups anew, in the caller's transaction."""
+"""Counting one day, week or month of a tenant's rollups anew, in the caller's transaction."""
 
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -9,11 +10,26 @@ from sqlalchemy.orm import Session
 from chatcore.db import changed_rows
 from chatcore.db.tables import USAGE_LATENCY, UsageDaily, UsageHourly, UsageMetric
 from chatcore.usage import rollup_sql, rollups, zones
+from chatcore.usage.rollup_sums import OF_MONTHS, OF_WEEKS
 
 Chosen = dict[str, Any]
 _LEVELS: Final = (
     *(("day", kind) for kind in ("model", "agent", "detail", "user", "error")),
-    *(("month", kind) for kind in ("model", "agent", "user")),
+    *(("week", kind) for kind in OF_WEEKS),
+    *(("month", kind) for kind in OF_MONTHS),
+)
+_LONGER: Final[
+    tuple[
+        tuple[
+            Callable[[], tuple[rollup_sql.Part, ...]],
+            Callable[[datetime, tzinfo], datetime],
+            Callable[[datetime, tzinfo], datetime],
+        ],
+        ...,
+    ]
+] = (
+    (rollup_sql.parts_of_week, zones.week_start, zones.next_week),
+    (rollup_sql.parts_of_month, zones.month_start, zones.next_month),
 )
 _TIMES: Final = ("quarter", "all"), ("day", "all"), ("day", "model"), ("month", "model")
 
@@ -23,13 +39,20 @@ def day(tenant_id: str, moment: datetime, zone: tzinfo) -> Chosen:
     return {"tenant": tenant_id, "begin": zones.day_start(moment, zone), "end": zones.next_day(moment, zone)}
 
 
-def month(tenant_id: str, moment: datetime, zone: tzinfo) -> Chosen:
-    """The parameters of `rollup_sql` for the month that `moment` is in."""
-    return {"tenant": tenant_id, "begin": zones.month_start(moment, zone), "end": zones.next_month(moment, zone)}
+def longer(
+    tenant_id: str, moment: datetime, zone: tzinfo, after: datetime | None = None
+) -> Iterator[tuple[rollup_sql.Part, Chosen]]:
+    """The parts of the week and of the month that `moment` is in, with their parameters. `after`: only of those that
+    end by then."""
+    for parts, start_of, next_of in _LONGER:
+        begin, end = start_of(moment, zone), next_of(moment, zone)
+        if after is None or end <= after:
+            for part in parts():
+                yield part, {"tenant": tenant_id, "begin": begin, "end": end}
 
 
 def count_day(session: Session, tenant_id: str, moment: datetime, zone: tzinfo, ledger_since: datetime | None) -> int:
-    """Count the day anew. Hold the tenant's rollups alone before (`rollups.hold`), and count the month after.
+    """Count the day anew. Hold the tenant's rollups alone before (`rollups.hold`), and count the week and month after.
 
     Returns how many calls no rollup had counted before. Of what is before `ledger_since`, only what the quarters tell
     is made anew: by model, and how long calls took. The day that it is in has rows of both: those of the ledger start
@@ -47,9 +70,16 @@ def count_day(session: Session, tenant_id: str, moment: datetime, zone: tzinfo, 
     return taken_in
 
 
-def count_month(session: Session, tenant_id: str, moment: datetime, zone: tzinfo) -> None:
-    """Count the month anew, from its days."""
-    _run(session, rollup_sql.parts_of_month(), month(tenant_id, moment, zone))
+def count_longer(
+    session: Session, tenant_id: str, moments: Iterable[datetime], zone: tzinfo, after: datetime | None = None
+) -> None:
+    """Count the weeks and months that these moments are in anew, from their days. `after`: only what ends by then."""
+    counted: set[tuple[str, datetime]] = set()
+    for moment in moments:
+        for part, chosen in longer(tenant_id, moment, zone, after):
+            if (part.name, chosen["begin"]) not in counted:
+                counted.add((part.name, chosen["begin"]))
+                _run(session, (part,), chosen)
 
 
 def following(session: Session, tenant_id: str, after: datetime, zone: tzinfo) -> datetime | None:

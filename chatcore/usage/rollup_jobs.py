@@ -184,7 +184,8 @@ class RollupJobs:
         return days
 
     def _step(self, session: Session, plan: _Plan, day: datetime) -> datetime | None:
-        """Count a day, and its month where that is over with it or has more calls now. Returns the next day."""
+        """Count a day, and its week and month where these are over with it or have more calls now. Returns the next
+        day."""
         leases.take(session, _LEASE, self._holder, _SECONDS)
         rollups.hold(session, plan.tenant_id, alone=True)
         tenant = session.get_one(Tenant, plan.tenant_id)  # retention may have moved on, or an admin
@@ -193,9 +194,8 @@ class RollupJobs:
         moving = tenant.timezone != tenant.days_zone
         taken_in = rollup_days.count_day(session, plan.tenant_id, day, plan.zone, tenant.ledger_since)
         after = rollup_days.following(session, plan.tenant_id, zones.next_day(day, plan.zone), plan.zone)
-        over = after is None or after >= zones.next_month(day, plan.zone)
-        if over or (taken_in and not moving):
-            rollup_days.count_month(session, plan.tenant_id, day, plan.zone)
+        over = None if after is None or (taken_in and not moving) else after
+        rollup_days.count_longer(session, plan.tenant_id, [day], plan.zone, over)
         _remember(session, plan, after)
         if after is None:
             _finish(session, plan)
@@ -237,9 +237,8 @@ def _check_day(session: Session, plan: _Plan, day: datetime) -> tuple[list[Diffe
     chosen["begin"] = max(chosen["begin"], tenant.ledger_since or chosen["begin"])
     looked_at = rollup_sql.parts_of_day()[:1] if moving else rollup_sql.parts_of_day()
     parts = [(part, chosen) for part in looked_at if chosen["begin"] < chosen["end"]]
-    if not moving and (following is None or following >= zones.next_month(day, plan.zone)):
-        month = rollup_days.month(plan.tenant_id, day, plan.zone)
-        parts += [(part, month) for part in rollup_sql.parts_of_month()]
+    if not moving:
+        parts += rollup_days.longer(plan.tenant_id, day, plan.zone, following)
     return [one for part, given in parts for one in differences(session, part, plan.name, given)], following
 
 

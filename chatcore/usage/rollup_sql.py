@@ -1,7 +1,7 @@
-"""A tenant's days and months counted anew, in SQL.
+"""A tenant's days, weeks and months counted anew, in SQL.
 
 Only ledger rows whose `rolled_up` is set are counted: what somebody is changing just now stays theirs to fold. All
-statements take `tenant`, and `begin` and `end` (UTC) of the day or month.
+statements take `tenant`, and `begin` and `end` (UTC) of the day, week or month.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ from chatcore.db.tables import (
     UtcDateTime,
 )
 from chatcore.usage import latency, measures
-from chatcore.usage.rollup_sums import OF_MONTHS, keys_of
+from chatcore.usage.rollup_sums import OF_MONTHS, OF_WEEKS, keys_of
 
 _row: Final = UsageMetric.__table__.c
 _HOURLY: Final = UsageHourly.__table__
@@ -91,7 +91,7 @@ _KINDS: Final[Mapping[str, Mapping[str, ColumnElement[Any]]]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """What a rollup holds of a day or a month: which rows, and the query that makes them anew."""
+    """What a rollup holds of a day, a week or a month: which rows, and the query that makes them anew."""
 
     name: str
     table: Any
@@ -242,11 +242,11 @@ def _agents_of_day() -> Part:
     return _part("agent", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, details)
 
 
-def _of_month(kind: str) -> Part:
-    keys = {"level": _word("month"), "kind": _word(kind), "start": _BEGIN}
+def _from_days(level: str, kind: str) -> Part:
+    keys = {"level": _word(level), "kind": _word(kind), "start": _BEGIN}
     groups = {name: _DAILY.c[name] for name in ("model", "provider", "tier", "agent_id", "purpose", "user_id")}
-    stored, days = _stored(_DAILY, "month", kind), _stored(_DAILY, "day", kind)
-    return _part(f"{kind} by month", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, days)
+    stored, days = _stored(_DAILY, level, kind), _stored(_DAILY, "day", kind)
+    return _part(f"{kind} by {level}", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, days)
 
 
 # ---- made on first use, as they take their time
@@ -267,6 +267,12 @@ def parts_of_day() -> tuple[Part, ...]:
 
 
 @cache
+def parts_of_week() -> tuple[Part, ...]:
+    """All of a week, after its days."""
+    return tuple(_from_days("week", kind) for kind in OF_WEEKS)
+
+
+@cache
 def parts_of_month() -> tuple[Part, ...]:
     """All of a month, after its days."""
-    return *(_of_month(kind) for kind in OF_MONTHS), _times_from("month", "model", "day")
+    return *(_from_days("month", kind) for kind in OF_MONTHS), _times_from("month", "model", "day")

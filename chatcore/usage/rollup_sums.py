@@ -13,7 +13,8 @@ from chatcore.usage import latency, measures, zones
 
 Key = tuple[Any, ...]
 OF_MONTHS: Final = ("model", "agent", "user")
-"""The kinds that `usage_daily` has months of."""
+OF_WEEKS: Final = ("user",)
+"""The kinds that `usage_daily` has months of, and weeks: people are many, and the ends of a range are days of each."""
 
 
 class Sums:
@@ -30,7 +31,7 @@ class Sums:
         """Count a ledger row, or with `sign` -1 take it out."""
         slot = zones.quarter_start(row.created_at)
         zone, since = self._tenants.get(row.tenant_id, (UTC, None))
-        day, month = _starts(slot, zone)
+        day, week, month = _starts(slot, zone)
         if since is not None and day < since <= slot:
             day = since  # as `rollup_days.count_day` does
         values = [sign * value for value in row[-len(measures.MEASURES) :]]
@@ -39,6 +40,8 @@ class Sums:
             _plus(self.daily, (row.tenant_id, "day", kind, day, *key), values)
             if kind in OF_MONTHS:
                 _plus(self.daily, (row.tenant_id, "month", kind, month, *key), values)
+            if kind in OF_WEEKS:
+                _plus(self.daily, (row.tenant_id, "week", kind, week, *key), values)
         for metric in latency.METRICS:
             time = getattr(row, metric)
             if time is not None:
@@ -94,8 +97,8 @@ def _kinds(row: Row[Any]) -> list[tuple[str, Key]]:
 
 
 @lru_cache(maxsize=4096)
-def _starts(slot: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-    return zones.day_start(slot, zone), zones.month_start(slot, zone)
+def _starts(slot: datetime, zone: tzinfo) -> tuple[datetime, datetime, datetime]:
+    return zones.day_start(slot, zone), zones.week_start(slot, zone), zones.month_start(slot, zone)
 
 
 def _plus(sums: dict[Key, list[int]], key: Key, values: Sequence[int]) -> None:

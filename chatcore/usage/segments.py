@@ -1,6 +1,7 @@
 """Which rows answer a question: as few and coarse ones as cover its range exactly.
 
-A range is whole months, whole days at both ends, quarters of an hour beside those, and what is left at the edges.
+A range is whole months, whole weeks and days at both ends, quarters of an hour beside those, and what is left at the
+edges.
 What rollups count is read from them, with the few ledger rows that they lack yet; the edges, and whatever no kind of
 rollup tells apart, from the ledger.
 """
@@ -14,8 +15,8 @@ from zoneinfo import ZoneInfo
 from chatcore.usage import zones
 from chatcore.usage.steps import Span
 
-Level = Literal["month", "day", "quarter"]
-Rows = Literal["month", "day", "quarter", "unrolled", "ledger"]
+Level = Literal["month", "week", "day", "quarter"]
+Rows = Literal["month", "week", "day", "quarter", "unrolled", "ledger"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,12 @@ class Segment:
     end: datetime
 
 
-def plan(spans: Sequence[Span], kind: Kind | None, calendar: Calendar, prefer_ledger: bool) -> list[Segment]:
+def plan(
+    spans: Sequence[Span], kind: Kind | None, calendar: Calendar, prefer_ledger: bool, now: datetime
+) -> list[Segment]:
     """The segments that answer a question. `kind`: the rollups that tell apart what it asks, None where none does.
+
+    A range that ends after `now` ends with the month that it ends in: nothing can have been called beyond.
 
     `prefer_ledger`: the ledger's rows are few, and read where there are any. What is older than the ledger comes from
     rollups in any case, where a day (a quarter of an hour for kinds that have them) counts where it begins.
@@ -58,6 +63,7 @@ def plan(spans: Sequence[Span], kind: Kind | None, calendar: Calendar, prefer_le
     since = calendar.ledger_since
     found: list[Segment] = []
     for number, span in enumerate(spans):
+        is_open = number == len(spans) - 1 and span.begin <= now < span.end
         begin = span.begin
         if since is not None and kind is not None and begin < since:
             old = min(span.end, since)
@@ -67,18 +73,19 @@ def plan(spans: Sequence[Span], kind: Kind | None, calendar: Calendar, prefer_le
             if kind is None or prefer_ledger:
                 found.append(Segment(number, "ledger", begin, span.end))
             else:
-                found += _rolled(number, begin, span.end, kind, calendar, whole=True)
+                found += _rolled(number, begin, span.end, kind, calendar, whole=True, is_open=is_open)
     return found
 
 
 def _rolled(
-    number: int, begin: datetime, end: datetime, kind: Kind, calendar: Calendar, whole: bool
+    number: int, begin: datetime, end: datetime, kind: Kind, calendar: Calendar, whole: bool, is_open: bool = False
 ) -> Iterator[Segment]:
-    """Segments of rollups. `whole`: their edges come from the ledger, else from the finest rollups."""
+    """Segments of rollups. `whole`: their edges come from the ledger, else from the finest rollups. `is_open`: there is
+    nothing beyond their end."""
     levels: Sequence[Level] = kind.levels
     if not calendar.whole_days:  # quarters are right all the same; each old day counts once, where it begins
         levels = [level for level in levels if level == "quarter"] or ([] if whole else kind.levels[-1:])
-    parts = list(_split(begin, end, levels, calendar.zone))
+    parts = list(_split(begin, end, levels, calendar.zone, is_open=is_open))
     covered = [part for part in parts if part[0] is not None]
     for level, first, last in parts:
         yield Segment(number, level or ("ledger" if whole else kind.levels[-1]), first, last)
@@ -89,9 +96,10 @@ def _rolled(
 
 
 def _split(
-    begin: datetime, end: datetime, levels: Sequence[Level], zone: tzinfo
+    begin: datetime, end: datetime, levels: Sequence[Level], zone: tzinfo, *, is_open: bool
 ) -> Iterator[tuple[Level | None, datetime, datetime]]:
-    """The range in parts, each of whole units of a level; None for what no level's unit fits into."""
+    """The range in parts, each of whole units of a level; None for what no level's unit fits into. The last unit of an
+    open one may reach beyond it."""
     if begin >= end:
         return
     if not levels:
@@ -101,12 +109,14 @@ def _split(
     first, last = start_of(begin, zone), start_of(end, zone)
     if first < begin:
         first = after(first, zone)
+    if is_open and last < end:
+        last = after(last, zone)
     if first >= last:
-        yield from _split(begin, end, levels[1:], zone)
+        yield from _split(begin, end, levels[1:], zone, is_open=is_open)
         return
-    yield from _split(begin, first, levels[1:], zone)
+    yield from _split(begin, first, levels[1:], zone, is_open=False)
     yield levels[0], first, last
-    yield from _split(last, end, levels[1:], zone)
+    yield from _split(last, end, levels[1:], zone, is_open=is_open)
 
 
 def _quarter(moment: datetime, _zone: tzinfo) -> datetime:
@@ -119,6 +129,7 @@ def _next_quarter(moment: datetime, _zone: tzinfo) -> datetime:
 
 _BOUNDS: Final[dict[Level, tuple[Callable[[datetime, tzinfo], datetime], Callable[[datetime, tzinfo], datetime]]]] = {
     "month": (zones.month_start, zones.next_month),
+    "week": (zones.week_start, zones.next_week),
     "day": (zones.day_start, zones.next_day),
     "quarter": (_quarter, _next_quarter),
 }

@@ -39,8 +39,7 @@ def _start(moment: datetime, step: Step, where: tzinfo) -> datetime:
         case "day":
             return zones.day_start(moment, where)
         case "week":
-            day = zones.day_of(moment, where)
-            return zones.begin(day - timedelta(days=day.weekday()), where)
+            return zones.week_start(moment, where)
     return zones.month_start(moment, where)
 
 
@@ -52,7 +51,7 @@ def _after(start: datetime, step: Step, where: tzinfo) -> datetime:
         case "day":
             return zones.next_day(start, where)
         case "week":
-            return zones.begin(zones.day_of(start, where) + timedelta(days=7), where)
+            return zones.next_week(start, where)
     return zones.next_month(start, where)
 
 

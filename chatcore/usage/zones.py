@@ -68,6 +68,18 @@ def next_day(moment: datetime, where: tzinfo) -> datetime:
     return begin(day_of(moment, where) + timedelta(days=1), where)
 
 
+def week_start(moment: datetime, where: tzinfo) -> datetime:
+    """The first moment, in UTC, of the week (from Monday on) that `moment` is in there."""
+    day = day_of(moment, where)
+    return begin(day - timedelta(days=day.weekday()), where)
+
+
+def next_week(moment: datetime, where: tzinfo) -> datetime:
+    """The first moment, in UTC, of the week after the one that `moment` is in."""
+    day = day_of(moment, where)
+    return begin(day + timedelta(days=7 - day.weekday()), where)
+
+
 def month_start(moment: datetime, where: tzinfo) -> datetime:
     """The first moment, in UTC, of the month that `moment` is in there."""
     return begin(day_of(moment, where).replace(day=1), where)

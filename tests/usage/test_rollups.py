@@ -290,7 +290,9 @@ def test_a_row_of_no_tenant_is_counted_in_utc(module_database: Database) -> None
     books.tenant_id = new_id("tenant")
     books.fold(books.call(created_at=datetime(2026, 5, 1, 0, 30, tzinfo=UTC)))
     starts = {row.start for row in books.everything()["usage_daily"]}
-    assert starts == {datetime(2026, 5, 1, tzinfo=UTC)}
+    assert starts == {datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 4, 27, tzinfo=UTC)}, (
+        "its day and month, and its week"
+    )
 
 
 def test_a_time_zone_that_this_machine_does_not_know_keeps_nobody_from_settling(module_database: Database) -> None:

@@ -54,11 +54,12 @@ class UsageHourly(Measures, Base):
 
 
 class UsageDaily(Measures, Base):
-    """Calls in a day or a month of the tenant's time zone, `start` being its first moment.
+    """Calls in a day, a week or a month of the tenant's time zone, `start` being its first moment.
 
     `kind` says which of the columns behind it tell calls apart, the others being '': `model` (model, provider, tier),
     `agent` (agent, purpose, tier), `detail` (all of these), `user` (user and tier), `error` (error type, model and
-    provider; failed calls only). Levels: `day` for all kinds, `month` for `model`, `agent` and `user`.
+    provider; failed calls only). Levels: `day` for all kinds, `month` for `model`, `agent` and `user`,
+    `week` (from Monday on) for `user`.
     """
 
     __tablename__ = "usage_daily"
