@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal, get_args
 
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -16,6 +16,10 @@ from chatcore.accounts.validation import clean_name
 from chatcore.db.tables import ApiKey, User, utcnow
 from chatcore.errors import NotFound, Unauthorized
 from chatcore.ids import new_id
+
+Scope = Literal["chat", "read", "usage", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""What a key is for: to ask and change one's own, to read, to count; with `admin`, as the admin that its person is."""
 
 PREFIX: Final = "ck_"
 _VISIBLE: Final = len(PREFIX) + 6
@@ -122,13 +126,13 @@ def revoke(session: Session, who: Principal, key_id: str) -> None:
     audit.record(session, who, "key.revoke", key_id)
 
 
-def principal(session: Session, key: str) -> tuple[Principal, str, datetime | None]:
-    """Whose key it is, the key's id, and when it was last used.
+def principal(session: Session, key: str) -> tuple[Principal, frozenset[Scope], str, datetime | None]:
+    """Whose key it is, its scopes, the key's id, and when it was last used.
 
     Raises `Unauthorized` when it is wrong, revoked, expired, or its person is disabled.
     """
     row = session.execute(
-        select(User, ApiKey.id.label("key_id"), ApiKey.last_used_at)
+        select(User, ApiKey.id.label("key_id"), ApiKey.scopes, ApiKey.last_used_at)
         .join(ApiKey, ApiKey.user_id == User.id)
         .where(
             ApiKey.key_sha256 == codes.sha256(key),
@@ -139,7 +143,9 @@ def principal(session: Session, key: str) -> tuple[Principal, str, datetime | No
     ).one_or_none()
     if row is None:
         raise Unauthorized("This API key is wrong, expired or revoked.")
-    return as_principal(row.User), row.key_id, row.last_used_at
+    # A key from before there were scopes has none written down, and may do what its person may.
+    scopes: frozenset[Scope] = frozenset(row.scopes or SCOPES)
+    return as_principal(row.User), scopes, row.key_id, row.last_used_at
 
 
 def used(session: Session, key_id: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import attempts, audit, claims, codes, company, keys, own, people, sessions, setup
 from chatcore.accounts.codes import Link, LinkKind, OpenCode
-from chatcore.accounts.keys import KeyInfo
+from chatcore.accounts.keys import KeyInfo, Scope
 from chatcore.accounts.passwords import decoy_hash, hash_password, matches
 from chatcore.accounts.people import Person
 from chatcore.accounts.principal import Principal
@@ -289,10 +289,14 @@ class Accounts:
 
     def principal_for_key(self, key: str) -> Principal:
         """Whose key it is. Raises `Unauthorized`."""
-        who, key_id, last_used_at = self._db.read(lambda session: keys.principal(session, key))
+        return self.caller_for_key(key)[0]
+
+    def caller_for_key(self, key: str) -> tuple[Principal, frozenset[Scope]]:
+        """Whose key it is, and what it may be used for. Raises `Unauthorized`."""
+        who, scopes, key_id, last_used_at = self._db.read(lambda session: keys.principal(session, key))
         if last_used_at is None or utcnow() - last_used_at > sessions.SEEN_EVERY:
             self._later(lambda session: keys.used(session, key_id))
-        return who
+        return who, scopes
 
     # ---- for what has no browser
 

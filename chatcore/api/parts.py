@@ -1,33 +1,22 @@
-"""What the routes need of the Core. They import no package above or beside this one."""
+"""What the routes need of the Core. They import no package above this one."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from chatcore.accounts import Accounts
 from chatcore.accounts.audit_log import AuditLog
+from chatcore.agents import Agents
 from chatcore.config import Settings
+from chatcore.conversations import Conversations
 from chatcore.conversations.attachments import Attachments
+from chatcore.conversations.export import Exports
+from chatcore.conversations.history import History
+from chatcore.conversations.ratings import Ratings
+from chatcore.conversations.sharing import Shares
 from chatcore.db import Database
-from chatcore.gateway import Health
+from chatcore.gateway import Gateway
+from chatcore.turns import Turns
 from chatcore.usage import Usage
 from chatcore.usage.live import Live
-
-
-class Engine(Protocol):
-    """The turns, as far as `/api/ready` and `/metrics` look at them."""
-
-    @property
-    def is_running(self) -> bool: ...
-    @property
-    def running(self) -> int: ...
-
-
-class Models(Protocol):
-    """The gateway, as far as `/metrics` looks at it."""
-
-    @property
-    def warm(self) -> bool: ...
-    def health(self) -> Sequence[Health]: ...
 
 
 class Parts(Protocol):
@@ -48,6 +37,18 @@ class Parts(Protocol):
     @property
     def live(self) -> Live: ...
     @property
-    def gateway(self) -> Models: ...
+    def agents(self) -> Agents: ...
     @property
-    def turns(self) -> Engine: ...
+    def conversations(self) -> Conversations: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def exports(self) -> Exports: ...
+    @property
+    def shares(self) -> Shares: ...
+    @property
+    def ratings(self) -> Ratings: ...
+    @property
+    def gateway(self) -> Gateway: ...
+    @property
+    def turns(self) -> Turns: ...

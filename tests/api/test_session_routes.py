@@ -62,7 +62,7 @@ def client(core: Any, base: str = "", **options: Any) -> TestClient:
         Route(f"{base}/static.js", seen_by_http),
         WebSocketRoute(f"{base}/_stcore/stream", seen_by_websocket),
     ]
-    app = Starlette(routes=[*routes(core, base), *extra], middleware=middleware(core, base))
+    app = Starlette(routes=[*extra, *routes(core, base)], middleware=middleware(core, base))
     return TestClient(app, follow_redirects=False, client=("203.0.113.5", 4000), **options)
 
 

@@ -37,7 +37,8 @@ class Conversation(Base):
     """A tree of messages with one head: the branch from the root to the head is what is read and continued.
 
     `title_words`: the title as `words.normal` spells it, for the search. `expires_at`: set on a temporary chat, which
-    is erased then. `client_id`: the id a program or an import knows it by.
+    is erased then. `client_id`: the id a program or an import knows it by. `workshop_session_id`, `step_id`: semantic
+    ids of the workshop's session and step that it belongs to, in no table.
     """
 
     __tablename__ = "conversations"
@@ -50,6 +51,8 @@ class Conversation(Base):
     head_message_id: Mapped[str | None]
     parent_conversation_id: Mapped[str | None]
     client_id: Mapped[str | None]
+    workshop_session_id: Mapped[str | None]
+    step_id: Mapped[str | None]
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     message_count: Mapped[int] = mapped_column(Integer, default=0)
     preview: Mapped[str] = mapped_column(default="")
@@ -69,6 +72,7 @@ class Conversation(Base):
         Index("ix_conversations_pinned", "user_id", "pinned_at"),
         Index("ix_conversations_created", "tenant_id", "created_at"),
         UniqueConstraint("user_id", "client_id"),
+        Index("ix_conversations_step", "user_id", "workshop_session_id", "step_id"),
     )
 
 
