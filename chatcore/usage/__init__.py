@@ -98,8 +98,11 @@ class Usage:
         group_by: GroupBy = "model",
         step: Step | None = None,
         zone: ZoneInfo | None = None,
+        ranked: Sequence[str] | None = None,
     ) -> "DataFrame":
         """One row for each group and step, also for steps without calls. Empty where there is no call at all.
+
+        `ranked`: the groups of `breakdown` in its order, where they are known already: of people, that saves half.
 
         Columns: `start` (aware, where the step begins, which may be before the range), `group` (a name or id; `none`
         for no agent or team; `all` when grouped by `none`; `others` for all beyond the largest 60), all of
@@ -109,8 +112,8 @@ class Usage:
         """
 
         def work(session: Session) -> "DataFrame":
-            drawn = questions.drawn_in(session, principal, chosen, step, zone)
-            return questions.series(session, principal, chosen, group_by, drawn)
+            drawn = questions.drawn_in(session, principal, chosen, step, zone, group_by)
+            return questions.series(session, principal, chosen, group_by, drawn, ranked)
 
         return self._read(work)
 

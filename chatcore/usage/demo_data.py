@@ -1,8 +1,8 @@
 """Days of believable usage by made-up people, for trying the usage page and for measuring it.
 
 Every row made here carries `is_demo`, and `remove` takes exactly these away again. The people have no password. Rows
-are written with the drivers' own fast ways, and the rollups of their days and months in the same transaction: the usage
-page is right at any moment, and after a run that was killed, too.
+are written with the drivers' own fast ways, and the rollups of their days, weeks and months in the same transaction:
+the usage page is right at any moment, and after a run that was killed, too.
 """
 
 import hashlib

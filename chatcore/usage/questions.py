@@ -47,13 +47,18 @@ def as_one(chosen: Filter) -> tuple[list[Span], tzinfo]:
 
 
 def drawn_in(
-    session: Session, principal: Principal, chosen: Filter, step: Step | None, viewers: tzinfo | None
+    session: Session,
+    principal: Principal,
+    chosen: Filter,
+    step: Step | None,
+    viewers: tzinfo | None,
+    group_by: GroupBy = "none",
 ) -> tuple[list[Span], tzinfo]:
     """The spans of a drawing and the time zone of their days (hours: of the viewer). None: the step that suits.
 
     Raises `InvalidInput` for a step too fine for the range.
     """
-    step = step or default_step(chosen)
+    step = step or default_step(chosen, group_by)
     if step not in steps(chosen):
         raise InvalidInput(f"This range is too long to be shown by the {step}. Choose a shorter one, or longer steps.")
     where = viewers if step == "hour" and viewers else cells.calendar(session, principal).zone
@@ -61,12 +66,17 @@ def drawn_in(
 
 
 def series(
-    session: Session, principal: Principal, chosen: Filter, group_by: GroupBy, drawn: tuple[Sequence[Span], tzinfo]
+    session: Session,
+    principal: Principal,
+    chosen: Filter,
+    group_by: GroupBy,
+    drawn: tuple[Sequence[Span], tzinfo],
+    ranked: Sequence[str] | None = None,
 ) -> "DataFrame":
     """See `Usage.series`."""
     some, where = drawn
     if group_by == "user":
-        found = _of_people(session, principal, chosen, some)
+        found = _of_people(session, principal, chosen, some, ranked)
     else:
         found = cells.read(session, principal, chosen, group_by, some)
         names = frames.ranked(found)
@@ -75,9 +85,11 @@ def series(
     return frames.series(found, [span.start for span in some], where)
 
 
-def _of_people(session: Session, principal: Principal, chosen: Filter, some: Sequence[Span]) -> "DataFrame":
+def _of_people(
+    session: Session, principal: Principal, chosen: Filter, some: Sequence[Span], ranked: Sequence[str] | None
+) -> "DataFrame":
     """People may be thousands: the largest are read by step, and the others are what is left of all."""
-    names = frames.ranked(whole(session, principal, chosen, "user"))
+    names = ranked if ranked is not None else frames.ranked(whole(session, principal, chosen, "user"))
     if len(names) <= frames.SHOWN:
         return cells.read(session, principal, chosen, "user", some)
     since = cells.calendar(session, principal).ledger_since

@@ -244,7 +244,8 @@ def _agents_of_day() -> Part:
 
 def _from_days(level: str, kind: str) -> Part:
     keys = {"level": _word(level), "kind": _word(kind), "start": _BEGIN}
-    groups = {name: _DAILY.c[name] for name in ("model", "provider", "tier", "agent_id", "purpose", "user_id")}
+    names = ("model", "provider", "tier", "agent_id", "purpose", "user_id", "error_type")
+    groups = {name: _DAILY.c[name] for name in names}
     stored, days = _stored(_DAILY, level, kind), _stored(_DAILY, "day", kind)
     return _part(f"{kind} by {level}", _DAILY, keys, groups, measures.over_rollup(UsageDaily), stored, days)
 

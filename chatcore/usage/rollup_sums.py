@@ -12,7 +12,7 @@ from chatcore.db.tables import LATENCY_PLACES, USAGE_LATENCY, UsageDaily, UsageH
 from chatcore.usage import latency, measures, zones
 
 Key = tuple[Any, ...]
-OF_MONTHS: Final = ("model", "agent", "user")
+OF_MONTHS: Final = ("model", "agent", "user", "error")
 OF_WEEKS: Final = ("user",)
 """The kinds that `usage_daily` has months of, and weeks: people are many, and the ends of a range are days of each."""
 

@@ -28,6 +28,7 @@ _SHOWN_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
 _BY_DEFAULT_UP_TO: Final[tuple[tuple[Step, timedelta], ...]] = (
     ("hour", timedelta(days=2)), ("day", timedelta(days=92)), ("week", timedelta(days=184)),
 )  # fmt: skip
+_DAYS_OF_PEOPLE: Final = timedelta(days=31)  # they may be thousands, each with a row for every day
 _LEAST: Final = timedelta(microseconds=1)  # that a range has, where nothing has passed of it
 _AN_HOUR: Final = timedelta(hours=1)  # by which a range across a change of the clock is longer
 
@@ -104,9 +105,13 @@ def steps(chosen: Filter) -> tuple[Step, ...]:
     return (*fine, "month")
 
 
-def default_step(chosen: Filter) -> Step:
-    """The step that suits the range's length."""
-    return next((step for step, longest in _BY_DEFAULT_UP_TO if chosen.length <= longest + _AN_HOUR), "month")
+def default_step(chosen: Filter, group_by: str = "model") -> Step:
+    """The step that suits the range's length; people and teams are drawn by the week where others still are by the
+    day."""
+    fitting = (step for step, longest in _BY_DEFAULT_UP_TO if chosen.length <= longest + _AN_HOUR)
+    found: Step = next(fitting, "month")
+    is_long = group_by in ("user", "team") and chosen.length > _DAYS_OF_PEOPLE + _AN_HOUR
+    return "week" if found == "day" and is_long else found
 
 
 def conditions(principal: Principal, chosen: Filter) -> list[ColumnElement[bool]]:

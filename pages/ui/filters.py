@@ -106,7 +106,7 @@ class Choice:
     def step_in(self, chosen: Filter) -> Step:
         """The step that was chosen where the range allows it, else the range's own."""
         allowed = steps(chosen)
-        return next((one for one in allowed if one == self.step), default_step(chosen))
+        return next((one for one in allowed if one == self.step), default_step(chosen, self.by))
 
 
 def parse(params: Mapping[str, Sequence[str]], known: Known, today: date, zone: tzinfo = UTC) -> Choice:
@@ -197,7 +197,7 @@ def _widgets(known: Known, now: datetime, zone: tzinfo) -> Choice:
 
 
 def _step(chosen: Filter) -> str:
-    own, allowed = default_step(chosen), [AUTO, *steps(chosen)]
+    own, allowed = default_step(chosen, st.session_state["usage_by"]), [AUTO, *steps(chosen)]
     if st.session_state["usage_step"] not in allowed:
         st.session_state["usage_step"] = AUTO
     names = {AUTO: f"Auto ({own})", **{step: step.capitalize() for step in _STEPS}}

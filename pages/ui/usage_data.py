@@ -134,7 +134,9 @@ class View:
 
     def series(self, by: GroupBy) -> "DataFrame":
         def ask() -> "DataFrame":
-            return with_doubt(core().usage.series(self.principal, self.chosen, by, self.step, self.hours))
+            ranked = tuple(self.breakdown(by)["group"]) if by == "user" else None
+            found = core().usage.series(self.principal, self.chosen, by, self.step, self.hours, ranked)
+            return with_doubt(found)
 
         found: DataFrame = self.kept("series", self.chosen, by, self.step, self.hours.key, ask=ask)
         return found

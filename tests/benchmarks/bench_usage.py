@@ -74,12 +74,18 @@ def tabs(usage: Usage, who: Principal, days: int) -> Mapping[str, Mapping[str, Q
     for by in ("none", "model", "provider", "agent", "user", "team", "tier", "error"):
         asked[f"series by {by}"] = partial(usage.series, who, chosen, by)  # type: ignore[arg-type]
         asked[f"by {by}"] = partial(usage.breakdown, who, chosen, by)  # type: ignore[arg-type]
+
+    def people() -> None:
+        """As the page does it: who they are is read once."""
+        usage.series(who, chosen, "user", ranked=tuple(usage.breakdown(who, chosen, "user")["group"]))
+
+    asked["people by step"] = people
     every = ("choices", "totals", "totals before")
     spend = (*every, "forecast", "month", "budgets")
     speed = ("percentiles", "percentiles before", "percentiles over time", "series by none")
     names = {
         "Spend": (*spend, "series by model", "by model"),
-        "Spend by person": (*spend, "series by user", "by user"),
+        "Spend by person": (*spend, "people by step"),
         "Spend by team": (*spend, "series by team", "by team"),
         "Spend by agent": (*spend, "series by agent", "by agent"),
         "Tokens": (*every, "series by model", "series by none", "by model"),

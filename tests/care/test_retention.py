@@ -144,7 +144,7 @@ def test_a_running_turn_is_left_alone(any_place: Place) -> None:
 
 def test_calls_go_and_what_was_counted_of_them_stays(any_place: Place) -> None:
     place = any_place
-    for age in (200, 150, 100.5, 10, 1):
+    for age in (200, 150, 101, 10, 1):
         place.call(place.ada, age)
     gone = place.call(place.ada, 160, cost=None)
     place.db.write(lambda s: s.add(CostCorrection(id="c", tenant_id="t", usage_id=gone, before_source="none")))

@@ -80,7 +80,7 @@ def test_a_late_row_counts_on_its_own_day(books: Books) -> None:
     before = books.sum(UsageDaily.calls, UsageDaily.level == "day", UsageDaily.kind == "user")
     books.put(books.call(created_at=APRIL - timedelta(days=9), user_id="late"))
     jobs(books).keep_up()
-    late = UsageDaily.user_id == "late", UsageDaily.kind == "user"
+    late = UsageDaily.user_id == "late", UsageDaily.kind == "user", UsageDaily.level == "day"
     assert books.sum(UsageDaily.calls, UsageDaily.start == APRIL - timedelta(days=9), *late) == 1
     assert books.sum(UsageDaily.calls, UsageDaily.level == "day", UsageDaily.kind == "user") == before + 1
     assert books.wrong() == []
@@ -111,7 +111,7 @@ def test_a_job_that_was_stopped_does_nothing_more(books: Books) -> None:
 def test_counted_anew_it_is_as_it_was(books: Books) -> None:
     books.fold(*month_of_calls(books))
     before = books.everything()
-    assert jobs(books).rebuild(books.tenant_id) == 21  # the first day of the first month is looked at, too
+    assert jobs(books).rebuild(books.tenant_id) == 22  # the first days of the first month and week are looked at, too
     assert books.everything() == before
 
 
@@ -158,7 +158,7 @@ def test_what_was_broken_off_goes_on_where_it_stopped(books: Books) -> None:
     assert (seen[0], len(seen)) == (APRIL - timedelta(days=5), 15)
     assert (books.counted(), books.missing(), books.wrong()) == (60, 0, [])
     assert not books.db.read(lambda session: session.get_one(Setting, "rollups").value)
-    assert jobs(books).rebuild(books.tenant_id) == 21
+    assert jobs(books).rebuild(books.tenant_id) == 22
 
 
 def test_days_whose_ledger_rows_are_gone_keep_their_rollups(books: Books) -> None:
@@ -352,7 +352,7 @@ def test_a_run_that_was_broken_off_says_that_it_goes_on_and_can_begin_afresh(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books.put(*month_of_calls(books))
-    for afresh, days in ((False, 10), (True, 21)):
+    for afresh, days in ((False, 10), (True, 22)):
         with pytest.raises(Died):
             killed_after(books, 10, monkeypatch).rebuild(books.tenant_id, afresh=True)
         seen: list[Progress] = []
@@ -365,7 +365,7 @@ def test_one_that_was_broken_off_long_ago_is_forgotten(books: Books, monkeypatch
     with pytest.raises(Died):
         killed_after(books, 10, monkeypatch).rebuild(books.tenant_id)
     monkeypatch.setattr("chatcore.usage.rollup_jobs._REMEMBERED", timedelta(0))
-    assert jobs(books).rebuild(books.tenant_id) == 21
+    assert jobs(books).rebuild(books.tenant_id) == 22
 
 
 def test_a_run_that_is_killed_leaves_its_months_right(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

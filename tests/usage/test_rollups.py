@@ -128,7 +128,7 @@ SUMMED = ("prompt_tokens", "cached_tokens", "completion_tokens", "saved_nano_usd
 
 
 def _by_hand(calls: list[dict[str, Any]], timezone: str) -> dict[Any, list[int]]:
-    """What the days and months of people hold, by the clock of the zone."""
+    """What the days, weeks and months of people hold, by the clock of the zone."""
     found: dict[Any, list[int]] = {}
     for call in calls:
         if call["outcome"] != "running":
@@ -141,7 +141,8 @@ def _by_hand(calls: list[dict[str, Any]], timezone: str) -> dict[Any, list[int]]
                 call["outcome"] == "timeout", call["attempt"] > 1, call["usage_source"] == "estimated",
                 call["latency_ms"] - call["ttft_ms"] if spoke else 0, *(call[name] for name in SUMMED),
             ]  # fmt: skip
-            for start in (("day", date), ("month", date.replace(day=1))):
+            week = date - timedelta(days=date.weekday())
+            for start in (("day", date), ("week", week), ("month", date.replace(day=1))):
                 key = (*start, call["user_id"], call["tier"])
                 found[key] = [a + b for a, b in zip(found.get(key, [0] * len(values)), values, strict=True)]
     return found
@@ -185,7 +186,7 @@ def test_a_settled_call_is_counted_at_once(books: Books) -> None:
     books.db.write(lambda session: ledger.settle_call(session, row_id, settled))
     assert (books.counted(), books.missing(), books.wrong()) == (1, 0, [])
     for level, kind in (("day", "model"), ("day", "agent"), ("day", "detail"), ("day", "user"),
-                        ("month", "model"), ("month", "agent"), ("month", "user")):  # fmt: skip
+                        ("week", "user"), ("month", "model"), ("month", "agent"), ("month", "user")):  # fmt: skip
         where = UsageDaily.level == level, UsageDaily.kind == kind
         assert books.sum(UsageDaily.cost_nano_usd, *where) == 900
 
@@ -202,7 +203,9 @@ def test_what_an_interrupted_call_was_taken_for_goes_when_it_is_settled_after_al
 def test_a_call_that_our_own_code_gave_up_is_an_error(books: Books) -> None:
     books.db.write(lambda session: books.opened(session, turn_id="turn_given_up"))
     books.db.write(lambda session: ledger.abandon(session, "turn_given_up"))
-    assert books.sum(UsageDaily.error, UsageDaily.kind == "error", UsageDaily.error_type == "provider_error") == 1
+    for level in ("day", "month"):
+        of_type = UsageDaily.kind == "error", UsageDaily.error_type == "provider_error"
+        assert books.sum(UsageDaily.error, UsageDaily.level == level, *of_type) == 1
     assert books.wrong() == []
 
 

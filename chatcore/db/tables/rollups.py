@@ -58,8 +58,8 @@ class UsageDaily(Measures, Base):
 
     `kind` says which of the columns behind it tell calls apart, the others being '': `model` (model, provider, tier),
     `agent` (agent, purpose, tier), `detail` (all of these), `user` (user and tier), `error` (error type, model and
-    provider; failed calls only). Levels: `day` for all kinds, `month` for `model`, `agent` and `user`,
-    `week` (from Monday on) for `user`.
+    provider; failed calls only). Levels: `day` for all kinds, `month` for all but `detail`, `week`
+    (from Monday on) for `user`.
     """
 
     __tablename__ = "usage_daily"
