@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from chatcore import commands
 from chatcore.accounts import ROLES
+from chatcore.accounts.keys import SCOPES
 from chatcore.commands import bill, care, rollups
 from chatcore.errors import ChatcoreError
 
@@ -96,6 +97,8 @@ def _tenants(group: Any) -> None:
 def _keys(group: Any) -> None:
     add = _named(group, "add", commands.keys_add, "make a key of the person NAME and print it")
     add.add_argument("--user", help="the person, where NAME is to be the key's own name")
+    add.add_argument("--scope", action="append", choices=SCOPES, help="what it is for; may be repeated; all by default")
+    add.add_argument("--days", type=int, help="until it expires; never by default")
     listed = _command(group, "list", commands.keys_list, "which there are, without the keys themselves")
     listed.add_argument("--user", help="only this person's")
     revoke = _command(group, "revoke", commands.keys_revoke, "end a key at once")

@@ -8,7 +8,7 @@ from chatcore.accounts import Principal, SessionInfo
 from chatcore.accounts.preferences import MAX_INSTRUCTIONS, Prefs
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError
-from pages.ui import allowance, company, key_parts, session
+from pages.ui import allowance, api_key_parts, company, key_parts, session
 from pages.ui.text import ago, device, plain
 
 
@@ -112,6 +112,7 @@ def page() -> None:
     instructions_form(principal, prefs)
     titles_switch(principal, prefs)
     key_parts.draw(principal, for_tenant=False)
+    api_key_parts.draw(principal)
     if company.has_password(principal):
         password_form(principal)
     browsers(principal)

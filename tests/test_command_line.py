@@ -100,6 +100,14 @@ def test_keys_are_printed_once_listed_without_the_key_and_revoked(run: Callable[
     assert accounts().principal_for_key(key)
 
 
+def test_a_key_is_made_for_some_things_and_some_days(run: Callable[..., Ran]) -> None:
+    run("users", "add", "ada", stdin=PASSWORD)
+    key = run("keys", "add", "ada", "--scope", "read", "--scope", "usage", "--days", "30").out[-1]
+    assert accounts().caller_for_key(key)[1] == {"read", "usage"}
+    assert "read usage" in run("keys", "list").out[1]
+    assert "3,660 days" in run("keys", "add", "ada", "--days", "0").err
+
+
 def test_tenants_have_their_own_people_and_agents(run: Callable[..., Ran]) -> None:
     run("users", "add", "ada", stdin=PASSWORD)
     assert run("tenants", "add", "Team B").code == 0

@@ -1,9 +1,10 @@
 """API keys: `ck_` and a random token, shown once. SQL holds the sha256 and the first characters."""
 
 import secrets
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from chatcore.accounts.principal import Principal
 from chatcore.accounts.sessions import as_principal
 from chatcore.accounts.validation import clean_name
 from chatcore.db.tables import ApiKey, User, utcnow
-from chatcore.errors import NotFound, Unauthorized
+from chatcore.errors import InvalidInput, NotFound, Unauthorized
 from chatcore.ids import new_id
 
 Scope = Literal["chat", "read", "usage", "admin"]
@@ -23,6 +24,11 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 PREFIX: Final = "ck_"
 _VISIBLE: Final = len(PREFIX) + 6
+_MOST_DAYS: Final = 3_660
+_SHOWN: Final = (
+    ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.last_used_at, ApiKey.revoked_at,
+    ApiKey.expires_at, ApiKey.scopes,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,33 @@ class KeyInfo:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    expires_at: datetime | None = None
+    scopes: tuple[Scope, ...] = SCOPES
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > utcnow())
 
 
-def create(session: Session, who: Principal, name: str) -> tuple[KeyInfo, str]:
+def create(
+    session: Session, who: Principal, name: str, scopes: Sequence[Scope] = SCOPES, days: int | None = None
+) -> tuple[KeyInfo, str]:
     """A new key of this person: what may be shown again, and the key, which may not.
 
-    Raises `InvalidInput`; `Unauthorized` where their session has ended since.
+    `days`: until it expires, None for never. Raises `InvalidInput`; `Unauthorized` where their session has ended since.
     """
     require_active(session, who)
-    key = PREFIX + secrets.token_urlsafe(32)
-    info = KeyInfo(new_id("key"), clean_name(name, "A key's name"), key[:_VISIBLE], utcnow(), None, None)
+    wanted = tuple(one for one in SCOPES if one in scopes)
+    if not wanted or {*scopes} - {*SCOPES}:
+        raise InvalidInput(f"Choose what the key may be used for: {', '.join(SCOPES)}.")
+    if days is not None and not 1 <= days <= _MOST_DAYS:
+        raise InvalidInput(f"A key lives from 1 to {_MOST_DAYS:,} days, or until it is revoked.")
+    key, now = PREFIX + secrets.token_urlsafe(32), utcnow()
+    info = KeyInfo(
+        new_id("key"), clean_name(name, "A key's name"), key[:_VISIBLE], now, None, None,
+        None if days is None else now + timedelta(days=days), wanted,
+    )  # fmt: skip
     session.execute(
         insert(ApiKey).values(
             id=info.id,
@@ -53,37 +76,42 @@ def create(session: Session, who: Principal, name: str) -> tuple[KeyInfo, str]:
             name=info.name,
             prefix=info.prefix,
             key_sha256=codes.sha256(key),
-            scopes=[],
+            scopes=list(info.scopes),
             created_at=info.created_at,
+            expires_at=info.expires_at,
         )
     )
-    audit.record(session, who, "key.create", info.id, prefix=info.prefix)
+    audit.record(session, who, "key.create", info.id, prefix=info.prefix, scopes=" ".join(info.scopes))
     return info, key
 
 
 def listed(session: Session, who: Principal) -> list[KeyInfo]:
     """This person's keys, the newest first, revoked ones too."""
     rows = session.execute(
-        select(ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.last_used_at, ApiKey.revoked_at)
+        select(*_SHOWN)
         .where(ApiKey.tenant_id == who.tenant_id, ApiKey.user_id == who.user_id)
         .order_by(ApiKey.id.desc())
     )
-    return [KeyInfo(*row) for row in rows]
+    return [_info(row) for row in rows]
 
 
 def owned(session: Session, user_id: str | None = None) -> list[tuple[str, KeyInfo]]:
     """Keys with their owners' usernames: all of the instance, or one person's. The disabled and revoked ones too."""
     statement = (
-        select(
-            User.username,
-            *(ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.last_used_at, ApiKey.revoked_at),
-        )
-        .join(User, User.id == ApiKey.user_id)
-        .order_by(User.username, ApiKey.id.desc())
+        select(User.username, *_SHOWN).join(User, User.id == ApiKey.user_id).order_by(User.username, ApiKey.id.desc())
     )
     if user_id is not None:
         statement = statement.where(ApiKey.user_id == user_id)
-    return [(row[0], KeyInfo(*row[1:])) for row in session.execute(statement)]
+    return [(row[0], _info(row[1:])) for row in session.execute(statement)]
+
+
+def _info(row: Sequence[Any]) -> KeyInfo:
+    return replace(KeyInfo(*row[:-1]), scopes=_scopes(row[-1]))
+
+
+def _scopes(stored: Sequence[Scope] | None) -> tuple[Scope, ...]:
+    """A key from before there were scopes has none written down, and may do what its person may."""
+    return tuple(stored or SCOPES)
 
 
 def revoke_any(session: Session, key_id: str) -> tuple[str, str] | None:
@@ -143,9 +171,7 @@ def principal(session: Session, key: str) -> tuple[Principal, frozenset[Scope], 
     ).one_or_none()
     if row is None:
         raise Unauthorized("This API key is wrong, expired or revoked.")
-    # A key from before there were scopes has none written down, and may do what its person may.
-    scopes: frozenset[Scope] = frozenset(row.scopes or SCOPES)
-    return as_principal(row.User), scopes, row.key_id, row.last_used_at
+    return as_principal(row.User), frozenset(_scopes(row.scopes)), row.key_id, row.last_used_at
 
 
 def used(session: Session, key_id: str) -> None:

@@ -4,7 +4,7 @@ Passwords are hashed before a transaction begins, as bcrypt takes a quarter of a
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import attempts, audit, claims, codes, company, keys, own, people, sessions, setup
 from chatcore.accounts.codes import Link, LinkKind, OpenCode
-from chatcore.accounts.keys import KeyInfo, Scope
+from chatcore.accounts.keys import SCOPES, KeyInfo, Scope
 from chatcore.accounts.passwords import decoy_hash, hash_password, matches
 from chatcore.accounts.people import Person
 from chatcore.accounts.principal import Principal
@@ -275,9 +275,11 @@ class Accounts:
 
     # ---- API keys
 
-    def create_key(self, principal: Principal, name: str) -> tuple[KeyInfo, str]:
-        """What may be shown again, and the key, which is shown once. Raises `InvalidInput`."""
-        return self._db.write(lambda session: keys.create(session, principal, name))
+    def create_key(
+        self, principal: Principal, name: str, scopes: Sequence[Scope] = SCOPES, days: int | None = None
+    ) -> tuple[KeyInfo, str]:
+        """What may be shown again, and the key, which is shown once. `days`: until it ends. Raises `InvalidInput`."""
+        return self._db.write(lambda session: keys.create(session, principal, name, scopes, days))
 
     def keys(self, principal: Principal) -> list[KeyInfo]:
         """The principal's keys, the newest first."""

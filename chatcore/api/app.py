@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from chatcore.api import described, openai_errors, problems
+from chatcore.api import choices, conversations, described, openai_errors, problems, rating, searching
 from chatcore.api.bodies import BodyGuard
 from chatcore.api.parts import Parts
 
@@ -17,7 +17,7 @@ _LARGE = ("/v1/chat/completions", "/api/chat")
 
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
-    return []
+    return [part.router(core) for part in (conversations, searching, rating, choices)]
 
 
 def api(core: Parts, base: str = "", plain: Sequence[Route] = ()) -> FastAPI:

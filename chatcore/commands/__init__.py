@@ -8,6 +8,7 @@ from argparse import Namespace
 from decimal import Decimal
 
 from chatcore import maintenance
+from chatcore.accounts.keys import SCOPES
 from chatcore.commands.shell import ask_password, ask_secret, bare_database, say, shell, show, when
 from chatcore.config import load_settings
 from chatcore.db import check, downgrade, upgrade
@@ -96,7 +97,8 @@ def tenants_list(chosen: Namespace) -> None:
 def keys_add(chosen: Namespace) -> None:
     with shell() as core:
         owner = core.accounts.system_principal(chosen.user or chosen.name)
-        info, key = core.accounts.create_key(owner, chosen.name if chosen.user else "command line")
+        name, scopes = chosen.name if chosen.user else "command line", chosen.scope or SCOPES
+        info, key = core.accounts.create_key(owner, name, scopes, chosen.days)
     say(f"The key {info.id} of {owner.username}. It is shown only now:")
     say(key)
 
@@ -112,11 +114,12 @@ def keys_list(chosen: Namespace) -> None:
             f"{k.prefix}…",
             when(k.created_at),
             when(k.last_used_at),
-            "revoked" if k.revoked_at else "",
+            " ".join(k.scopes),
+            "revoked" if k.revoked_at else when(k.expires_at) if k.expires_at else "",
         )
         for owner, k in found
     ]
-    show(("ID", "USER", "NAME", "KEY", "MADE", "LAST USED", ""), rows)
+    show(("ID", "USER", "NAME", "KEY", "MADE", "LAST USED", "FOR", "ENDS"), rows)
 
 
 def keys_revoke(chosen: Namespace) -> None:

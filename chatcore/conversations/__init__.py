@@ -67,6 +67,20 @@ class Conversations:
 
         return self._db.read(work)
 
+    def before(
+        self, principal: Principal, conversation_id: str, message_id: str | None, limit: int
+    ) -> tuple[Conversation, Window]:
+        """The conversation and the `limit` messages above a message, oldest first; None: the newest of its branch."""
+
+        def work(session: Session) -> tuple[Conversation, Window]:
+            conversation = store.get(session, principal, conversation_id, "reply")
+            end = conversation.head_message_id
+            if message_id is not None:
+                end = self._require_message(session, principal, conversation_id, message_id).parent_id
+            return conversation, store.branch(session, conversation_id, end, limit)
+
+        return self._db.read(work)
+
     def replies(self, principal: Principal, conversation_id: str, message_ids: Sequence[str]) -> list[Message]:
         """Messages of a conversation by their ids, in that order; what is not of it is left out."""
 

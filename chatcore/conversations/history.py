@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -83,6 +83,29 @@ class History:
             rest = _rows(where, Conversation.pinned_at.is_(None), max(offset - pinned, 0), limit - len(rows))
             rows += session.execute(rest) if len(rows) < limit else []
             return HistoryPage(tuple(HistoryRow(**row._mapping) for row in rows), total)
+
+        return self._db.read(work)
+
+    def newest(
+        self,
+        principal: Principal,
+        *,
+        archived: bool | None,
+        before: tuple[datetime, str] | None = None,
+        offset: int = 0,
+        limit: int = 30,
+    ) -> list[HistoryRow]:
+        """Conversations by their newest activity alone, pinned or not. `archived`: None for both.
+
+        `before`: the last activity and the id of the conversation that they come behind.
+        """
+        where = search.allowed(principal, Filters(archived=archived))
+        if before is not None:
+            where = and_(where, tuple_(Conversation.last_message_at, Conversation.id) < before)
+
+        def work(session: Session) -> list[HistoryRow]:
+            rows = session.execute(_rows(where, true(), offset, limit))
+            return [HistoryRow(**row._mapping) for row in rows]
 
         return self._db.read(work)
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from chatcore.accounts import Principal, codes, passwords
-from chatcore.db.tables import AuditEntry, OneTimeCode, utcnow
+from chatcore.db.tables import ApiKey, AuditEntry, OneTimeCode, utcnow
 from chatcore.errors import ChatcoreError, Conflict, Forbidden, InvalidInput, NotFound, Unauthorized
 
 from .conftest import PASSWORD, House
@@ -223,6 +224,29 @@ def test_an_api_key_is_its_owners_alone(any_house: House, monkeypatch: pytest.Mo
     for bad in (key, "ck_", "", key + "x", "\ud800"):
         with pytest.raises(Unauthorized):
             any_house.accounts.principal_for_key(bad)
+
+
+def test_a_key_has_the_scopes_that_were_chosen_and_ends_on_its_day(any_house: House) -> None:
+    ada = any_house.person("ada")
+    info, key = any_house.accounts.create_key(ada, "report", ("usage", "read"), 30)
+    assert info.scopes == ("read", "usage")
+    assert info.expires_at is not None
+    assert timedelta(days=29) < info.expires_at - utcnow() < timedelta(days=31)
+    assert any_house.accounts.caller_for_key(key) == (ada, {"read", "usage"})
+    assert any_house.accounts.keys(ada)[0] == info
+    ended = update(ApiKey).where(ApiKey.id == info.id).values(expires_at=utcnow())
+    any_house.db.write(lambda session: session.execute(ended))
+    assert not any_house.accounts.keys(ada)[0].lives
+    with pytest.raises(Unauthorized):
+        any_house.accounts.caller_for_key(key)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "days"), [((), None), (("all",), None), (("read", "x"), None), (("read",), 0), (("read",), 9_999)]
+)
+def test_a_key_that_makes_no_sense_is_not_made(house: House, scopes: Any, days: int | None) -> None:
+    with pytest.raises(InvalidInput):
+        house.accounts.create_key(house.person("ada"), "report", scopes, days)
 
 
 def test_a_disabled_persons_key_is_refused(house: House) -> None:

@@ -14,6 +14,7 @@ from chatcore.accounts import Accounts, Console, passwords
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
 from chatcore.db import Database
+from chatcore.errors import Unauthorized
 from chatcore.flags import FlagStore, LimitRule
 from chatcore.gateway import Catalog
 from chatcore.gateway.keyring import Keyring
@@ -187,3 +188,52 @@ def test_a_member_reads_no_number_of_a_limit_that_all_share() -> None:
     ]  # fmt: skip
     assert allowance._of_limit(state("tier", 12), exact=True) == "Your requests in a day: 12 of 100 used"
     assert allowance._of_limit(state("tenant", 12), exact=True).endswith("12 of 100 used")
+
+
+def codes(at: AppTest) -> list[str]:
+    return [one.value for one in at.code]
+
+
+def test_a_new_api_key_is_shown_once_and_works(house: Any) -> None:
+    found = enter(house, "bob")
+    at = page(house, found)
+    at.text_input(key="api_key_name").set_value("nightly report")
+    at.button_group(key="api_key_scopes").set_value(["read"])
+    at.button(key="api_key_make").click().run()
+    key = codes(at)[0]
+    who, scopes = house.accounts.caller_for_key(key)
+    assert (who.username, scopes) == ("bob", {"read"})
+    assert any("nightly report" in one.value for one in at.text)
+    assert any("read · made" in one.value and key not in one.value for one in at.caption)
+    at.run()
+    assert not at.exception
+    assert codes(at) == []
+
+
+def test_an_api_key_is_revoked_when_asked_twice(house: Any) -> None:
+    found = enter(house, "bob")
+    info, key = house.accounts.create_key(house.accounts.principal(found), "old")
+    at = page(house, found)
+    at.button(key=f"api-key-revoke-yes-{info.id}").click().run()
+    assert not at.exception
+    assert [one.value for one in at.success] == ["The key “old” is revoked."]
+    with pytest.raises(Unauthorized):
+        house.accounts.caller_for_key(key)
+    assert not any(one.value == "old" for one in at.text)
+
+
+def test_a_key_for_nothing_or_without_a_name_is_not_made(house: Any) -> None:
+    at = page(house, enter(house, "bob"))
+    at.button_group(key="api_key_scopes").set_value([])
+    at.text_input(key="api_key_name").set_value("x")
+    at.button(key="api_key_make").click().run()
+    assert "what the key may be used for" in at.error[0].value
+    at.text_input(key="api_key_name").set_value("")
+    at.button(key="api_key_make").click().run()
+    assert at.error
+    assert codes(at) == []
+
+
+def test_only_an_admin_is_offered_a_key_that_acts_as_one(house: Any) -> None:
+    offered = [page(house, enter(house, name)).button_group(key="api_key_scopes").options for name in ("ada", "bob")]
+    assert [len(one) for one in offered] == [4, 3]
