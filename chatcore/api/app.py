@@ -8,16 +8,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from chatcore.api import choices, conversations, described, openai_errors, problems, rating, searching
+from chatcore.api import asking, choices, conversations, described, openai_errors, problems, rating, searching
 from chatcore.api.bodies import BodyGuard
 from chatcore.api.parts import Parts
 
-_LARGE = ("/v1/chat/completions", "/api/chat")
+_LARGE = ("/api/v1/chat", "/api/chat")
 
 
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
-    return [part.router(core) for part in (conversations, searching, rating, choices)]
+    return [part.router(core) for part in (asking, conversations, searching, rating, choices)]
 
 
 def api(core: Parts, base: str = "", plain: Sequence[Route] = ()) -> FastAPI:

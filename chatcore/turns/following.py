@@ -75,13 +75,15 @@ class Following:
             if running:
                 time.sleep(_ROUND)
 
-    async def afollow(self, principal: Principal, turn_id: str, *, pace: Pace = _steady) -> AsyncIterator[list[Delta]]:
+    async def afollow(
+        self, principal: Principal, turn_id: str, *, pace: Pace = _steady, patience: float = PATIENCE
+    ) -> AsyncIterator[list[Delta]]:
         """`follow` for coroutines: it parks no thread, so there may be hundreds."""
         allowed_until = 0.0
         allowed = partial(store.require_turn, principal=principal, turn_id=turn_id)
         await self._db.aread(allowed)
         if live := self.engine.live(turn_id):
-            async for batch in live.afollow(pace):
+            async for batch in live.afollow(pace, patience):
                 if time.monotonic() > allowed_until:
                     await self._db.aread(allowed)
                     allowed_until = time.monotonic() + _ALLOWED_FOR

@@ -8,13 +8,12 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from chatcore import metrics
 from chatcore.conversations.text import Cleaner
 from chatcore.gateway import Delta
-
-_LOOK_EVERY: Final = 0.02  # seconds between two looks of a coroutine
 
 PATIENCE: Final = 0.25  # seconds
 Pace = Callable[[int], float]
@@ -35,6 +34,7 @@ class LiveTurn:
         self.next_seq = 0  # the next chunk's number
         self._cleaners = {"text": Cleaner(), "reasoning": Cleaner()}
         self._news = threading.Condition()
+        self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def append(self, batch: list[Delta]) -> None:
         """Add words as the model says them, cleaned."""
@@ -56,7 +56,7 @@ class LiveTurn:
         self.finished_at = time.monotonic()
         with self._news:
             self.finished = True
-            self._news.notify_all()
+            self._tell()
 
     def text(self, kind: str = "text") -> str:
         """Everything of one kind said so far."""
@@ -88,11 +88,12 @@ class LiveTurn:
                 if not finished and end:
                     time.sleep(pace(characters))
 
-    async def afollow(self, pace: Pace) -> AsyncIterator[list[Delta]]:
-        """`follow` for coroutines."""
+    async def afollow(self, pace: Pace, patience: float = PATIENCE) -> AsyncIterator[list[Delta]]:
+        """`follow` for coroutines: woken by the words themselves."""
         seen = characters = 0
-        with metrics.followed():
+        with metrics.followed(), self._woken() as news:
             while True:
+                news.clear()
                 finished = self.finished  # before the deltas, as in `follow`
                 end = len(self.deltas)
                 batch = join(self.deltas[seen:end])
@@ -100,13 +101,37 @@ class LiveTurn:
                 yield batch
                 if finished:
                     return
-                await asyncio.sleep(max(pace(characters), _LOOK_EVERY))
+                if batch:
+                    await asyncio.sleep(pace(characters))
+                if len(self.deltas) == seen and not self.finished:
+                    try:
+                        await asyncio.wait_for(news.wait(), patience)
+                    except TimeoutError:
+                        pass  # nothing was said: the empty batch that follows is a sign of life
+
+    @contextmanager
+    def _woken(self) -> Iterator[asyncio.Event]:
+        """An event of this coroutine's loop that is set whenever there is something new."""
+        waker = (asyncio.get_running_loop(), asyncio.Event())
+        with self._news:
+            self._wakers.append(waker)
+        try:
+            yield waker[1]
+        finally:
+            with self._news:
+                self._wakers.remove(waker)
 
     def _add(self, deltas: list[Delta]) -> None:
         if deltas:
             with self._news:
                 self.deltas.extend(deltas)
-                self._news.notify_all()
+                self._tell()
+
+    def _tell(self) -> None:
+        self._news.notify_all()
+        for loop, event in self._wakers:
+            with suppress(RuntimeError):  # its loop has ended, and the follower with it
+                loop.call_soon_threadsafe(event.set)
 
 
 def join(deltas: list[Delta]) -> list[Delta]:

@@ -1,0 +1,177 @@
+"""Asking over HTTP: a turn like one of the page, streamed in the AI SDK's form, followed, resumed and stopped.
+
+The stream is a viewer of the turn: when it is cut, the turn goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import Field, StringConstraints
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from chatcore.accounts import Principal
+from chatcore.api import ui_stream
+from chatcore.api.callers import Caller, needs
+from chatcore.api.conversation_schemas import MessageAnswer, message
+from chatcore.api.parts import Parts
+from chatcore.api.schemas import Answer, Id, Schema
+from chatcore.errors import ChatcoreError, Conflict, ModelUnavailable, NotFound
+from chatcore.turns import Asked, TurnSettings
+
+log = logging.getLogger(__name__)
+
+_SILENCE: Final = 15.0  # seconds until a comment is sent
+_BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
+_GONE: Final = "This conversation can no longer be read."
+_Id = Annotated[Id, Path(description="The id of a conversation.")]
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Server-sent events in the AI SDK's UI message stream, version 1; JSON where `stream` is false.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+_RESUMED: Final[dict[int | str, dict[str, Any]]] = _STREAM | {204: {"description": "Nothing is being written."}}
+
+
+class AskBody(Schema):
+    """A question. Without a conversation a new one begins; without a model its last one, or the default, answers."""
+
+    message: Annotated[str, StringConstraints(min_length=1)]
+    conversation_id: Id | None = None
+    model: Id | None = None
+    agent_id: Annotated[Id | None, Field(description="An agent's id or slug.")] = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    stream: bool = True
+
+
+class Reply(Answer):
+    """A whole reply, where it is not streamed."""
+
+    conversation_id: str
+    message: MessageAnswer
+
+
+class Stopped(Answer):
+    """How many replies were being written."""
+
+    stopped: int
+
+
+def router(core: Parts) -> APIRouter:
+    """The routes."""
+    found = APIRouter(tags=["Asking"])
+    reader, chatter = Depends(needs(core, "read")), Depends(needs(core, "chat"))
+
+    @found.post("/api/v1/chat", summary="Ask", responses=_STREAM, response_model=Reply)
+    async def ask(body: AskBody, caller: Annotated[Caller, chatter]) -> Response:
+        """Stored like a question on the page, in the same conversations, limits, budgets and ledger."""
+        asked = await asyncio.to_thread(_asked, core, caller.principal, body)
+        if body.stream:
+            return _stream(core, caller.principal, asked)
+        return await _whole(core, caller.principal, asked)
+
+    @found.get("/api/chat/{id}/stream", summary="Resume a stream", responses=_RESUMED)
+    async def resume(id: _Id, caller: Annotated[Caller, reader]) -> Response:
+        """The reply that is being written, from its first word; 204 where none is."""
+        running = await asyncio.to_thread(core.turns.active, caller.principal, id)
+        if not running:
+            return Response(status_code=204)
+        turn = running[0]
+        return _stream(core, caller.principal, Asked(turn.conversation_id, turn.turn_id, turn.message_id))
+
+    @found.post("/api/chat/{id}/stop", summary="Stop a reply")
+    def stop(id: _Id, caller: Annotated[Caller, chatter]) -> Stopped:
+        """Whoever began it, and wherever it runs; its words stay."""
+        running = core.turns.active(caller.principal, id)
+        for turn in running:
+            core.turns.stop(caller.principal, turn.turn_id)
+        return Stopped(stopped=len(running))
+
+    return found
+
+
+def _asked(core: Parts, who: Principal, body: AskBody) -> Asked:
+    """Ask. Raises what `Turns.ask` raises, and `Conflict` while another question is being answered."""
+    conversation = core.conversations.get(who, body.conversation_id) if body.conversation_id else None
+    if conversation is not None and core.turns.active(who, conversation.id):
+        raise Conflict(_BUSY)
+    given = {"temperature": body.temperature, "max_tokens": body.max_tokens}
+    kept = dict(conversation.settings) if conversation else {}
+    settings = TurnSettings.from_dict(kept | {name: value for name, value in given.items() if value is not None})
+    agent_id = _agent(core, who, body.agent_id) or (conversation.agent_id if conversation else None)
+    model = body.model or _model(core, who, conversation.model if conversation else None)
+    asked = core.turns.ask(who, body.conversation_id, body.message, model=model, agent_id=agent_id, settings=settings)
+    if asked.queued_id is not None:  # somebody else's question came between
+        core.turns.withdraw(who, asked.conversation_id, asked.queued_id)
+        raise Conflict(_BUSY)
+    return asked
+
+
+def _agent(core: Parts, who: Principal, wanted: str | None) -> str | None:
+    if wanted is None:
+        return None
+    for one in core.agents.list(who):
+        if wanted in (one.id, one.slug):
+            return one.id
+    raise NotFound("There is no such agent.")
+
+
+def _model(core: Parts, who: Principal, last: str | None) -> str:
+    if last:
+        return last
+    default = core.gateway.default(who)
+    if default is None:
+        raise ModelUnavailable("No model can be used. Ask an administrator to configure one.")
+    return default.name
+
+
+def _stream(core: Parts, who: Principal, asked: Asked) -> Response:
+    headers = ui_stream.HEADERS | _ids(asked)
+    return StreamingResponse(_events(core, who, asked), headers=headers, media_type="text/event-stream")
+
+
+def _ids(asked: Asked) -> dict[str, str]:
+    return {
+        "X-Conversation-Id": asked.conversation_id, "X-Message-Id": asked.message_id or "",
+        "X-Turn-Id": asked.turn_id or "",
+    }  # fmt: skip
+
+
+async def _events(core: Parts, who: Principal, asked: Asked) -> AsyncIterator[bytes]:
+    message_id, turn_id = str(asked.message_id), str(asked.turn_id)
+    known = {"conversationId": asked.conversation_id, "messageId": message_id, "turnId": turn_id}
+    encoder = ui_stream.Encoder(message_id, known)
+    yield ui_stream.frames(encoder.start())
+    try:
+        async for batch in core.turns.afollow(who, turn_id, pace=lambda _: 0.0, patience=_SILENCE):
+            yield ui_stream.frames(encoder.words(batch)) or ui_stream.PING
+        read = partial(core.conversations.replies, who, asked.conversation_id, [message_id])
+        (reply,) = await asyncio.to_thread(read)
+        yield ui_stream.frames(encoder.end(reply))
+    except (ChatcoreError, ValueError) as error:  # it was deleted, or a share has ended, while it was read
+        log.info("a stream could not be read to its end", exc_info=error)
+        yield ui_stream.frames(encoder.broken(str(error) if isinstance(error, ChatcoreError) else _GONE))
+    yield ui_stream.DONE
+
+
+async def _whole(core: Parts, who: Principal, asked: Asked) -> Response:
+    async for _ in core.turns.afollow(who, str(asked.turn_id), patience=_SILENCE):
+        pass
+    found = await asyncio.to_thread(core.conversations.replies, who, asked.conversation_id, [str(asked.message_id)])
+    if not found:
+        raise NotFound(_GONE)
+    reply = found[0]
+    answer = Reply(conversation_id=asked.conversation_id, message=message(reply, None))
+    used = ui_stream.metadata_of(reply)
+    headers = _ids(asked) | {"X-Model-Used": used["modelUsed"], "X-Trace-Id": used.get("traceId", "")}
+    headers |= {"X-Gateway-Cache": "HIT" if used["cacheHit"] else "MISS"}
+    if "totalTokens" in used:
+        headers["X-Token-Count"] = str(used["totalTokens"])
+    return JSONResponse(answer.model_dump(mode="json", by_alias=True), headers=headers)

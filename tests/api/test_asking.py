@@ -1,0 +1,248 @@
+"""Asking over HTTP, over a whole Core, a real server and the hostile provider: stream, cut, resume, stop."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from sqlalchemy import select
+from starlette.applications import Starlette
+
+from chatcore.api import middleware, routes
+from chatcore.bootstrap import Core
+from chatcore.db.tables import UsageMetric
+from tests.chat import Chat, running_core
+from tests.hostile import HostileProvider
+from tests.serving import free_port
+
+QUICK, SLOW, LONG = "ok;n=12", "ok;n=60;rate=20", "ok;n=1500"
+MODELS = [QUICK, SLOW, LONG, "reasoning", "tools", "hang", "500", "length"]
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with HostileProvider() as provider, running_core(tmp_path_factory.mktemp("core"), provider, MODELS) as core:
+        yield core, provider
+
+
+@pytest.fixture(scope="module")
+def url(core: tuple[Core, HostileProvider]) -> Iterator[str]:
+    """The routes behind a real server, as Streamlit has them."""
+    port = free_port()
+    app = Starlette(routes=routes(core[0]), middleware=middleware(core[0]))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@dataclass
+class Client:
+    """A person's program. `core`: what it talks to, to look into."""
+
+    core: Core
+    chat: Chat
+    http: httpx.Client
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def ask(self, model: str, text: str = "hello", **more: Any) -> tuple[httpx.Response, list[dict[str, Any]]]:
+        with self.http.stream("POST", "/api/v1/chat", json={"message": text, "model": model, **more}) as answer:
+            return answer, chunks(answer.read())
+
+    def refused(self, **body: Any) -> httpx.Response:
+        return self.http.post("/api/v1/chat", json=body)
+
+
+@pytest.fixture
+def client(core: tuple[Core, HostileProvider], url: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+    chat = Chat(*core, f"p{abs(hash(request.node.name))}")
+    _, key = core[0].accounts.create_key(chat.who, "program")
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
+        yield Client(core[0], chat, http)
+
+
+def chunks(sent: bytes) -> list[dict[str, Any]]:
+    """The chunks of a whole stream, which has to end as one."""
+    frames = [one for one in sent.split(b"\n\n") if one and not one.startswith(b":")]
+    assert frames[-1] == b"data: [DONE]"
+    return [json.loads(one.removeprefix(b"data: ")) for one in frames[:-1]]
+
+
+def text_of(found: list[dict[str, Any]], kind: str = "text") -> str:
+    return "".join(one["delta"] for one in found if one["type"] == f"{kind}-delta")
+
+
+def begun(client: Client, model: str) -> tuple[str, str]:
+    """A question whose stream was cut after its first words; the conversation and those words."""
+    with client.http.stream("POST", "/api/v1/chat", json={"message": "hello", "model": model}) as answer:
+        said = ""
+        for line in answer.iter_lines():
+            if '"text-delta"' in line:
+                said += json.loads(line.removeprefix("data: "))["delta"]
+                if len(said) > 20:
+                    break
+        return answer.headers["x-conversation-id"], said
+
+
+def test_a_reply_streams_and_is_stored_as_it_was_read(client: Client) -> None:
+    answer, found = client.ask(QUICK)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
+    conversation_id, message_id = answer.headers["x-conversation-id"], answer.headers["x-message-id"]
+    question, reply = client.chat.messages(conversation_id)
+    assert (question.content, reply.id, reply.content) == ("hello", message_id, text_of(found))
+    assert found[0]["messageId"] == message_id
+    end = found[-1]["messageMetadata"]
+    assert (end["conversationId"], end["promptTokens"], end["completionTokens"]) == (
+        conversation_id, reply.prompt_tokens, reply.completion_tokens
+    )  # fmt: skip
+    assert end["costUsd"] != "0"
+
+
+def test_it_goes_on_in_its_conversation_with_its_model(client: Client) -> None:
+    first, _ = client.ask(QUICK, "one")
+    conversation_id = first.headers["x-conversation-id"]
+    with client.http.stream(
+        "POST", "/api/v1/chat", json={"message": "two", "conversationId": conversation_id}
+    ) as again:
+        again.read()
+    assert again.headers["x-conversation-id"] == conversation_id
+    assert [one.content for one in client.chat.messages(conversation_id) if one.role == "user"] == ["one", "two"]
+    sent = client.chat.provider.log[-1].messages
+    assert [one["content"] for one in sent if one["role"] == "user"] == ["one", "two"]
+
+
+def test_a_whole_reply_comes_at_once_where_no_stream_is_wanted(client: Client) -> None:
+    answer = client.http.post("/api/v1/chat", json={"message": "hello", "model": QUICK, "stream": False})
+    assert answer.status_code == 200
+    reply = answer.json()["message"]
+    assert (reply["role"], reply["status"]) == ("assistant", "complete")
+    assert answer.headers["x-token-count"] == str(reply["totalTokens"])
+    assert answer.headers["x-model-used"] == f"openai/{QUICK}"
+    assert (answer.headers["x-gateway-cache"], answer.headers["x-trace-id"][:6]) == ("MISS", "trace_")
+
+
+def test_reasoning_and_tools_are_parts_of_their_own(client: Client) -> None:
+    _, thought = client.ask("reasoning")
+    assert text_of(thought, "reasoning")
+    assert text_of(thought)
+    _, called = client.ask("tools")
+    assert any(one["type"] == "tool-input-available" for one in called)
+    assert called[-1]["finishReason"] == "tool-calls"
+
+
+def test_a_failure_is_a_sentence_in_the_stream(client: Client) -> None:
+    _, found = client.ask("500")
+    (error,) = [one for one in found if one["type"] == "error"]
+    assert error["errorText"].endswith(".")
+    assert found[-1]["finishReason"] == "error"
+
+
+def test_a_cut_connection_leaves_the_turn_alone_and_a_new_one_has_it_from_its_first_word(client: Client) -> None:
+    conversation_id, said = begun(client, SLOW)
+    with client.http.stream("GET", f"/api/chat/{conversation_id}/stream") as again:
+        whole = text_of(chunks(again.read()))
+    assert whole.startswith(said)
+    assert client.chat.messages(conversation_id)[-1].content == whole
+    assert client.http.get(f"/api/chat/{conversation_id}/stream").status_code == 204
+
+
+def test_two_readers_see_the_same(client: Client, url: str) -> None:
+    conversation_id, _ = begun(client, SLOW)
+
+    async def read(http: httpx.AsyncClient) -> str:
+        answer = await http.get(f"/api/chat/{conversation_id}/stream")
+        return text_of(chunks(answer.content))
+
+    async def both() -> list[str]:
+        async with httpx.AsyncClient(base_url=url, headers=client.http.headers, timeout=30) as http:
+            return list(await asyncio.gather(*(read(http) for _ in range(5))))
+
+    assert set(asyncio.run(both())) == {client.chat.messages(conversation_id)[-1].content}
+
+
+def test_stop_keeps_what_was_said_and_is_billed(client: Client) -> None:
+    conversation_id, said = begun(client, SLOW)
+    assert client.http.post(f"/api/chat/{conversation_id}/stop").json() == {"stopped": 1}
+    with client.http.stream("GET", f"/api/chat/{conversation_id}/stream") as rest:
+        rest.read()
+    reply = client.chat.messages(conversation_id)[-1]
+    assert reply.status == "stopped"
+    assert reply.content.startswith(said)
+    rows = client.core.db.read(
+        lambda session: session.execute(
+            select(UsageMetric.outcome, UsageMetric.completion_tokens).where(UsageMetric.message_id == reply.id)
+        ).all()
+    )
+    assert [row.outcome for row in rows] == ["stopped"]
+    assert rows[0].completion_tokens > 0
+    assert client.http.post(f"/api/chat/{conversation_id}/stop").json() == {"stopped": 0}
+
+
+def test_one_that_is_stopped_is_aborted_for_whoever_reads(client: Client) -> None:
+    conversation_id, _ = begun(client, SLOW)
+    with client.http.stream("GET", f"/api/chat/{conversation_id}/stream") as reading:
+        client.http.post(f"/api/chat/{conversation_id}/stop")
+        found = chunks(reading.read())
+    assert found[-1] == {"type": "abort", "reason": "stopped"}
+
+
+def test_while_one_is_written_another_question_is_refused(client: Client) -> None:
+    conversation_id, _ = begun(client, SLOW)
+    refused = client.refused(message="and?", conversationId=conversation_id)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    client.http.post(f"/api/chat/{conversation_id}/stop")
+
+
+def test_a_long_reply_comes_whole(client: Client) -> None:
+    answer, found = client.ask(LONG)
+    whole = text_of(found)
+    assert len(whole) > 4_000
+    assert whole == client.chat.messages(answer.headers["x-conversation-id"])[-1].content
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"message": ""}, 422, "message"),
+        ({"messag": "x"}, 422, "messag"),
+        ({"message": "x", "model": "nothing"}, 404, "model_unavailable"),
+        ({"message": "x", "agentId": "nobody"}, 404, "not_found"),
+        ({"message": "x", "conversationId": "conv_nothing"}, 404, "not_found"),
+        ({"message": "x", "temperature": 3}, 422, "temperature"),
+        ({"message": "x", "maxTokens": 0}, 422, "maxTokens"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_problem_before_any_stream(
+    client: Client, body: dict[str, Any], status: int, word: str
+) -> None:
+    answer = client.refused(**body)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert word in answer.text
+
+
+def test_another_persons_conversation_is_neither_asked_nor_read_nor_stopped(
+    client: Client, core: tuple[Core, HostileProvider]
+) -> None:
+    conversation_id, _ = begun(client, SLOW)
+    other = Chat(*core, f"other{time.monotonic_ns()}")
+    _, key = core[0].accounts.create_key(other.who, "program")
+    theirs = {"Authorization": f"Bearer {key}"}
+    answers = [
+        client.http.post("/api/v1/chat", json={"message": "x", "conversationId": conversation_id}, headers=theirs),
+        client.http.get(f"/api/chat/{conversation_id}/stream", headers=theirs),
+        client.http.post(f"/api/chat/{conversation_id}/stop", headers=theirs),
+    ]
+    assert [one.status_code for one in answers] == [404] * 3
+    client.http.post(f"/api/chat/{conversation_id}/stop")
+    assert len(client.chat.messages(conversation_id)) == 2
