@@ -125,12 +125,15 @@ def test_fifty_models_are_told_quickly_and_in_little_room() -> None:
     for number in range(50):
         metrics.call_ended(f"model-{number}", "acme", "ok", {"prompt": 1, "completion": 1}, 1, 100, 2000)
         metrics.turn_ended(f"model-{number}", "acme", "ok")
-    took = []
+    took, counting = [], []  # beside it, what this machine takes at this moment to count to half a million
     for _ in range(5):
         began = time.thread_time()
         body, _ = metrics.exposition("")
         took.append(time.thread_time() - began)
-    assert median(took) < 0.05
+        began = time.thread_time()
+        _ = [number for number in range(500_000)]  # noqa: C416
+        counting.append(time.thread_time() - began)
+    assert median(took) < 5 * median(counting)
     assert len(body) < 500_000
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from chatcore.api import asking, choices, conversations, described, openai_errors, problems, rating, searching
+from chatcore.api import asking, chat, choices, conversations, described, openai_errors, problems, rating, searching
 from chatcore.api.bodies import BodyGuard
 from chatcore.api.parts import Parts
 
@@ -17,7 +17,7 @@ _LARGE = ("/api/v1/chat", "/api/chat")
 
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
-    return [part.router(core) for part in (asking, conversations, searching, rating, choices)]
+    return [part.router(core) for part in (chat, asking, conversations, searching, rating, choices)]
 
 
 def api(core: Parts, base: str = "", plain: Sequence[Route] = ()) -> FastAPI:

@@ -19,8 +19,9 @@ from chatcore.api.callers import Caller, needs
 from chatcore.api.conversation_schemas import MessageAnswer, message
 from chatcore.api.parts import Parts
 from chatcore.api.schemas import Answer, Id, Schema
+from chatcore.conversations import Message
 from chatcore.errors import ChatcoreError, Conflict, ModelUnavailable, NotFound
-from chatcore.turns import Asked, TurnSettings
+from chatcore.turns import ActiveTurn, Asked, TurnSettings
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _SILENCE: Final = 15.0  # seconds until a comment is sent
 _BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
 _GONE: Final = "This conversation can no longer be read."
 _Id = Annotated[Id, Path(description="The id of a conversation.")]
-_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Server-sent events in the AI SDK's UI message stream, version 1; JSON where `stream` is false.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -36,7 +37,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-_RESUMED: Final[dict[int | str, dict[str, Any]]] = _STREAM | {204: {"description": "Nothing is being written."}}
+_RESUMED: Final[dict[int | str, dict[str, Any]]] = STREAM | {204: {"description": "Nothing is being written."}}
 
 
 class AskBody(Schema):
@@ -69,32 +70,36 @@ def router(core: Parts) -> APIRouter:
     found = APIRouter(tags=["Asking"])
     reader, chatter = Depends(needs(core, "read")), Depends(needs(core, "chat"))
 
-    @found.post("/api/v1/chat", summary="Ask", responses=_STREAM, response_model=Reply)
+    @found.post("/api/v1/chat", summary="Ask", responses=STREAM, response_model=Reply)
     async def ask(body: AskBody, caller: Annotated[Caller, chatter]) -> Response:
         """Stored like a question on the page, in the same conversations, limits, budgets and ledger."""
         asked = await asyncio.to_thread(_asked, core, caller.principal, body)
         if body.stream:
-            return _stream(core, caller.principal, asked)
+            return stream(core, caller.principal, asked)
         return await _whole(core, caller.principal, asked)
 
     @found.get("/api/chat/{id}/stream", summary="Resume a stream", responses=_RESUMED)
     async def resume(id: _Id, caller: Annotated[Caller, reader]) -> Response:
         """The reply that is being written, from its first word; 204 where none is."""
-        running = await asyncio.to_thread(core.turns.active, caller.principal, id)
+        running = await asyncio.to_thread(_active, core, caller.principal, id)
         if not running:
             return Response(status_code=204)
         turn = running[0]
-        return _stream(core, caller.principal, Asked(turn.conversation_id, turn.turn_id, turn.message_id))
+        return stream(core, caller.principal, Asked(turn.conversation_id, turn.turn_id, turn.message_id))
 
     @found.post("/api/chat/{id}/stop", summary="Stop a reply")
     def stop(id: _Id, caller: Annotated[Caller, chatter]) -> Stopped:
         """Whoever began it, and wherever it runs; its words stay."""
-        running = core.turns.active(caller.principal, id)
+        running = _active(core, caller.principal, id)
         for turn in running:
             core.turns.stop(caller.principal, turn.turn_id)
         return Stopped(stopped=len(running))
 
     return found
+
+
+def _active(core: Parts, who: Principal, any_id: str) -> list[ActiveTurn]:
+    return core.turns.active(who, core.conversations.resolve(who, any_id))
 
 
 def _asked(core: Parts, who: Principal, body: AskBody) -> Asked:
@@ -105,7 +110,7 @@ def _asked(core: Parts, who: Principal, body: AskBody) -> Asked:
     given = {"temperature": body.temperature, "max_tokens": body.max_tokens}
     kept = dict(conversation.settings) if conversation else {}
     settings = TurnSettings.from_dict(kept | {name: value for name, value in given.items() if value is not None})
-    agent_id = _agent(core, who, body.agent_id) or (conversation.agent_id if conversation else None)
+    agent_id = agent(core, who, body.agent_id) or (conversation.agent_id if conversation else None)
     model = body.model or _model(core, who, conversation.model if conversation else None)
     asked = core.turns.ask(who, body.conversation_id, body.message, model=model, agent_id=agent_id, settings=settings)
     if asked.queued_id is not None:  # somebody else's question came between
@@ -114,13 +119,40 @@ def _asked(core: Parts, who: Principal, body: AskBody) -> Asked:
     return asked
 
 
-def _agent(core: Parts, who: Principal, wanted: str | None) -> str | None:
+def agent(core: Parts, who: Principal, wanted: str | None) -> str | None:
+    """The id of the agent that is wanted by its id or slug. Raises `NotFound`."""
     if wanted is None:
         return None
     for one in core.agents.list(who):
         if wanted in (one.id, one.slug):
             return one.id
     raise NotFound("There is no such agent.")
+
+
+def last_model(core: Parts, who: Principal, any_id: str | None) -> str:
+    """The model that a conversation was last asked of, or the default. Raises `ModelUnavailable` without one."""
+    try:
+        conversation = core.conversations.get(who, core.conversations.resolve(who, any_id)) if any_id else None
+    except NotFound:
+        conversation = None
+    return _model(core, who, conversation.model if conversation else None)
+
+
+def ended(core: Parts, who: Principal, asked: Asked) -> Message | None:
+    """The reply of a turn, where it has ended."""
+    found = core.conversations.replies(who, asked.conversation_id, [str(asked.message_id)])
+    return found[0] if found and found[0].status != "streaming" else None
+
+
+def replayed(asked: Asked, reply: Message) -> Response:
+    """A reply that has ended, as a stream that says it again."""
+    message_id = str(asked.message_id)
+    encoder = ui_stream.Encoder(message_id, {"conversationId": asked.conversation_id, "messageId": message_id})
+    sent = [ui_stream.frames([*encoder.start(), *encoder.words(ui_stream.said(reply)), *encoder.end(reply)])]
+    headers = ui_stream.HEADERS | _ids(asked)
+    if reply.prompt_tokens is not None and reply.completion_tokens is not None:
+        headers["X-Token-Count"] = str(reply.prompt_tokens + reply.completion_tokens)
+    return Response(b"".join([*sent, ui_stream.DONE]), headers=headers, media_type="text/event-stream")
 
 
 def _model(core: Parts, who: Principal, last: str | None) -> str:
@@ -132,7 +164,8 @@ def _model(core: Parts, who: Principal, last: str | None) -> str:
     return default.name
 
 
-def _stream(core: Parts, who: Principal, asked: Asked) -> Response:
+def stream(core: Parts, who: Principal, asked: Asked) -> Response:
+    """The turn as it is said."""
     headers = ui_stream.HEADERS | _ids(asked)
     return StreamingResponse(_events(core, who, asked), headers=headers, media_type="text/event-stream")
 

@@ -35,6 +35,16 @@ def frames(chunks: Sequence[Chunk]) -> bytes:
     return b"".join(b"data: " + json.dumps(one, separators=(",", ":")).encode() + b"\n\n" for one in chunks)
 
 
+def said(message: Message) -> list[Delta]:
+    """The words of a stored reply, as they were said."""
+    found = [Delta("reasoning", part["text"]) for part in message.parts if part.get("type") == "reasoning"]
+    for part in message.parts:
+        if part.get("type") == "tool_call":
+            call = {name: part.get(name, "") for name in ("id", "name", "arguments")}
+            found.append(Delta("tool_call", json.dumps(call)))
+    return [*found, Delta("text", message.content)] if message.content else found
+
+
 class Encoder:
     """One reply as it is said. Blocks of text and reasoning are opened and closed as the words change their kind."""
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
-from chatcore.conversations import copying, store, tree
+from chatcore.conversations import aliases, copying, store, tree
 from chatcore.conversations.text import TITLE_LENGTH, clean
 from chatcore.conversations.tree import Totals
 from chatcore.conversations.values import Conversation, ConversationSummary, Message, Window
@@ -36,6 +36,23 @@ class Conversations:
     def get(self, principal: Principal, conversation_id: str) -> Conversation:
         """A conversation that the principal may read and reply in."""
         return self._db.read(lambda session: store.get(session, principal, conversation_id, "reply"))
+
+    def resolve(self, principal: Principal, any_id: str) -> str:
+        """The id of a conversation that the principal may reply in, by that id or by the one that their program made.
+
+        Raises `NotFound`.
+        """
+        found = self._db.read(lambda session: aliases.find(session, principal, any_id))
+        if found is None:
+            raise NotFound("This conversation does not exist, or it is not yours.")
+        return found
+
+    def of_step(self, principal: Principal, session_id: str, step_id: str) -> str:
+        """The id of the principal's conversation of a workshop's session and step. Raises `NotFound`."""
+        found = self._db.read(lambda session: aliases.of_step(session, principal, session_id, step_id))
+        if found is None:
+            raise NotFound("There is no conversation of this step yet.")
+        return found
 
     def recent(self, principal: Principal, limit: int = RECENT, offset: int = 0) -> list[ConversationSummary]:
         """The principal's own, newest activity first, without pinned, archived and temporary ones."""

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from chatcore import accounts
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
+from chatcore.conversations import aliases
 from chatcore.conversations import store as conversations
 from chatcore.db import Database
 from chatcore.db.tables import utcnow
@@ -20,12 +23,22 @@ from chatcore.turns import attached, queue, store
 from chatcore.turns.asking import Asking, Question
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.replies import can_continue
+from chatcore.turns.submitting import Submitting
 from chatcore.turns.succession import Succession
-from chatcore.turns.values import ActiveTurn, Asked, Begun, Choice, QueuedMessage, TurnEnd, TurnSettings
+from chatcore.turns.values import ActiveTurn, Asked, Begun, Choice, QueuedMessage, Submission, TurnEnd, TurnSettings
 from chatcore.turns.waiting import Waiting
 from chatcore.usage.limits import Limits, RuleExceeded
 
-__all__ = ["MAX_COMPARED", "ActiveTurn", "Asked", "QueuedMessage", "TurnSettings", "Turns", "can_continue"]
+__all__ = [
+    "MAX_COMPARED",
+    "ActiveTurn",
+    "Asked",
+    "QueuedMessage",
+    "Submission",
+    "TurnSettings",
+    "Turns",
+    "can_continue",
+]
 
 MAX_COMPARED: Final = 4
 
@@ -86,6 +99,31 @@ class Turns(Waiting):
             return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
 
         return self._start(principal, [model], work, text)[0]
+
+    def submit(self, principal: Principal, sent: Submission) -> Asked:
+        """Ask what a program sends, or find the turn that it had where it was here before (`repeated`).
+
+        Raises `InvalidInput`, `NotFound`, `Conflict` while another question of the conversation is being answered,
+        `ModelUnavailable`, `LimitExceeded`, `BudgetExceeded`, `Draining`.
+        """
+        for one in (sent.conversation_id, sent.message_id, sent.workshop_session_id, sent.step_id):
+            aliases.checked(one)
+        submitting = Submitting(self._asking)
+
+        def known(session: Session) -> Asked | None:
+            accounts.require_active(session, principal)
+            return submitting.known(session, principal, sent)
+
+        found = self._db.read(known)  # what is sent again counts against no limit
+        if found is None:
+            begin = partial(submitting.begin, principal=principal, sent=sent)
+            try:
+                return self._start(principal, [sent.model], begin, sent.text)[0]
+            except IntegrityError:  # the same came twice at the same moment, and the other was first
+                found = self._db.read(known)
+                if found is None:
+                    raise
+        return found
 
     def edit(
         self,

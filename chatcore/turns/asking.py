@@ -73,14 +73,22 @@ class Asking:
         return Question(text, tuple(attachments))
 
     def create(
-        self, session: Session, principal: Principal, question: Question, choice: Choice, *, temporary: bool
+        self,
+        session: Session,
+        principal: Principal,
+        question: Question,
+        choice: Choice,
+        *,
+        temporary: bool,
+        **values: Any,
     ) -> Conversation:
-        """A new conversation for a question, titled by it or by its first attachment."""
+        """A new conversation for a question, titled by it or by its first attachment. `values`: more of its columns."""
         parts = attached.parts(session, principal, question.attachments)
         title = question.text or next((str(part["name"]) for part in parts), "")
         return conversations.create(
             session, principal, title, model=choice.model.name, agent_id=choice.agent_id,
             settings=choice.settings.as_dict(), expires_at=utcnow() + TEMPORARY_FOR if temporary else None,
+            **values,
         )  # fmt: skip
 
     def begin(

@@ -66,12 +66,45 @@ class Choice:
 
 @dataclass(frozen=True)
 class Asked:
-    """What became of a question: a running turn, or a place in the queue behind the one that runs."""
+    """What became of a question: a running turn, or a place in the queue behind the one that runs.
+
+    `repeated`: the question was known by its program's id, so this is the turn that it had; it may have ended.
+    """
 
     conversation_id: str
     turn_id: str | None = None
     message_id: str | None = None
     queued_id: str | None = None
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A question as a program sends it. Ids are ours, or such as the program made.
+
+    `conversation_id`: one that is not known becomes an alias of a new conversation. `message_id`: of the question; one
+    that is known is answered with the turn it had, or is edited where the text is another. `parent_id`: of the reply
+    that it follows; the head where it is None or not known. `regenerates`: of the reply or the question that is to be
+    answered again, '' for the last one; then `text` does not matter. `workshop_session_id` and `step_id` together name
+    the person's conversation of that step.
+    """
+
+    text: str
+    model: str
+    conversation_id: str | None = None
+    message_id: str | None = None
+    parent_id: str | None = None
+    regenerates: str | None = None
+    agent_id: str | None = None
+    settings: TurnSettings | None = None
+    attachments: tuple[str, ...] = ()
+    workshop_session_id: str | None = None
+    step_id: str | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether something is to be answered again."""
+        return self.regenerates is not None
 
 
 @dataclass(frozen=True)

@@ -2,84 +2,18 @@
 
 import asyncio
 import json
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import select
-from starlette.applications import Starlette
 
-from chatcore.api import middleware, routes
 from chatcore.bootstrap import Core
 from chatcore.db.tables import UsageMetric
-from tests.chat import Chat, running_core
+from chatcore.ids import new_id
+from tests.api.asking import LONG, QUICK, SLOW, Client, chunks, text_of
+from tests.chat import Chat
 from tests.hostile import HostileProvider
-from tests.serving import free_port
-
-QUICK, SLOW, LONG = "ok;n=12", "ok;n=60;rate=20", "ok;n=1500"
-MODELS = [QUICK, SLOW, LONG, "reasoning", "tools", "hang", "500", "length"]
-
-
-@pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with HostileProvider() as provider, running_core(tmp_path_factory.mktemp("core"), provider, MODELS) as core:
-        yield core, provider
-
-
-@pytest.fixture(scope="module")
-def url(core: tuple[Core, HostileProvider]) -> Iterator[str]:
-    """The routes behind a real server, as Streamlit has them."""
-    port = free_port()
-    app = Starlette(routes=routes(core[0]), middleware=middleware(core[0]))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
-
-
-@dataclass
-class Client:
-    """A person's program. `core`: what it talks to, to look into."""
-
-    core: Core
-    chat: Chat
-    http: httpx.Client
-    seen: list[dict[str, Any]] = field(default_factory=list)
-
-    def ask(self, model: str, text: str = "hello", **more: Any) -> tuple[httpx.Response, list[dict[str, Any]]]:
-        with self.http.stream("POST", "/api/v1/chat", json={"message": text, "model": model, **more}) as answer:
-            return answer, chunks(answer.read())
-
-    def refused(self, **body: Any) -> httpx.Response:
-        return self.http.post("/api/v1/chat", json=body)
-
-
-@pytest.fixture
-def client(core: tuple[Core, HostileProvider], url: str, request: pytest.FixtureRequest) -> Iterator[Client]:
-    chat = Chat(*core, f"p{abs(hash(request.node.name))}")
-    _, key = core[0].accounts.create_key(chat.who, "program")
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
-        yield Client(core[0], chat, http)
-
-
-def chunks(sent: bytes) -> list[dict[str, Any]]:
-    """The chunks of a whole stream, which has to end as one."""
-    frames = [one for one in sent.split(b"\n\n") if one and not one.startswith(b":")]
-    assert frames[-1] == b"data: [DONE]"
-    return [json.loads(one.removeprefix(b"data: ")) for one in frames[:-1]]
-
-
-def text_of(found: list[dict[str, Any]], kind: str = "text") -> str:
-    return "".join(one["delta"] for one in found if one["type"] == f"{kind}-delta")
 
 
 def begun(client: Client, model: str) -> tuple[str, str]:
@@ -157,7 +91,7 @@ def test_a_cut_connection_leaves_the_turn_alone_and_a_new_one_has_it_from_its_fi
     assert client.http.get(f"/api/chat/{conversation_id}/stream").status_code == 204
 
 
-def test_two_readers_see_the_same(client: Client, url: str) -> None:
+def test_two_readers_see_the_same(client: Client, asking_url: str) -> None:
     conversation_id, _ = begun(client, SLOW)
 
     async def read(http: httpx.AsyncClient) -> str:
@@ -165,7 +99,7 @@ def test_two_readers_see_the_same(client: Client, url: str) -> None:
         return text_of(chunks(answer.content))
 
     async def both() -> list[str]:
-        async with httpx.AsyncClient(base_url=url, headers=client.http.headers, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=asking_url, headers=client.http.headers, timeout=30) as http:
             return list(await asyncio.gather(*(read(http) for _ in range(5))))
 
     assert set(asyncio.run(both())) == {client.chat.messages(conversation_id)[-1].content}
@@ -232,11 +166,11 @@ def test_what_cannot_be_asked_is_a_problem_before_any_stream(
 
 
 def test_another_persons_conversation_is_neither_asked_nor_read_nor_stopped(
-    client: Client, core: tuple[Core, HostileProvider]
+    client: Client, asking_core: tuple[Core, HostileProvider]
 ) -> None:
     conversation_id, _ = begun(client, SLOW)
-    other = Chat(*core, f"other{time.monotonic_ns()}")
-    _, key = core[0].accounts.create_key(other.who, "program")
+    other = Chat(*asking_core, new_id("p"))
+    _, key = asking_core[0].accounts.create_key(other.who, "program")
     theirs = {"Authorization": f"Bearer {key}"}
     answers = [
         client.http.post("/api/v1/chat", json={"message": "x", "conversationId": conversation_id}, headers=theirs),

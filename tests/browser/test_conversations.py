@@ -302,7 +302,7 @@ def download(screen: Screen, label: str, folder: Path) -> Path:
     dialog = screen.page.get_by_role("dialog")
     dialog.get_by_role("button", name=label, exact=True).click()
     button = dialog.locator(".st-key-export_download button")
-    button.get_by_text(re.compile(r"Download (PDF|JSON)")).first.wait_for()
+    button.get_by_text(re.compile(f"Download {label}")).first.wait_for()
     screen.ready()
     with screen.page.expect_download() as coming:
         button.first.click()

@@ -1,4 +1,4 @@
-"""The HTTP API: service accounts, and the workshop session and step of a conversation."""
+"""The HTTP API: the workshop session and step of a conversation."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,6 @@ _STEP = "ix_conversations_step"
 
 
 def upgrade() -> None:
-    op.add_column("users", sa.Column("is_service", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("conversations", sa.Column("workshop_session_id", sa.String(), nullable=True))
     op.add_column("conversations", sa.Column("step_id", sa.String(), nullable=True))
     op.create_index(_STEP, "conversations", ["user_id", "workshop_session_id", "step_id"])
@@ -22,4 +21,3 @@ def downgrade() -> None:
     op.drop_index(_STEP, "conversations")
     for name in ("step_id", "workshop_session_id"):
         op.drop_column("conversations", name)
-    op.drop_column("users", "is_service")

@@ -1,0 +1,165 @@
+"""Questions of programs: each has the program's own ids, and one that is sent twice is one question.
+
+A program knows a conversation and a message by ids that it made. It sends again what it does not know to have arrived,
+so whatever was stored before is found by them, and answered with the turn that it had.
+"""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from chatcore.accounts import Principal
+from chatcore.conversations import Conversation, Message, aliases
+from chatcore.conversations import store as conversations
+from chatcore.db.tables import utcnow
+from chatcore.errors import Conflict, InvalidInput, NotFound
+from chatcore.turns import attached, store
+from chatcore.turns.asking import BUSY, Asking, Question
+from chatcore.turns.values import Asked, Begun, Choice, Submission, TurnSettings
+
+
+class Submitting:
+    """Begins, or finds again, the turn of a submission. Works inside the caller's transaction."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    def known(self, session: Session, principal: Principal, sent: Submission) -> Asked | None:
+        """The turn that the submission had, where it was here before."""
+        conversation = self._conversation(session, principal, sent)
+        if conversation is None:
+            return None
+        return (
+            self._running_again(session, conversation, sent)
+            if sent.again
+            else self._before(session, conversation, sent)
+        )
+
+    def begin(self, session: Session, principal: Principal, sent: Submission) -> Asked | list[Begun]:
+        """Raises `InvalidInput`, `NotFound`, `Conflict` while another question is being answered, and what asking
+        raises."""
+        conversation = self._conversation(session, principal, sent, lock=True)
+        if conversation is None and sent.again:
+            raise NotFound("This conversation does not exist, or it is not yours.")
+        if conversation is not None:
+            if (asked := self.known(session, principal, sent)) is not None:
+                return asked
+            if store.running(session, conversation.id):
+                raise Conflict(BUSY)
+            if sent.again:
+                return [self._again(session, principal, conversation, sent)]
+        return [self._ask(session, principal, conversation, sent)]
+
+    # ---- what is known already
+
+    def _conversation(
+        self, session: Session, principal: Principal, sent: Submission, *, lock: bool = False
+    ) -> Conversation | None:
+        found = None
+        if sent.workshop_session_id and sent.step_id:
+            found = aliases.of_step(session, principal, sent.workshop_session_id, sent.step_id)
+        if found is None and sent.conversation_id:
+            found = aliases.find(session, principal, sent.conversation_id)
+        return conversations.get(session, principal, found, "reply", lock=lock) if found else None
+
+    def _before(self, session: Session, conversation: Conversation, sent: Submission) -> Asked | None:
+        message = aliases.message(session, conversation, sent.message_id) if sent.message_id else None
+        if message is None or message.role != "user" or message.content != self._question(sent).text:
+            return None
+        reply = aliases.newest_reply(session, conversation, message.id)
+        return None if reply is None else Asked(conversation.id, reply.turn_id, reply.id, repeated=True)
+
+    def _running_again(self, session: Session, conversation: Conversation, sent: Submission) -> Asked | None:
+        """The turn that answers the same question just now."""
+        question = self._answered(session, conversation, sent)
+        for turn in store.all_running(session, conversation.id):
+            reply = conversations.messages(session, conversation.id, [turn.message_id]).get(turn.message_id)
+            if reply is not None and reply.parent_id == question.id:
+                return Asked(conversation.id, turn.turn_id, turn.message_id, repeated=True)
+        return None
+
+    # ---- what is new
+
+    def _question(self, sent: Submission) -> Question:
+        return self._asking.question(sent.text, sent.attachments)
+
+    def _choice(
+        self,
+        session: Session,
+        principal: Principal,
+        sent: Submission,
+        conversation: Conversation | None,
+        question: Question,
+        *,
+        again: bool = False,
+    ) -> Choice:
+        kept = dict(conversation.settings) if conversation else {}
+        settings = TurnSettings.from_dict(kept | (sent.settings or TurnSettings()).as_dict())
+        agent_id = sent.agent_id or (conversation.agent_id if conversation else None)
+        parts = attached.parts(session, principal, question.attachments)
+        return self._asking.choose(
+            session, principal, sent.model, agent_id, settings, text=question.text, parts=parts, again=again
+        )
+
+    def _ask(
+        self, session: Session, principal: Principal, conversation: Conversation | None, sent: Submission
+    ) -> Begun:
+        question = self._question(sent)
+        choice = self._choice(session, principal, sent, conversation, question)
+        if conversation is None:
+            conversation = self._created(session, principal, question, choice, sent)
+        else:
+            self._name(session, principal, conversation, sent)
+        place = self._place(session, conversation, sent)
+        return self._asking.begin(session, principal, conversation, question, choice, **place)
+
+    def _place(self, session: Session, conversation: Conversation, sent: Submission) -> dict[str, Any]:
+        """Where the question stands, and its columns: behind what it follows, or beside the one that it replaces."""
+        before = aliases.message(session, conversation, sent.message_id) if sent.message_id else None
+        if before is None:
+            return {"parent_id": self._parent(session, conversation, sent), "client_message_id": sent.message_id}
+        if before.role != "user":
+            raise InvalidInput("Only a question can be edited.")
+        aliases.unname(session, before.id)
+        client_id = None if sent.message_id == before.id else sent.message_id
+        return {"parent_id": before.parent_id, "client_message_id": client_id, "edited_at": utcnow()}
+
+    @staticmethod
+    def _name(session: Session, principal: Principal, conversation: Conversation, sent: Submission) -> None:
+        """A step's conversation answers to the id that a program knows it by now."""
+        wanted = sent.conversation_id
+        if wanted and sent.step_id and aliases.find(session, principal, wanted) is None:
+            aliases.name(session, conversation.id, wanted)
+
+    def _created(
+        self, session: Session, principal: Principal, question: Question, choice: Choice, sent: Submission
+    ) -> Conversation:
+        named = {
+            "client_id": sent.conversation_id, "workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id
+        }  # fmt: skip
+        return self._asking.create(session, principal, question, choice, temporary=False, **named)
+
+    @staticmethod
+    def _parent(session: Session, conversation: Conversation, sent: Submission) -> str | None:
+        """The reply that the program says its question follows; the newest message where it says none that is here."""
+        said = aliases.message(session, conversation, sent.parent_id) if sent.parent_id else None
+        follows = said is not None and said.role == "assistant" and said.status != "streaming"
+        return said.id if said is not None and follows else conversation.head_message_id
+
+    def _again(self, session: Session, principal: Principal, conversation: Conversation, sent: Submission) -> Begun:
+        question = self._answered(session, conversation, sent)
+        files = tuple(found for part in question.parts if (found := part.get("attachment_id")))
+        asked = Question(question.content, files)
+        choice = self._choice(session, principal, sent, conversation, asked, again=True)
+        return self._asking.answer(session, principal, conversation, question.id, choice)
+
+    @staticmethod
+    def _answered(session: Session, conversation: Conversation, sent: Submission) -> Message:
+        """The question that is to be answered again: the one named, that of the reply named, or that of the last."""
+        named = sent.regenerates or conversation.head_message_id or ""
+        message = aliases.message(session, conversation, named)
+        if message is not None and message.role == "assistant" and message.parent_id:
+            message = conversations.messages(session, conversation.id, [message.parent_id]).get(message.parent_id)
+        if message is None or message.role != "user":
+            raise NotFound("There is no such message to be answered again.")
+        return message
