@@ -25,9 +25,10 @@ MODELS = [QUICK, SLOW, LONG, "reasoning", "tools", "hang", "500", "length"]
 
 @pytest.fixture(scope="module")
 def asking_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with HostileProvider() as provider, running_core(
-        tmp_path_factory.mktemp("core"), provider, MODELS, first_word=15
-    ) as core:
+    with (
+        HostileProvider() as provider,
+        running_core(tmp_path_factory.mktemp("core"), provider, MODELS, first_word=15) as core,
+    ):
         yield core, provider
 
 
