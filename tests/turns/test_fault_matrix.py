@@ -25,7 +25,7 @@ from tests.chat import COMPLETION_PRICE, KEY, PROMPT_PRICE, Chat, until
 from tests.conftest import add_person
 from tests.hostile import Call, HostileProvider
 from tests.turns import fault_matrix
-from tests.turns.fault_matrix import BEHIND, BETWEEN_WORDS, FIRST_WORD, MODES, SLOW_AFTER, Cell, Mode
+from tests.turns.fault_matrix import BEHIND, BETWEEN_WORDS, MODES, SLOW_AFTER, Cell, Mode
 
 _AT_ONCE: Final = 16  # cells that run at the same time; more would make the machine the slow provider
 _BIG: Final = 1 << 20
@@ -44,6 +44,12 @@ class Seen:
     marker: str
 
 
+PATIENT = (
+    15.0,
+    15.0,
+)  # seconds, of models that are not silent: a machine that is for a moment ends none of their replies
+
+
 def primary(cell: Cell) -> str:
     """The name of a cell's own model: no breaker of one cell is another's."""
     return f"primary-{CELLS.index(cell)}"
@@ -57,12 +63,13 @@ def name(cell: Cell) -> str:
     return f"{cell.fault.name}, {cell.behind}, {cell.mode}"
 
 
-def entry(model: str, behaviour: str, url: str, first_word: float = FIRST_WORD) -> dict[str, Any]:
+def entry(model: str, behaviour: str, url: str, times: tuple[float, float] = PATIENT) -> dict[str, Any]:
+    """`times`: seconds to the first word and between words."""
     prices = {"input_cost_per_token": PROMPT_PRICE, "output_cost_per_token": COMPLETION_PRICE}
     return {
         "model_name": model,
         "litellm_params": {"model": f"openai/{behaviour}", "api_base": url, "api_key": KEY},
-        "model_info": {"first_word_timeout": first_word, "between_words_timeout": BETWEEN_WORDS, **prices},
+        "model_info": {"first_word_timeout": times[0], "between_words_timeout": times[1], **prices},
     }
 
 
@@ -72,7 +79,8 @@ def config(urls: Mapping[str, str], slow_after: float | None) -> dict[str, Any]:
     fallbacks = []
     for number, cell in enumerate(CELLS):
         tagged = f"{cell.fault.model};tag={number}"
-        models.append(entry(primary(cell), tagged, urls[cell.fault.at], cell.fault.first_word))
+        times = (cell.fault.first_word, BETWEEN_WORDS) if waits(cell) else PATIENT
+        models.append(entry(primary(cell), tagged, urls[cell.fault.at], times))
         if cell.behind == "fallback dead too":
             models.append(entry(fallback(cell), f"503;tag={number}", urls[""]))
         if cell.behind != "no fallback":
