@@ -85,8 +85,9 @@ class House:
         return Ids(conversation, message, share.id, share.handle, file.id, import_, prompt)
 
     def _converse(self, session: Session) -> tuple[str, str]:
+        step = {"workshop_session_id": "spring", "step_id": "define"}
         made = store.create(
-            session, self.ann, "Porcupines", model="m", agent_id=None, settings={}, summary={"text": "x"}
+            session, self.ann, "Porcupines", model="m", agent_id=None, settings={}, summary={"text": "x"}, **step
         )
         common = {"parts": [], "status": "complete", "model": "m"}
         first = {"role": "user", "content": "porcupine?", "parent_id": None}
@@ -111,8 +112,10 @@ by_import: Call = lambda call, who, ids: call(who, ids.import_)  # noqa: E731
 by_nothing: Call = lambda call, who, _: call(who)  # noqa: E731
 
 REFUSED: dict[str, Call] = {
-    **{f"Conversations.{name}": by_conversation for name in ("get", "window", "people", "totals")},
+    **{f"Conversations.{name}": by_conversation for name in ("get", "resolve", "window", "people", "totals")},
     **{f"Conversations.{name}": by_message for name in ("switch", "switch_to", "reply_from", "pick")},
+    "Conversations.before": lambda call, who, ids: call(who, ids.conversation, ids.message, 5),
+    "Conversations.of_step": lambda call, who, _: call(who, "spring", "define"),
     "Conversations.replies": lambda call, who, ids: call(who, ids.conversation, [ids.message]),
     "Conversations.fork": lambda call, who, ids: call(who, ids.message),
     "Conversations.rename": lambda call, who, ids: call(who, ids.conversation, "Mine now"),
@@ -136,6 +139,7 @@ LISTS: dict[str, Call] = {
     **{f"Conversations.{name}": by_nothing for name in ("recent", "pinned")},
     "Conversations.head": by_conversation,
     "History.page": lambda call, who, _: call(who, Filters()).rows,
+    "History.newest": lambda call, who, _: call(who, archived=None),
     "History.find": lambda call, who, _: call(who, "porcupine", Filters()).hits,
     **{f"History.{name}": by_nothing for name in ("folders", "models", "shared_with_me")},
     "Imports.mine": by_nothing,
