@@ -21,7 +21,7 @@ from chatcore.api.parts import Parts
 from chatcore.api.schemas import Answer, Id, Schema
 from chatcore.conversations import Message
 from chatcore.errors import ChatcoreError, Conflict, ModelUnavailable, NotFound
-from chatcore.turns import ActiveTurn, Asked, TurnSettings
+from chatcore.turns import ActiveTurn, Asked, TurnSettings, words_of
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def replayed(asked: Asked, reply: Message) -> Response:
     """A reply that has ended, as a stream that says it again."""
     message_id = str(asked.message_id)
     encoder = ui_stream.Encoder(message_id, {"conversationId": asked.conversation_id, "messageId": message_id})
-    sent = [ui_stream.frames([*encoder.start(), *encoder.words(ui_stream.said(reply)), *encoder.end(reply)])]
+    sent = [ui_stream.frames([*encoder.start(), *encoder.words(words_of(reply)), *encoder.end(reply)])]
     headers = ui_stream.HEADERS | _ids(asked)
     if reply.prompt_tokens is not None and reply.completion_tokens is not None:
         headers["X-Token-Count"] = str(reply.prompt_tokens + reply.completion_tokens)

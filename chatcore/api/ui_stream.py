@@ -35,16 +35,6 @@ def frames(chunks: Sequence[Chunk]) -> bytes:
     return b"".join(b"data: " + json.dumps(one, separators=(",", ":")).encode() + b"\n\n" for one in chunks)
 
 
-def said(message: Message) -> list[Delta]:
-    """The words of a stored reply, as they were said."""
-    found = [Delta("reasoning", part["text"]) for part in message.parts if part.get("type") == "reasoning"]
-    for part in message.parts:
-        if part.get("type") == "tool_call":
-            call = {name: part.get(name, "") for name in ("id", "name", "arguments")}
-            found.append(Delta("tool_call", json.dumps(call)))
-    return [*found, Delta("text", message.content)] if message.content else found
-
-
 class Encoder:
     """One reply as it is said. Blocks of text and reasoning are opened and closed as the words change their kind."""
 
@@ -124,6 +114,7 @@ def metadata_of(message: Message) -> dict[str, Any]:
         "totalTokens": None if None in tokens else sum(one or 0 for one in tokens),
         "costUsd": dollars(message.cost_nano_usd), "ttftMs": message.ttft_ms, "latencyMs": message.latency_ms,
         "finishReason": message.finish_reason, "cacheHit": message.meta.get("outcome") == "cached",
+        "sessionId": message.meta.get("session_id"), "stepId": message.meta.get("step_id"),
         "estimated": message.meta.get("usage_source") == "estimated", "status": message.status,
     }  # fmt: skip
     return {name: value for name, value in found.items() if value is not None}

@@ -59,9 +59,17 @@ def of_step(session: Session, principal: Principal, session_id: str, step_id: st
     return None if found is None else str(found)
 
 
-def name(session: Session, conversation_id: str, alias: str) -> None:
-    """Let a conversation be known by another alias from now on."""
+def name(session: Session, principal: Principal, conversation_id: str, alias: str) -> None:
+    """Let one's conversation be known by this alias from now on, and no other one."""
+    before = session.scalar(_BY_ALIAS, scope(principal) | {"alias": alias})
+    if before not in (None, conversation_id):
+        store.change(session, str(before), client_id=None)
     store.change(session, conversation_id, client_id=alias)
+
+
+def take_into_step(session: Session, conversation_id: str, session_id: str, step_id: str) -> None:
+    """Let a conversation be that of a workshop's step from now on."""
+    store.change(session, conversation_id, workshop_session_id=session_id, step_id=step_id)
 
 
 def message(session: Session, conversation: Conversation, any_id: str) -> Message | None:
@@ -69,6 +77,17 @@ def message(session: Session, conversation: Conversation, any_id: str) -> Messag
     here = MessageRow.conversation_id == conversation.id
     found = session.scalar(select(MessageRow.id).where(here, MessageRow.client_message_id == any_id)) or any_id
     return store.messages(session, conversation.id, [str(found)]).get(str(found))
+
+
+def version(session: Session, conversation: Conversation, message: Message, text: str) -> Message | None:
+    """The newest changed version of a message that says this."""
+    beside = (
+        MessageRow.conversation_id == conversation.id,
+        MessageRow.parent_id.is_not_distinct_from(message.parent_id),
+    )
+    says = (MessageRow.role == message.role, MessageRow.content == text, MessageRow.edited_at.is_not(None))
+    found = session.scalar(select(MessageRow.id).where(*beside, *says).order_by(MessageRow.id.desc()).limit(1))
+    return store.messages(session, conversation.id, [found]).get(found) if found else None
 
 
 def unname(session: Session, message_id: str) -> None:

@@ -47,7 +47,8 @@ def condemn(session: Session, ids: Sequence[str]) -> None:
     """Nobody finds these conversations any more, no import either. What `erase_in_steps` does not come to is erased as
     expired.
     """
-    over = update(Conversation).where(Conversation.id.in_(ids)).values(expires_at=utcnow(), client_id=None)
+    nameless = {"client_id": None, "workshop_session_id": None, "step_id": None}
+    over = update(Conversation).where(Conversation.id.in_(ids)).values(expires_at=utcnow(), **nameless)
     session.execute(over.execution_options(synchronize_session=False))
 
 

@@ -11,7 +11,7 @@ from chatcore.db.tables import Conversation, Message, MessageAttachment, Rating,
 
 MARK: Final = "removed"
 """What stands in the metadata of a message whose words were removed."""
-_KEPT: Final = ("trace_id", "usage_source", "picked", "compare", "imported", "cached", "asked")
+_KEPT: Final = ("trace_id", "session_id", "step_id", "usage_source", "picked", "compare", "imported", "cached", "asked")
 _message: Final = Message.__table__.c
 _BLANK: Final = (
     update(Message.__table__)  # type: ignore[arg-type]

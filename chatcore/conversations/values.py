@@ -44,6 +44,7 @@ class Conversation:
 
     `user_id`: whose it is. `expires_at`: set on a temporary chat. `summary`: None without one, else its
     `text`, the message it reaches `up_to`, and the model, cost and time of it; `edited` where a person changed it.
+    `workshop_session_id`, `step_id`: of the workshop's step that it belongs to.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Conversation:
     expires_at: datetime | None = None
     parent_conversation_id: str | None = None
     summary: Mapping[str, Any] | None = None
+    workshop_session_id: str | None = None
+    step_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,4 +137,6 @@ def conversation_value(row: Any) -> Conversation:
         expires_at=row.expires_at,
         parent_conversation_id=row.parent_conversation_id,
         summary=row.summary,
+        workshop_session_id=row.workshop_session_id,
+        step_id=row.step_id,
     )

@@ -22,7 +22,7 @@ from chatcore.gateway.keyring import check as check_key
 from chatcore.turns import attached, queue, store
 from chatcore.turns.asking import Asking, Question
 from chatcore.turns.engine import TurnEngine
-from chatcore.turns.replies import can_continue
+from chatcore.turns.replies import can_continue, words_of
 from chatcore.turns.submitting import Submitting
 from chatcore.turns.succession import Succession
 from chatcore.turns.values import ActiveTurn, Asked, Begun, Choice, QueuedMessage, Submission, TurnEnd, TurnSettings
@@ -38,6 +38,7 @@ __all__ = [
     "TurnSettings",
     "Turns",
     "can_continue",
+    "words_of",
 ]
 
 MAX_COMPARED: Final = 4
@@ -106,7 +107,8 @@ class Turns(Waiting):
         Raises `InvalidInput`, `NotFound`, `Conflict` while another question of the conversation is being answered,
         `ModelUnavailable`, `LimitExceeded`, `BudgetExceeded`, `Draining`.
         """
-        for one in (sent.conversation_id, sent.message_id, sent.workshop_session_id, sent.step_id):
+        ids = (sent.conversation_id, sent.message_id, sent.parent_id, sent.workshop_session_id, sent.step_id)
+        for one in (*ids, sent.regenerates or None):
             aliases.checked(one)
         submitting = Submitting(self._asking)
 
@@ -117,12 +119,7 @@ class Turns(Waiting):
         found = self._db.read(known)  # what is sent again counts against no limit
         if found is None:
             begin = partial(submitting.begin, principal=principal, sent=sent)
-            try:
-                return self._start(principal, [sent.model], begin, sent.text)[0]
-            except IntegrityError:  # the same came twice at the same moment, and the other was first
-                found = self._db.read(known)
-                if found is None:
-                    raise
+            return self._start(principal, [sent.model], begin, sent.text)[0]
         return found
 
     def edit(
@@ -353,7 +350,10 @@ class Turns(Waiting):
             return work(session)
 
         with self._counted(principal, models, text):
-            outcome = self._db.write(checked)
+            try:
+                outcome = self._db.write(checked)
+            except IntegrityError:  # a program's id was taken at the same moment: now it is found
+                outcome = self._db.write(checked)
         if isinstance(outcome, Asked):
             return [outcome]
         for begun in outcome:

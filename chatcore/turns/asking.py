@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
 from chatcore.config import Settings
-from chatcore.conversations import Conversation, removing
+from chatcore.conversations import Conversation, Message, removing
 from chatcore.conversations import store as conversations
 from chatcore.conversations.text import clean
 from chatcore.db.tables import utcnow
@@ -122,7 +122,8 @@ class Asking:
             attached.require_capable(model, parts)
         message_id = conversations.add_message(
             session, principal, conversation.id,
-            parent_id=parent_id, role="user", content=question.text, status="complete", parts=parts, **values,
+            parent_id=parent_id, role="user", content=question.text, status="complete", parts=parts,
+            meta=store.place_of(conversation), **values,
         )  # fmt: skip
         attached.link(session, principal, conversation.id, message_id, question.attachments)
         return message_id
@@ -218,16 +219,25 @@ class Asking:
             raise InvalidInput("Only a reply can be tried again or continued.")
         parent_id = message.id if below and message.content else message.parent_id
         _, parent = conversations.message(session, principal, parent_id, "reply")
-        if removing.MARK in parent.meta:
-            raise Conflict("What it answered was removed, so it cannot be answered again. Ask anew.")
         chosen = settings or TurnSettings.from_dict(conversation.settings)
         choice = self.choose(
             session, principal, model, agent_id or message.agent_id, chosen, text=parent.content, parts=parent.parts,
             again=True,
         )  # fmt: skip
+        return self.answer_again(session, principal, conversation, parent, choice)
+
+    def answer_again(
+        self, session: Session, principal: Principal, conversation: Conversation, parent: Message, choice: Choice
+    ) -> Begun:
+        """Another reply below `parent`.
+
+        Raises `Conflict` where its words are gone, `InvalidInput` where the model cannot take what goes with it.
+        """
+        if removing.MARK in parent.meta:
+            raise Conflict("What it answered was removed, so it cannot be answered again. Ask anew.")
         attached.require_capable(choice.model, parent.parts)
         # What follows a reply goes on from it, also when it is tried a second time.
-        return self.answer(session, principal, conversation, parent_id, choice, continuing=parent.role == "assistant")
+        return self.answer(session, principal, conversation, parent.id, choice, continuing=parent.role == "assistant")
 
     @staticmethod
     def locked(session: Session, principal: Principal, conversation_id: str) -> Conversation:

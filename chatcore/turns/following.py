@@ -2,20 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from sqlalchemy.orm import Session
+
+from chatcore import metrics
 from chatcore.accounts import Principal
 from chatcore.db import Database
 from chatcore.gateway import Delta
 from chatcore.turns import store
 from chatcore.turns.engine import TurnEngine
-from chatcore.turns.live import PATIENCE, Pace
+from chatcore.turns.live import PATIENCE, Pace, split
+from chatcore.turns.replies import words_of
 
 _TAIL_EVERY: Final = 0.2  # seconds between reads of the chunks table, for turns of another process
 _ALLOWED_FOR: Final = 2.0  # seconds until a follower of a long reply is asked again whether it may
 _ROUND: Final = 0.1  # seconds between two looks at turns that are followed together
+_Allowed = Callable[[Session], None]
+"""Raises where the reader may not read the turn any more."""
 
 
 def _steady(_: int) -> float:
@@ -78,23 +85,88 @@ class Following:
     async def afollow(
         self, principal: Principal, turn_id: str, *, pace: Pace = _steady, patience: float = PATIENCE
     ) -> AsyncIterator[list[Delta]]:
-        """`follow` for coroutines: it parks no thread, so there may be hundreds."""
-        allowed_until = 0.0
+        """`follow` for coroutines: it parks no thread, so there may be hundreds; a reader that stalls holds one batch.
+
+        One that lags so far that the turn was forgotten meanwhile reads on in the stored reply.
+        """
         allowed = partial(store.require_turn, principal=principal, turn_id=turn_id)
         await self._db.aread(allowed)
-        if live := self.engine.live(turn_id):
-            async for batch in live.afollow(pace, patience):
-                if time.monotonic() > allowed_until:
-                    await self._db.aread(allowed)
-                    allowed_until = time.monotonic() + _ALLOWED_FOR
+        said = _Said()
+        words = self._alive if self.engine.live(turn_id) else self._tail
+        with metrics.followed():
+            async for batch in words(turn_id, allowed, said, pace, patience):
+                said.take(batch)
                 yield batch
-            return
+            if not said.to_the_end:
+                async for batch in self._stored(turn_id, allowed, said):
+                    yield batch
+
+    async def _alive(
+        self, turn_id: str, allowed: _Allowed, said: "_Said", pace: Pace, patience: float
+    ) -> AsyncIterator[list[Delta]]:
+        """Out of the live buffer, which is not held between two batches."""
+        seen, more, allowed_until = 0, True, 0.0
+        while more and (live := self.engine.live(turn_id)):
+            batch, seen, more = await live.after(seen, patience)
+            del live
+            if time.monotonic() > allowed_until:
+                await self._db.aread(allowed)
+                allowed_until = time.monotonic() + _ALLOWED_FOR
+            yield batch
+            if batch and more:
+                await asyncio.sleep(pace(said.characters))
+        said.to_the_end = not more
+
+    async def _tail(
+        self, turn_id: str, allowed: _Allowed, said: "_Said", pace: Pace, patience: float
+    ) -> AsyncIterator[list[Delta]]:
+        """Out of the chunks table, which is emptied a minute after the end."""
         seq, runs = -1, True
         while runs:
             await self._db.aread(allowed)
             chunks, runs = await self._db.aread(partial(store.chunks_after, turn_id=turn_id, seq=seq))
-            yield [delta for _, delta in chunks]
+            for piece in split([delta for _, delta in chunks]):
+                yield [piece]
             if chunks:
                 seq = chunks[-1][0]
+            elif runs:
+                yield []
             if runs:
                 await asyncio.sleep(_TAIL_EVERY)
+        said.to_the_end = seq >= 0
+
+    async def _stored(self, turn_id: str, allowed: _Allowed, said: "_Said") -> AsyncIterator[list[Delta]]:
+        """What was not said yet, out of the reply itself."""
+        await self._db.aread(allowed)
+        reply = await self._db.aread(partial(store.reply, turn_id=turn_id))
+        for piece in split(said.rest(words_of(reply))) if reply else ():
+            yield [piece]
+
+
+class _Said:
+    """How far a reader came: characters by kind, calls of tools, and whether there is nothing behind them."""
+
+    def __init__(self) -> None:
+        self.to_the_end = False
+        self._far: Counter[str] = Counter()
+
+    @property
+    def characters(self) -> int:
+        """All that was handed out."""
+        return self._far.total()
+
+    def take(self, batch: Sequence[Delta]) -> None:
+        """These were handed out."""
+        for delta in batch:
+            self._far[delta.kind] += 1 if delta.kind == "tool_call" else len(delta.text)
+
+    def rest(self, words: Sequence[Delta]) -> list[Delta]:
+        """Those of a reply's words that were not."""
+        left, found = self._far.copy(), list[Delta]()
+        for delta in words:
+            size = 1 if delta.kind == "tool_call" else len(delta.text)
+            skipped = min(left[delta.kind], size)
+            left[delta.kind] -= skipped
+            if skipped < size:
+                found.append(delta if delta.kind == "tool_call" else Delta(delta.kind, delta.text[skipped:]))
+        return found

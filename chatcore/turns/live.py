@@ -7,7 +7,7 @@ number and every word is seen once, in order.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -16,6 +16,8 @@ from chatcore.conversations.text import Cleaner
 from chatcore.gateway import Delta
 
 PATIENCE: Final = 0.25  # seconds
+MOST_AT_ONCE: Final = 8_192
+"""Characters of a batch for a coroutine, so that a reader that stalls holds no more."""
 Pace = Callable[[int], float]
 """From the characters handed out so far to the seconds until the next batch."""
 
@@ -44,7 +46,7 @@ class LiveTurn:
             text = cleaner.feed(delta.text) if cleaner else delta.text
             if text:
                 cleaned.append(Delta(delta.kind, text))
-        self._add(cleaned)
+        self._add(split(cleaned))
 
     def close_text(self) -> None:
         """Add what the cleaners held back: nothing more will come."""
@@ -88,26 +90,22 @@ class LiveTurn:
                 if not finished and end:
                     time.sleep(pace(characters))
 
-    async def afollow(self, pace: Pace, patience: float = PATIENCE) -> AsyncIterator[list[Delta]]:
-        """`follow` for coroutines: woken by the words themselves."""
-        seen = characters = 0
-        with metrics.followed(), self._woken() as news:
-            while True:
-                news.clear()
-                finished = self.finished  # before the deltas, as in `follow`
-                end = len(self.deltas)
-                batch = join(self.deltas[seen:end])
-                seen, characters = end, characters + sum(len(delta.text) for delta in batch)
-                yield batch
-                if finished:
-                    return
-                if batch:
-                    await asyncio.sleep(pace(characters))
-                if len(self.deltas) == seen and not self.finished:
-                    try:
-                        await asyncio.wait_for(news.wait(), patience)
-                    except TimeoutError:
-                        pass  # nothing was said: the empty batch that follows is a sign of life
+    async def after(self, seen: int, patience: float) -> tuple[list[Delta], int, bool]:
+        """The next words behind the first `seen` deltas, at most `MOST_AT_ONCE` characters where they are no tool call;
+        how many deltas are seen with them; whether more may come. Waits `patience` seconds for the first of them.
+        """
+        with self._woken() as news:
+            if len(self.deltas) == seen and not self.finished:
+                try:
+                    await asyncio.wait_for(news.wait(), patience)
+                except TimeoutError:
+                    pass  # nothing was said: the empty batch is a sign of life
+        finished = self.finished  # before the deltas, as in `follow`
+        end, characters = seen, 0
+        while end < len(self.deltas) and (end == seen or characters + len(self.deltas[end].text) <= MOST_AT_ONCE):
+            characters += len(self.deltas[end].text)
+            end += 1
+        return join(self.deltas[seen:end]), end, not finished or end < len(self.deltas)
 
     @contextmanager
     def _woken(self) -> Iterator[asyncio.Event]:
@@ -132,6 +130,15 @@ class LiveTurn:
         for loop, event in self._wakers:
             with suppress(RuntimeError):  # its loop has ended, and the follower with it
                 loop.call_soon_threadsafe(event.set)
+
+
+def split(deltas: Sequence[Delta]) -> list[Delta]:
+    """The same words in deltas of at most `MOST_AT_ONCE` characters. Tool calls stay whole."""
+    pieces: list[Delta] = []
+    for delta in deltas:
+        most = len(delta.text) if delta.kind == "tool_call" else MOST_AT_ONCE
+        pieces += [Delta(delta.kind, delta.text[at : at + most]) for at in range(0, len(delta.text), most)]
+    return pieces
 
 
 def join(deltas: list[Delta]) -> list[Delta]:

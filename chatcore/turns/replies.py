@@ -167,7 +167,7 @@ class Reply:
 
     def _meta(self, outcome: str, spent: Spent, model: str) -> dict[str, Any]:
         begun = self._begun
-        meta: dict[str, Any] = {"trace_id": begun.request.trace_id, "outcome": outcome}
+        meta: dict[str, Any] = {"trace_id": begun.request.trace_id, "outcome": outcome, **begun.place}
         meta["usage_source"] = "estimated" if spent.estimated else "provider" if spent.known else "none"
         if begun.asked != model:
             meta["asked"] = begun.asked
@@ -191,6 +191,16 @@ class Reply:
         if result.error is not None and others is not None:
             parts.append(error_part(result.error, provider, others))
         return [] if all(part["type"] == "text" for part in parts) else parts
+
+
+def words_of(reply: Message) -> list[Delta]:
+    """The words of a stored reply, as they were said."""
+    found = [Delta("reasoning", part["text"]) for part in reply.parts if part.get("type") == "reasoning"]
+    for part in reply.parts:
+        if part.get("type") == "tool_call":
+            call = {name: part.get(name, "") for name in ("id", "name", "arguments")}
+            found.append(Delta("tool_call", json.dumps(call)))
+    return [*found, Delta("text", reply.content)] if reply.content else found
 
 
 def not_paid(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from chatcore import agents, errors
 from chatcore.accounts.principal import Principal
-from chatcore.conversations import Conversation, store
+from chatcore.conversations import Conversation, Message, store
 from chatcore.conversations.access import ALLOWED, scope
 from chatcore.db import changed_rows
 from chatcore.db.tables import Conversation as ConversationRow
@@ -24,7 +24,8 @@ from chatcore.turns.owner import Owner
 from chatcore.turns.values import ActiveTurn, Begun, Choice, TurnEnd, TurnSettings, settlement
 from chatcore.usage import budgets, ledger
 
-_CHUNKS_KEPT = timedelta(seconds=60)
+_CHUNKS_KEPT: Final = timedelta(seconds=60)
+_CHUNKS_AT_ONCE: Final = 50  # that one read of a follower takes: ten seconds of a reply
 
 
 def begin(
@@ -50,7 +51,8 @@ def begin(
     store.add_message(
         session, principal, conversation.id,
         id=message_id, parent_id=parent_id, role="assistant", content="", parts=[], status="streaming", turn_id=turn_id,
-        agent_id=agent_id, model=model.name, provider=model.provider, meta={"trace_id": trace_id},
+        agent_id=agent_id, model=model.name, provider=model.provider,
+        meta={"trace_id": trace_id, **place_of(conversation)},
     )  # fmt: skip
     values = {"id": turn_id, "tenant_id": principal.tenant_id, "user_id": principal.user_id, "status": "running"}
     values |= {"conversation_id": conversation.id, "message_id": message_id}
@@ -77,8 +79,14 @@ def begin(
     system_prompt = agent.system_prompt if agent else ""
     return Begun(
         turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing, call, route,
-        step, asked=choice.picked.asked, why=choice.picked.why,
+        step, asked=choice.picked.asked, why=choice.picked.why, place=place_of(conversation),
     )  # fmt: skip
+
+
+def place_of(conversation: Conversation) -> dict[str, str]:
+    """What a message's metadata says of the workshop's step that its conversation belongs to."""
+    place = {"session_id": conversation.workshop_session_id, "step_id": conversation.step_id}
+    return {name: value for name, value in place.items() if value is not None}
 
 
 def reckon(session: Session, conversation_id: str, head_id: str) -> int:
@@ -151,15 +159,22 @@ def forget_chunks(session: Session, turn_id: str, seq: int) -> None:
 
 
 def chunks_after(session: Session, turn_id: str, seq: int) -> tuple[list[tuple[int, Delta]], bool]:
-    """The chunks numbered above `seq`, and whether the turn still runs. The status is read first: words written
-    before the end are then among the chunks."""
+    """Some chunks numbered above `seq`, and whether more may follow. The status is read first: words written before the
+    end are then among the chunks."""
     status = session.scalar(select(TurnRow.status).where(TurnRow.id == turn_id))
     rows = session.execute(
         select(ChunkRow.seq, ChunkRow.kind, ChunkRow.text)
         .where(ChunkRow.turn_id == turn_id, ChunkRow.seq > seq)
         .order_by(ChunkRow.seq)
-    )
-    return [(row.seq, Delta(row.kind, row.text)) for row in rows], status == "running"
+        .limit(_CHUNKS_AT_ONCE)
+    ).all()
+    return [(row.seq, Delta(row.kind, row.text)) for row in rows], status == "running" or len(rows) == _CHUNKS_AT_ONCE
+
+
+def reply(session: Session, turn_id: str) -> Message | None:
+    """The reply that a turn wrote."""
+    found = session.execute(select(TurnRow.conversation_id, TurnRow.message_id).where(TurnRow.id == turn_id)).first()
+    return store.messages(session, found.conversation_id, [found.message_id]).get(found.message_id) if found else None
 
 
 def heartbeat(session: Session, turn_ids: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ class Submitting:
         return (
             self._running_again(session, conversation, sent)
             if sent.again
-            else self._before(session, conversation, sent)
+            else self._before(session, principal, conversation, sent)
         )
 
     def begin(self, session: Session, principal: Principal, sent: Submission) -> Asked | list[Begun]:
@@ -55,19 +55,47 @@ class Submitting:
     def _conversation(
         self, session: Session, principal: Principal, sent: Submission, *, lock: bool = False
     ) -> Conversation | None:
-        found = None
+        found = aliases.find(session, principal, sent.conversation_id) if sent.conversation_id else None
         if sent.workshop_session_id and sent.step_id:
-            found = aliases.of_step(session, principal, sent.workshop_session_id, sent.step_id)
-        if found is None and sent.conversation_id:
-            found = aliases.find(session, principal, sent.conversation_id)
+            of_step = aliases.of_step(session, principal, sent.workshop_session_id, sent.step_id)
+            found = of_step or self._without_step(session, principal, found)
         return conversations.get(session, principal, found, "reply", lock=lock) if found else None
 
-    def _before(self, session: Session, conversation: Conversation, sent: Submission) -> Asked | None:
-        message = aliases.message(session, conversation, sent.message_id) if sent.message_id else None
-        if message is None or message.role != "user" or message.content != self._question(sent).text:
+    @staticmethod
+    def _without_step(session: Session, principal: Principal, conversation_id: str | None) -> str | None:
+        """One's own conversation, where it belongs to no step yet."""
+        if conversation_id is None:
             return None
-        reply = aliases.newest_reply(session, conversation, message.id)
+        conversation = conversations.get(session, principal, conversation_id, "reply")
+        is_free = conversation.user_id == principal.user_id and conversation.step_id is None
+        return conversation.id if is_free else None
+
+    def _before(
+        self, session: Session, principal: Principal, conversation: Conversation, sent: Submission
+    ) -> Asked | None:
+        message = self._same(session, principal, conversation, sent)
+        reply = aliases.newest_reply(session, conversation, message.id) if message else None
         return None if reply is None else Asked(conversation.id, reply.turn_id, reply.id, repeated=True)
+
+    def _same(
+        self, session: Session, principal: Principal, conversation: Conversation, sent: Submission
+    ) -> Message | None:
+        """The question as it was stored before."""
+        message, text = self._named(session, principal, conversation, sent), self._question(sent).text
+        if message is None or message.role != "user":
+            return None
+        if message.content == text:
+            return message
+        # An edit by our own id: what it made has another.
+        return aliases.version(session, conversation, message, text) if message.id == sent.message_id else None
+
+    @staticmethod
+    def _named(session: Session, principal: Principal, conversation: Conversation, sent: Submission) -> Message | None:
+        """The message that has the question's id. Raises `Conflict` where a colleague's program gave it to theirs."""
+        message = aliases.message(session, conversation, sent.message_id) if sent.message_id else None
+        if message is not None and message.id != sent.message_id and message.user_id != principal.user_id:
+            raise Conflict("Somebody else's message has this id here. Send yours with another one.")
+        return message
 
     def _running_again(self, session: Session, conversation: Conversation, sent: Submission) -> Asked | None:
         """The turn that answers the same question just now."""
@@ -109,13 +137,17 @@ class Submitting:
         if conversation is None:
             conversation = self._created(session, principal, question, choice, sent)
         else:
-            self._name(session, principal, conversation, sent)
-        place = self._place(session, conversation, sent)
+            conversation = self._placed(session, principal, conversation, sent)
+            if unanswered := self._same(session, principal, conversation, sent):
+                return self._asking.answer_again(session, principal, conversation, unanswered, choice)
+        place = self._place(session, principal, conversation, sent)
         return self._asking.begin(session, principal, conversation, question, choice, **place)
 
-    def _place(self, session: Session, conversation: Conversation, sent: Submission) -> dict[str, Any]:
+    def _place(
+        self, session: Session, principal: Principal, conversation: Conversation, sent: Submission
+    ) -> dict[str, Any]:
         """Where the question stands, and its columns: behind what it follows, or beside the one that it replaces."""
-        before = aliases.message(session, conversation, sent.message_id) if sent.message_id else None
+        before = self._named(session, principal, conversation, sent)
         if before is None:
             return {"parent_id": self._parent(session, conversation, sent), "client_message_id": sent.message_id}
         if before.role != "user":
@@ -124,20 +156,32 @@ class Submitting:
         client_id = None if sent.message_id == before.id else sent.message_id
         return {"parent_id": before.parent_id, "client_message_id": client_id, "edited_at": utcnow()}
 
+    @classmethod
+    def _placed(
+        cls, session: Session, principal: Principal, conversation: Conversation, sent: Submission
+    ) -> Conversation:
+        """The conversation, which belongs to the step from now on, where one is named."""
+        if not (sent.workshop_session_id and sent.step_id):
+            return conversation
+        cls._name(session, principal, conversation, sent)
+        if conversation.step_id is None:
+            aliases.take_into_step(session, conversation.id, sent.workshop_session_id, sent.step_id)
+        return conversations.get(session, principal, conversation.id, "reply")
+
     @staticmethod
     def _name(session: Session, principal: Principal, conversation: Conversation, sent: Submission) -> None:
-        """A step's conversation answers to the id that a program knows it by now."""
+        """It answers to the id that the program knows it by now, unless that is another one's own."""
         wanted = sent.conversation_id
-        if wanted and sent.step_id and aliases.find(session, principal, wanted) is None:
-            aliases.name(session, conversation.id, wanted)
+        if wanted and aliases.find(session, principal, wanted) not in (wanted, conversation.id):
+            aliases.name(session, principal, conversation.id, wanted)
 
     def _created(
         self, session: Session, principal: Principal, question: Question, choice: Choice, sent: Submission
     ) -> Conversation:
-        named = {
-            "client_id": sent.conversation_id, "workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id
-        }  # fmt: skip
-        return self._asking.create(session, principal, question, choice, temporary=False, **named)
+        step = {"workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id}
+        created = self._asking.create(session, principal, question, choice, temporary=False, **step)
+        self._name(session, principal, created, sent)
+        return created
 
     @staticmethod
     def _parent(session: Session, conversation: Conversation, sent: Submission) -> str | None:
@@ -151,7 +195,7 @@ class Submitting:
         files = tuple(found for part in question.parts if (found := part.get("attachment_id")))
         asked = Question(question.content, files)
         choice = self._choice(session, principal, sent, conversation, asked, again=True)
-        return self._asking.answer(session, principal, conversation, question.id, choice)
+        return self._asking.answer_again(session, principal, conversation, question, choice)
 
     @staticmethod
     def _answered(session: Session, conversation: Conversation, sent: Submission) -> Message:

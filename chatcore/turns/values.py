@@ -1,7 +1,7 @@
 """What the turns package takes and hands out."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -214,6 +214,7 @@ class Begun:
     `call`, `ledger_id`: the open ledger row of its first call and the row's values; `step`: that call. No row and no
     call where every breaker on the `route` is open. `reserved`: prompt tokens that money was reserved for, None where
     no budget applies. `asked`: the name that was chosen, `why`: of `auto`. `cached`: an earlier reply may serve.
+    `place`: the workshop's step, as metadata.
     """
 
     turn_id: str
@@ -233,6 +234,7 @@ class Begun:
     cached: bool = False
     tried: frozenset[str] = frozenset()
     compared: bool = False
+    place: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Conversation(Base):
         Index("ix_conversations_pinned", "user_id", "pinned_at"),
         Index("ix_conversations_created", "tenant_id", "created_at"),
         UniqueConstraint("user_id", "client_id"),
-        Index("ix_conversations_step", "user_id", "workshop_session_id", "step_id"),
+        Index("ix_conversations_step", "user_id", "workshop_session_id", "step_id", unique=True),
     )
 
 

@@ -14,7 +14,7 @@ _STEP = "ix_conversations_step"
 def upgrade() -> None:
     op.add_column("conversations", sa.Column("workshop_session_id", sa.String(), nullable=True))
     op.add_column("conversations", sa.Column("step_id", sa.String(), nullable=True))
-    op.create_index(_STEP, "conversations", ["user_id", "workshop_session_id", "step_id"])
+    op.create_index(_STEP, "conversations", ["user_id", "workshop_session_id", "step_id"], unique=True)
 
 
 def downgrade() -> None:
