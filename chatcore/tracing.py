@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import chatcore
 
 if TYPE_CHECKING:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
 
@@ -32,6 +33,7 @@ _SAY_EVERY: Final = 60.0
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # as in `ids`
 
 _provider: "TracerProvider | None" = None
+_exporter: "OTLPSpanExporter | None" = None
 _tracer: "Tracer | None" = None
 _wanted: ContextVar[int | None] = ContextVar("wanted_trace_id", default=None)
 
@@ -78,7 +80,7 @@ def endpoint(environment: Mapping[str, str]) -> str | None:
 
 def set_up(environment: Mapping[str, str]) -> None:
     """Begin to send spans, where the process's variables say where to. Twice is once."""
-    global _provider, _tracer
+    global _provider, _tracer, _exporter
     url = endpoint(environment)
     if url is None or _tracer is not None:
         return
@@ -93,18 +95,21 @@ def set_up(environment: Mapping[str, str]) -> None:
     named = environment.get("OTEL_SERVICE_NAME") or "service.name=" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
     facts = {"service.version": chatcore.__version__} | ({} if named else {"service.name": "chatcore"})
     _provider = TracerProvider(resource=Resource.create(facts), id_generator=_ids(), shutdown_on_exit=False)
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
+    _exporter = OTLPSpanExporter(endpoint=url)
+    _provider.add_span_processor(BatchSpanProcessor(_exporter))
     _tracer = _provider.get_tracer("chatcore", chatcore.__version__)
 
 
 def close() -> None:
     """Send what is left, for some seconds at most; no spans are made from now on."""
-    global _provider, _tracer
-    provider, _provider, _tracer = _provider, None, None
+    global _provider, _tracer, _exporter
+    provider, exporter, _provider, _tracer, _exporter = _provider, _exporter, None, None, None
     if provider is not None:
         ending = threading.Thread(target=provider.shutdown, name="traces-end", daemon=True)
         ending.start()
         ending.join(_FLUSH_WITHIN)
+        if ending.is_alive() and exporter is not None:
+            exporter.shutdown()  # type: ignore[no-untyped-call]  # or it would try again for a minute
 
 
 def span(name: str, facts: Mapping[str, Any], trace_id: str = "") -> AbstractContextManager[Span]:

@@ -28,19 +28,20 @@ def write_config(
     url: str,
     behaviours: list[str],
     router: dict[str, Any] | None = None,
-    first_word: float = 2,
+    first_word: float | None = None,
     **own: Any,
 ) -> None:
     """A config file with one model for each behaviour of the hostile provider, called like it, and an unpriced one.
 
-    `router`: the section `router_settings`; by default nothing is tried a second time. `first_word`: seconds to it.
+    `router`: the section `router_settings`; by default nothing is tried a second time. `first_word`: seconds to it;
+    None for few where the provider is meant to be silent, and for so many elsewhere that no busy machine takes longer.
     """
     prices = {"input_cost_per_token": PROMPT_PRICE, "output_cost_per_token": COMPLETION_PRICE}
     entries = [
         {
             "model_name": behaviour,
             "litellm_params": {"model": f"openai/{behaviour}", "api_base": url, "api_key": KEY},
-            "model_info": {"first_word_timeout": first_word, "between_words_timeout": 1, **prices},
+            "model_info": {**_times(behaviour, first_word), **prices},
         }
         for behaviour in behaviours
     ]
@@ -50,6 +51,14 @@ def write_config(
     own = {"ollama": False, "rate_limits": False, "breaker_failures": 1000, **own}
     router = {"num_retries": 0} if router is None else router
     path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": router, "chatcore": own}))
+
+
+def _times(behaviour: str, first_word: float | None) -> dict[str, float]:
+    silent = any(word in behaviour for word in ("hang", "stall"))
+    return {
+        "first_word_timeout": first_word or (2 if silent else 20),
+        "between_words_timeout": 1 if silent else 20,
+    }
 
 
 @contextmanager

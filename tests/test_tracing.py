@@ -79,10 +79,14 @@ def collecting(*, hangs: bool = False) -> Iterator[Collector]:
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """No spans but the test's own."""
+    """No spans but the test's own, and no thread that goes on sending them."""
     tracing.close()
     yield
     tracing.close()
+    for thread in threading.enumerate():
+        if thread.name == "traces-end":
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")

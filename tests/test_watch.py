@@ -120,7 +120,7 @@ def test_a_channel_that_hangs_holds_up_neither_the_others_nor_the_next_round(
     house.calls(10, "error")
     began = time.monotonic()
     house.rounds(2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # it hangs for ever
     assert hooks.words() == ["firing"]
     told = house.alerts.firing(house.root)[0].told
     assert sorted(one.state for one in told) == ["queued", "sent"]

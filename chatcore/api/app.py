@@ -8,16 +8,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from chatcore.api import asking, chat, choices, conversations, described, openai_errors, problems, rating, searching
+from chatcore.api import (
+    asking,
+    chat,
+    choices,
+    completions,
+    conversations,
+    described,
+    openai_errors,
+    problems,
+    rating,
+    searching,
+)
 from chatcore.api.bodies import BodyGuard
 from chatcore.api.parts import Parts
 
-_LARGE = ("/api/v1/chat", "/api/chat")
+_LARGE = ("/api/v1/chat", "/api/chat", "/v1/chat/completions")
 
 
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
-    return [part.router(core) for part in (chat, asking, conversations, searching, rating, choices)]
+    return [part.router(core) for part in (chat, asking, conversations, searching, rating, choices, completions)]
 
 
 def api(core: Parts, base: str = "", plain: Sequence[Route] = ()) -> FastAPI:

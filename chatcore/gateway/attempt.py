@@ -23,7 +23,7 @@ class CompletionRequest:
     """What is asked of a model. `messages`: OpenAI's form, system prompt first. `trace_id` stands in the log lines.
 
     `keep_last`: how many of the last messages are sent whatever the model's window. `stream`: else the reply comes
-    whole.
+    whole. `parameters`: further ones of OpenAI's form, such as `tools`; never an address or a key.
     """
 
     model: Model
@@ -33,6 +33,7 @@ class CompletionRequest:
     max_tokens: int | None = None
     keep_last: int = 1
     stream: bool = True
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Attempt:
 
 def _spec(request: CompletionRequest) -> CallSpec:
     model = request.model
-    arguments = dict(model.arguments)
+    arguments = {**model.arguments, **request.parameters}
     if request.temperature is not None:
         arguments["temperature"] = request.temperature
     if request.max_tokens is not None:

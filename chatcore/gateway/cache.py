@@ -8,9 +8,10 @@ with words, without calls of tools, of at most 256 kB as they are stored. Anythi
 or a cut reply is never given as the model's own.
 
 What is identical: the tenant (and the person, unless the cache is shared within the tenant), the model's name, target,
-window and arguments, the messages, temperature and max_tokens, all by canonical JSON. The order of a mapping's names
-does not matter; everything else does, other Unicode forms of the same letter too. Secret arguments are left out: which
-key paid does not change what is said. The tenant is part of the key and is checked again when a reply is found.
+window and arguments, the messages, temperature, max_tokens and a completion's further parameters, all by canonical
+JSON. The order of a mapping's names does not matter; everything else does, other Unicode forms of the same letter too.
+Secret arguments are left out: which key paid does not change what is said. The tenant is part of the key and is checked
+again when a reply is found.
 
 Where: the table `cached_replies`; Redis where one is configured and answers. Both are bounded by `chatcore.cache_mb`:
 the oldest go first.
@@ -149,6 +150,7 @@ class ReplyCache:
         tenant_id: str,
         user_id: str | None,
         keep_last: int = 1,
+        parameters: Mapping[str, Any] | None = None,
     ) -> str | None:
         """What an identical request has too; None where the request is not to be cached.
 
@@ -157,7 +159,7 @@ class ReplyCache:
         if not _temperature(model, temperature) <= self._max_temperature:
             return None
         asked = (messages, temperature, max_tokens, _public(model.arguments), model.context_window, keep_last)
-        whole = (_VERSION, tenant_id, user_id, model.name, model.target, *asked)
+        whole = (_VERSION, tenant_id, user_id, model.name, model.target, *asked, *([parameters] if parameters else []))
         try:
             text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         except (TypeError, ValueError):  # an argument without a JSON form, such as YAML's binary

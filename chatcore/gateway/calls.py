@@ -187,7 +187,7 @@ class _Call:
             stream_options={"include_usage": True},
             max_retries=0,
             num_retries=0,
-            **self.spec.arguments,
+            **self._arguments(),
         )
         _spare_the_accounting(self._stream)
         async for chunk in self._stream:
@@ -204,7 +204,7 @@ class _Call:
             max_retries=0,
             num_retries=0,
             logger_fn=self._keep_raw,
-            **self.spec.arguments,
+            **self._arguments(),
         )
         self.usage = reported.whole_usage(reply, self._raw)
         choice = reply.choices[0]
@@ -214,11 +214,17 @@ class _Call:
         self.finish_reason = choice.finish_reason if reported.finished(self._raw) else None
         if reasoning:
             self._word("reasoning", self.reasoning, reasoning)
+        self._logprobs(choice)
         if said.content:
             self._word("text", self.text, said.content)
         for index, call in enumerate(said.tool_calls or ()):
             self._tick()
             self._tool_piece(index, call)
+
+    def _arguments(self) -> dict[str, Any]:
+        """The call's own. Tools go to the model: litellm would look for MCP servers of its proxy among them."""
+        tools = {"_skip_mcp_handler": True} if self.spec.arguments.get("tools") else {}
+        return {**self.spec.arguments, **tools}
 
     def _keep_raw(self, details: dict[str, Any]) -> None:
         """litellm's `logger_fn`: called before the request, and again with the provider's own body."""
@@ -232,11 +238,20 @@ class _Call:
         delta = choice.delta
         if reasoning := getattr(delta, "reasoning_content", None):
             self._word("reasoning", self.reasoning, reasoning)
+        self._logprobs(choice)
         if delta.content:
             self._word("text", self.text, delta.content)
         for piece in delta.tool_calls or ():
             self._tick()
             self._tool_piece(piece.index or 0, piece)
+
+    def _logprobs(self, choice: Any) -> None:
+        """How likely the tokens of the text were that comes with them, where it was asked for."""
+        found = getattr(choice, "logprobs", None)
+        content = found.get("content") if isinstance(found, dict) else getattr(found, "content", None)
+        if content:
+            plain = [one if isinstance(one, dict) else one.model_dump() for one in content]
+            self._put("logprobs", json.dumps(plain))
 
     def _word(self, kind: DeltaKind, store: list[str], text: str) -> None:
         self._tick()

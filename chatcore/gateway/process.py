@@ -34,7 +34,11 @@ _CHARACTERS_A_TOKEN: Final = 4  # the usual rule of thumb, where nobody is left 
 
 @dataclass(frozen=True)
 class Delta:
-    """Words of a reply. For `tool_call` the text is the JSON of one whole call: id, name, arguments."""
+    """Words of a reply.
+
+    For `tool_call` the text is the JSON of one whole call: id, name, arguments; for `logprobs` that of a list, an entry
+    for each token of the text that follows.
+    """
 
     kind: DeltaKind
     text: str

@@ -80,7 +80,7 @@ class Outbox:
 
     def put(self, kind: protocol.DeltaKind, text: str) -> None:
         """Add words; neighbours of one kind become one delta."""
-        if self._held and self._held[-1][0] == kind and kind != "tool_call":
+        if self._held and self._held[-1][0] == kind and kind in ("text", "reasoning"):
             self._held[-1] = (kind, self._held[-1][1] + text)
         else:
             self._held.append((kind, text))

@@ -21,19 +21,35 @@ from chatcore.gateway import Gateway, KeyInfo
 from chatcore.gateway.keyring import check as check_key
 from chatcore.turns import attached, queue, store
 from chatcore.turns.asking import Asking, Question
+from chatcore.turns.completing import PARAMETERS, BegunCompletion, Completing, CompletionAsk, CompletionEnd
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.replies import can_continue, words_of
 from chatcore.turns.submitting import Submitting
 from chatcore.turns.succession import Succession
-from chatcore.turns.values import ActiveTurn, Asked, Begun, Choice, QueuedMessage, Submission, TurnEnd, TurnSettings
+from chatcore.turns.values import (
+    ActiveTurn,
+    Asked,
+    Begun,
+    Choice,
+    QueuedMessage,
+    Spent,
+    Submission,
+    TurnEnd,
+    TurnSettings,
+)
 from chatcore.turns.waiting import Waiting
 from chatcore.usage.limits import Limits, RuleExceeded
 
 __all__ = [
     "MAX_COMPARED",
+    "PARAMETERS",
     "ActiveTurn",
     "Asked",
+    "Completing",
+    "CompletionAsk",
+    "CompletionEnd",
     "QueuedMessage",
+    "Spent",
     "Submission",
     "TurnSettings",
     "Turns",
@@ -121,6 +137,22 @@ class Turns(Waiting):
             begin = partial(submitting.begin, principal=principal, sent=sent)
             return self._start(principal, [sent.model], begin, sent.text)[0]
         return found
+
+    def complete(self, principal: Principal, ask: CompletionAsk) -> Completing:
+        """Answer a program's request in OpenAI's form; nothing of it is stored but the ledger.
+
+        Raises `InvalidInput`, `ModelUnavailable`, `BreakerOpen`, `LimitExceeded`, `BudgetExceeded`, `Draining`.
+        """
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Your request was not sent; try again in a minute.")
+
+        def work(session: Session) -> BegunCompletion:
+            accounts.require_active(session, principal)
+            return self.engine.completions.begin(session, principal, ask)
+
+        with self._counted(principal, [ask.model], ask.question):
+            begun = self._db.write(work)
+        return self.engine.complete(begun)
 
     def edit(
         self,

@@ -8,6 +8,7 @@ the budget pays for, and that limit is sent to the model: a reply that reaches i
 known price is refused under a hard budget. Calls paid with a person's own key are no business of budgets.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -28,7 +29,12 @@ _UNLIMITED_REPLY: Final = 16_384  # tokens of reply reckoned with where nothing 
 
 def bound(messages: Sequence[dict[str, Any]]) -> int:
     """At most so many tokens have these messages."""
-    return sum(_PER_MESSAGE + _size(message.get("content")) for message in messages)
+    return sum(_PER_MESSAGE + _size(message.get("content")) + _beside(message) for message in messages)
+
+
+def bound_of(request: CompletionRequest) -> int:
+    """At most so many prompt tokens has a request: its messages, and what its parameters describe, such as tools."""
+    return bound(request.messages) + (len(json.dumps(dict(request.parameters))) if request.parameters else 0)
 
 
 def worst(model: Model, prompt_tokens: int, reply_tokens: int) -> int | None:
@@ -44,7 +50,7 @@ def worst(model: Model, prompt_tokens: int, reply_tokens: int) -> int | None:
 
 def worst_of(request: CompletionRequest) -> int | None:
     """The most that this very request can cost."""
-    return worst(request.model, bound(request.messages), request.max_tokens or _UNLIMITED_REPLY)
+    return worst(request.model, bound_of(request), request.max_tokens or _UNLIMITED_REPLY)
 
 
 def paid(steps: Sequence[Step]) -> list[Model]:
@@ -109,6 +115,12 @@ def hold(session: Session, holder: str | None, call: ledger.NewCall, request: Co
         session, tenant_id=call.tenant_id, user_id=call.user_id, holder=holder,
         nano=None if cost is None else cost + beside,
     )  # fmt: skip
+
+
+def _beside(message: dict[str, Any]) -> int:
+    """Calls of tools, and whose result this is."""
+    more = {name: value for name, value in message.items() if name not in ("role", "content")}
+    return len(json.dumps(more)) if more else 0
 
 
 def _size(content: Any) -> int:

@@ -43,13 +43,16 @@ class _Running:
         self.span = observed.call_begins(step, attempt.request)
         self.began = time.monotonic()
         self.spoke = False
+        self.heard_out = False  # its end was reached, which may come long after it ended
         self._batches: AsyncIterator[list[Delta]] = aiter(attempt)
         self.coming = asyncio.ensure_future(anext(self._batches, None))
 
     def take(self) -> list[Delta] | None:
         """The words that came, None at the end; waits for the next ones from here on."""
         batch = self.coming.result()
-        if batch is not None:
+        if batch is None:
+            self.heard_out = True
+        else:
             self.spoke = True
             self.coming = asyncio.ensure_future(anext(self._batches, None))
         return batch
@@ -86,6 +89,11 @@ class Attempts:
         self.open_rows = {work.ledger_id}  # of calls that are not settled
         self.out_of_money = False  # a further call was not made, as the budget does not pay for it
 
+    @property
+    def speaking(self) -> Step | None:
+        """The call whose words are taken, once there are any."""
+        return self._running[0].step if self._spoken and self._running else None
+
     async def run(self) -> Answered:
         """Make calls until one answers, or nothing is left to try."""
         stopper = asyncio.create_task(self._cancel_when_stopped())
@@ -93,10 +101,12 @@ class Attempts:
             await self._begin(self._work.first, self._work.ledger_id)
             while True:
                 call = await self._first_words()
-                if not call.attempt.has_ended:
+                if not call.heard_out:
                     await self._hear(call)
                 following = self._following(call)
                 if following is None or await self._is_stopped_in(self._pause(call, following)):
+                    return await self._answered(call)
+                if self._spoken and self._work.mid_reply == "fail":
                     return await self._answered(call)
                 if self._spoken and self._work.mid_reply == "restart":
                     return await self._answered(call, restart=following)

@@ -5,7 +5,6 @@ Methods are coroutines of the engine's loop.
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,9 +30,9 @@ from chatcore.gateway.keyring import OwnKey
 from chatcore.gateway.routing import Line
 from chatcore.ids import new_id
 from chatcore.turns import admission
-from chatcore.turns.attempts import Attempts
-from chatcore.turns.values import Answered, TurnEnd, Work, settlement
-from chatcore.usage import budgets, ledger
+from chatcore.turns.calls import Calls, Opening
+from chatcore.turns.values import Answered, TurnEnd
+from chatcore.usage import ledger
 from chatcore.usage.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -78,6 +77,7 @@ class Chores:
         self._gateway = gateway
         self._limits = limits
         self._preferences = preferences
+        self._calls = Calls(db, gateway)
         self._title_model = settings.own.title_model
         self._reply_tokens = settings.own.budget_reply_tokens
 
@@ -172,63 +172,28 @@ class Chores:
 
     async def call(self, task: Task, prompt: str, text: str, max_tokens: int | None) -> tuple[str, AttemptResult]:
         """A request with a ledger row for each call. Returns what was said. Raises `BudgetExceeded`, `BreakerOpen`."""
-        step, model, who = task.route.first(), task.model, task.principal
-        if step is None:
-            raise task.route.refusal()
-        trace_id, holder = new_id("trace"), new_id("use")
+        trace_id = new_id("trace")
+        opening = Opening.of(task.principal, task.route, task.purpose, trace_id, task.conversation_id)
         messages = [{"role": "system", "content": prompt}] if prompt else []
         messages.append({"role": "user", "content": text})
-        opened = ledger.NewCall(
-            tenant_id=who.tenant_id, user_id=who.user_id, provider=step.model.provider, model=step.model.name,
-            provider_model=step.model.target, trace_id=trace_id, tier=who.tier, conversation_id=task.conversation_id,
-            purpose=task.purpose, price_source=step.model.prices.source, unit_prices=step.model.prices.unit or {},
-            key_source=step.key_source,
-        )  # fmt: skip
-
-        def begin(session: Session) -> tuple[str, int | None]:
-            limit = max_tokens
-            if admission.paid(task.route.steps) and budgets.applies(session, who.tenant_id, who.user_id):
-                prompt_tokens = admission.bound(messages)
-                limit = admission.reserve(
-                    session, opened, holder, step, task.route.steps, prompt_tokens, max_tokens, self._reply_tokens
-                )
-            return ledger.open_call(session, opened, holder), limit
-
-        interrupted = ledger.Settlement(outcome="interrupted")
+        bound = admission.bound(messages)
         try:
-            ledger_id, limit = await self._db.awrite(begin)
-        except asyncio.CancelledError:  # the process ends, and the row may have been written all the same
-            await asyncio.shield(self._settle([holder], holder, interrupted))
+            limit = await self._db.awrite(lambda session: opening.write(session, bound, max_tokens, self._reply_tokens))
+        except asyncio.CancelledError:
+            await self._calls.interrupted(opening)
             raise
 
         async def sent(_: Model) -> list[dict[str, Any]]:
             return messages
 
-        request = CompletionRequest(model, [], trace_id, max_tokens=limit)
-        work = Work(request, sent, task.route, step, ledger_id, opened, holder=holder)
         said: list[str] = []
-        attempts = Attempts(
-            self._db, self._gateway, work,
+        attempts = self._calls.attempts(
+            opening, CompletionRequest(task.model, [], trace_id, max_tokens=limit), sent,
             lambda batch: said.extend(delta.text for delta in batch if delta.kind == "text"), asyncio.Event(),
         )  # fmt: skip
-        try:
-            answered = await attempts.run()
-        except BaseException:  # the process ends, or our own code failed: what the provider counts is not known
-            await asyncio.shield(self._settle([*attempts.open_rows], holder, interrupted))
-            raise
-        for row_id, settled in answered.unsettled:
-            await self._settle([row_id], holder, settled)
-        await self._settle([answered.ledger_id], holder, settlement(answered.result))
+        answered = await self._calls.make(opening, attempts)
         _log(task, trace_id, answered)
         return "".join(said), answered.result
-
-    async def _settle(self, row_ids: Sequence[str], holder: str, settled: ledger.Settlement) -> None:
-        def work(session: Session) -> None:
-            for row_id in row_ids:
-                ledger.settle_call(session, row_id, settled)
-            budgets.release(session, holder)
-
-        await self._db.awrite(work)
 
     async def _task(self, principal: Principal, conversation_id: str, model: str, purpose: ledger.Purpose) -> Task:
         """Raises `ModelUnavailable`."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from chatcore.gateway import Gateway
 from chatcore.turns import observed, recovery, store
 from chatcore.turns.answering import Answering
 from chatcore.turns.chores import Chores
+from chatcore.turns.completing import BegunCompletion, Completing, Completions
 from chatcore.turns.journal import Entry, Journal
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.owner import Owner
@@ -64,6 +66,8 @@ class TurnEngine:
         self._live: dict[str, LiveTurn] = {}
         self._stops: dict[str, asyncio.Event] = {}
         self._chores: set[asyncio.Task[Any]] = set()
+        self.completions = Completions(db, gateway, limits, settings)
+        self._completing: dict[asyncio.Task[None], asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
@@ -117,6 +121,26 @@ class TurnEngine:
         self._stops[begun.turn_id] = asyncio.Event()
         live = self._live[begun.turn_id] = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id)
         return live
+
+    def complete(self, begun: BegunCompletion) -> Completing:
+        """Run a completion whose row was just written."""
+        loop, stop, trace_id = self._loop, asyncio.Event(), begun.request.trace_id
+        assert loop is not None, "the engine was not started"
+
+        def cancel() -> None:
+            with suppress(RuntimeError):  # the loop has ended, and with it what it ran
+                loop.call_soon_threadsafe(stop.set)
+
+        completing = Completing(trace_id, LiveTurn(begun.opening.row_id, "", ""), cancel)
+        self._submit(self._complete(begun, completing, stop))
+        return completing
+
+    async def _complete(self, begun: BegunCompletion, completing: Completing, stop: asyncio.Event) -> None:
+        with logs.bound(trace_id=completing.trace_id):
+            task = asyncio.create_task(self.completions.run(begun, completing, stop, lambda: self._interrupt))
+            self._completing[task] = stop
+            task.add_done_callback(self._completing.pop)
+            await task
 
     def run_chore(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run a call that is no turn's on the engine's loop. Ended with the process, it ends as cancelled."""
@@ -238,7 +262,7 @@ class TurnEngine:
         if await self._ends_within(seconds):
             return
         self._interrupt = True
-        for stop in list(self._stops.values()):
+        for stop in [*self._stops.values(), *self._completing.values()]:
             stop.set()
         if not await self._ends_within(_STORE_WITHIN):
             log.error("some turns could not be stored before the end; the next start recovers their words")
@@ -246,7 +270,10 @@ class TurnEngine:
     async def _ends_within(self, seconds: float) -> bool:
         assert self._journal is not None
         try:
-            await asyncio.wait_for(self._journal.idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._journal.idle.wait()
+                if self._completing:
+                    await asyncio.wait(list(self._completing))
         except TimeoutError:
             return False
         return True

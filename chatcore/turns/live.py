@@ -18,6 +18,8 @@ from chatcore.gateway import Delta
 PATIENCE: Final = 0.25  # seconds
 MOST_AT_ONCE: Final = 8_192
 """Characters of a batch for a coroutine, so that a reader that stalls holds no more."""
+JOINED: Final = frozenset({"text", "reasoning"})
+"""The kinds of deltas that are pieces; each of the others is a whole."""
 Pace = Callable[[int], float]
 """From the characters handed out so far to the seconds until the next batch."""
 
@@ -136,17 +138,17 @@ def split(deltas: Sequence[Delta]) -> list[Delta]:
     """The same words in deltas of at most `MOST_AT_ONCE` characters. Tool calls stay whole."""
     pieces: list[Delta] = []
     for delta in deltas:
-        most = len(delta.text) if delta.kind == "tool_call" else MOST_AT_ONCE
+        most = MOST_AT_ONCE if delta.kind in JOINED else len(delta.text)
         pieces += [Delta(delta.kind, delta.text[at : at + most]) for at in range(0, len(delta.text), most)]
     return pieces
 
 
 def join(deltas: list[Delta]) -> list[Delta]:
-    """The same words with neighbours of one kind joined. Tool calls stay apart: each is a whole."""
+    """The same words with neighbours of one kind joined. What is no piece stays apart."""
     joined: list[Delta] = []
     pieces: list[str] = []
     for delta in deltas:
-        if pieces and joined[-1].kind == delta.kind and delta.kind != "tool_call":
+        if pieces and joined[-1].kind == delta.kind and delta.kind in JOINED:
             pieces.append(delta.text)
             continue
         if pieces:

@@ -176,6 +176,7 @@ class Work:
     """A request whose first call has its ledger row. `call`: that row's values; `first` and `ledger_id`: that call.
 
     `messages`: what is sent to a model. `holder`: who holds what is reserved of budgets, None where nothing is.
+    `mid_reply`: what becomes of a reply that breaks off; `fail` where no other model could go on with it.
     """
 
     request: CompletionRequest
@@ -185,7 +186,7 @@ class Work:
     ledger_id: str
     call: ledger.NewCall
     holder: str | None = None
-    mid_reply: Literal["continue", "restart"] = "continue"
+    mid_reply: Literal["continue", "restart", "fail"] = "continue"
 
 
 @dataclass(frozen=True)

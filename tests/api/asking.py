@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,15 @@ def asking_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def asking_url(asking_core: tuple[Core, HostileProvider]) -> Iterator[str]:
-    """The routes behind a real server, as Streamlit has them."""
+    with serving(asking_core[0]) as url:
+        yield url
+
+
+@contextmanager
+def serving(core: Core) -> Iterator[str]:
+    """The routes behind a real server, as Streamlit has them; yields its address."""
     port = free_port()
-    app = Starlette(routes=routes(asking_core[0]), middleware=middleware(asking_core[0]))
+    app = Starlette(routes=routes(core), middleware=middleware(core))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -101,8 +101,15 @@ class Stream:
         return f"data: {json.dumps(payload, ensure_ascii=False, separators=(',', ':'))}{self.eol}".encode()
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        choice = {"index": 0, "delta": delta, "logprobs": self._logprobs(delta), "finish_reason": finish}
         return self.frame(self._envelope([choice]) | more)
+
+    def _logprobs(self, delta: dict[str, Any]) -> dict[str, Any] | None:
+        said = delta.get("content")
+        if not said or not self.request.params.get("logprobs"):
+            return None
+        token = {"token": said, "logprob": -0.25, "bytes": list(said.encode()), "top_logprobs": []}
+        return {"content": [token], "refusal": None}
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         payload: dict[str, Any] = {

@@ -11,7 +11,8 @@ from tests.hostile import HostileProvider
 
 BEHAVIOURS = [
     "ok;n=20", "ok;n=40;rate=20", "ok;n=4000", "401", "403", "404", "408", "429;after=7", "500", "502", "503", "hang",
-    "slow;first=1;n=5", "cut;n=40;at=12", "cut;at=0", "end;n=10", "stall;n=20;at=10", "garbage;n=20", "nousage;n=20",
+    "slow;first=1;n=5", "slow;first=1;n=20;rate=40",
+    "cut;n=40;at=12", "cut;at=0", "end;n=10", "stall;n=20;at=10", "garbage;n=20", "nousage;n=20",
     "md", "reasoning", "cached", "overflow", "refused", "empty", "length", "tools", "bigchunk", "notjson",
     "usagecum;n=10", "control", "comments;n=10", "crlf;n=10", "dribble;n=30", "blocks",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ EXPECTED = {
     "503": ("failed", "error", "provider_down", "none"),
     "hang": ("failed", "timeout", "timeout", "estimated"),
     "slow;first=1;n=5": ("complete", "ok", None, "provider"),
+    "slow;first=1;n=20;rate=40": ("complete", "ok", None, "provider"),
     "cut;n=40;at=12": ("failed", "truncated", "truncated", "estimated"),
     "cut;at=0": ("failed", "truncated", "truncated", "estimated"),
     "end;n=10": ("failed", "truncated", "truncated", "estimated"),

@@ -405,6 +405,16 @@ def test_a_commit_that_only_seemed_to_fail_is_written_again(
     assert numbers(chat.reply(asked).content) == list(range(40))
 
 
+def test_words_that_come_with_the_end_are_all_kept(chat: Chat, core: Core) -> None:
+    """A loop that was busy finds the first words, the rest and the end in one piece."""
+    asked = chat.ask("slow;first=1;n=20;rate=40", "while the loop is busy")
+    chat.provider.wait_until(lambda log: any("while the loop is busy" in str(call.messages) for call in log))
+    loop = core.turns.engine._loop
+    assert loop is not None
+    loop.call_soon_threadsafe(time.sleep, 2)
+    assert numbers(chat.words(asked)) == numbers(chat.reply(asked).content) == list(range(20))
+
+
 def test_a_hung_worker_does_not_keep_a_stop_waiting(chat: Chat, core: Core) -> None:
     asked = chat.ask(SLOW, "hung")
     live = core.turns.engine.live(str(asked.turn_id))
