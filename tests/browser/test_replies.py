@@ -145,7 +145,7 @@ def test_all_tabs_closed_in_mid_reply(site: Site, person: str, open_tab: Open) -
 def test_a_question_waits_is_edited_and_is_answered_in_order(
     person: str, open_tab: Open, provider: HostileProvider, called: Called
 ) -> None:
-    ada = open_tab(person).go("/?model=short").ask("the first of three")
+    ada = open_tab(person).go("/?model=unhurried").ask("the first of three")
     ada.word(1).wait_for()
     ada.send("the second of three")
     ada.page.locator('[class*="st-key-queued-"]').get_by_text("the second of three").wait_for()
@@ -157,7 +157,7 @@ def test_a_question_waits_is_edited_and_is_answered_in_order(
     box.fill("the second, rewritten")
     ada.page.get_by_role("button", name="Save").click()
     ada.page.locator('[class*="st-key-queued-"]').get_by_text("the second, rewritten").wait_for()
-    ada.until(lambda: len(ada.numbers()) == 180, 25)
+    ada.until(lambda: len(ada.numbers()) == 180, 60)
     ada.finished()
     texts = [re.sub(r"\s+", " ", text) for text in ada.messages.all_inner_texts()]
     questions = [text for text in texts if text.startswith("the ")]
