@@ -10,15 +10,19 @@ from starlette.types import ASGIApp
 
 from chatcore.api import (
     asking,
+    branches,
     chat,
     choices,
     completions,
     conversations,
     described,
+    exporting,
     openai_errors,
     problems,
     rating,
     searching,
+    sharing,
+    usage_numbers,
 )
 from chatcore.api.bodies import BodyGuard
 from chatcore.api.parts import Parts
@@ -28,7 +32,10 @@ _LARGE = ("/api/v1/chat", "/api/chat", "/v1/chat/completions")
 
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
-    return [part.router(core) for part in (chat, asking, conversations, searching, rating, choices, completions)]
+    return [part.router(core) for part in (
+        chat, asking, conversations, branches, sharing, exporting, searching, rating, choices, usage_numbers,
+        completions,
+    )]  # fmt: skip
 
 
 def api(core: Parts, base: str = "", plain: Sequence[Route] = ()) -> FastAPI:

@@ -89,6 +89,13 @@ class MessagePage(Answer):
     next_cursor: str | None
 
 
+class BranchPage(Answer):
+    """Messages of a branch, the newest first. `nextMessageId`: the one before them, null at the beginning."""
+
+    messages: list[MessageAnswer]
+    next_message_id: str | None
+
+
 _Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_LENGTH)]
 _Folder = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=FOLDER_LENGTH)]
 

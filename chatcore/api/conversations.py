@@ -70,6 +70,20 @@ def router(core: Parts) -> APIRouter:
             (core.history.pin if body.pinned else core.history.unpin)(who, [id])
         return schemas.conversation(core.conversations.get(who, id))
 
+    @found.delete("/api/v1/chat/{id}", summary="Delete a conversation", status_code=204)
+    def delete(
+        id: _Id,
+        caller: Annotated[Caller, writer],
+        permanent: Annotated[bool, Query(description="At once and for good.")] = False,
+    ) -> None:
+        """It is in no list any more and cannot be read; `restore` brings it back for thirty days, then it is erased."""
+        (core.history.delete if permanent else core.history.discard)(caller.principal, [id])
+
+    @found.post("/api/v1/chat/{id}/restore", summary="Bring a deleted conversation back", status_code=204)
+    def restore(id: _Id, caller: Annotated[Caller, writer]) -> None:
+        """Within thirty days."""
+        core.history.recover(caller.principal, id)
+
     @found.post("/api/v1/chat/{id}/archive", summary="Archive a conversation", status_code=204)
     def archive(id: _Id, caller: Annotated[Caller, writer]) -> None:
         """It leaves the lists and stays to be read and found."""

@@ -148,13 +148,17 @@ def _ledger_end(tenant: Tenant, days: int) -> datetime:
 # ---- messages
 
 
+_KEPT: Final = or_(Conversation.expires_at.is_(None), Conversation.deleted_at.is_not(None))
+
+
 def _old(tenant_id: str, before: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Conversations that nobody has gone on with since then. Temporary chats have a time of their own."""
+    """Conversations that nobody has gone on with since then. Temporary chats have a time of their own; what was deleted
+    and could be brought back has not."""
     running = exists().where(Turn.conversation_id == Conversation.id, Turn.status == "running")
     return (
         Conversation.tenant_id == tenant_id,
         Conversation.last_message_at < before,
-        Conversation.expires_at.is_(None),
+        _KEPT,
         ~running,
     )
 
@@ -176,7 +180,7 @@ def _of_living(tenant_id: str, before: datetime) -> tuple[ColumnElement[bool], .
         exists().where(
             Conversation.id == Message.conversation_id,
             Conversation.last_message_at >= before,
-            Conversation.expires_at.is_(None),
+            _KEPT,
         ),
     )
 

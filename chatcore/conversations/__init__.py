@@ -98,6 +98,25 @@ class Conversations:
 
         return self._db.read(work)
 
+    def branch(self, principal: Principal, conversation_id: str, head_id: str, limit: int) -> Window:
+        """The `limit` messages that end with this one, oldest first: any branch, not the visible one alone."""
+
+        def work(session: Session) -> Window:
+            self._require_message(session, principal, conversation_id, head_id)
+            return store.branch(session, conversation_id, head_id, limit)
+
+        return self._db.read(work)
+
+    def children(self, principal: Principal, conversation_id: str, parent_id: str | None, limit: int) -> list[Message]:
+        """The messages below a message, oldest first: a question's versions, a question's replies. None: the first
+        questions."""
+
+        def work(session: Session) -> list[Message]:
+            store.get(session, principal, conversation_id, "reply")
+            return tree.children(session, conversation_id, parent_id, limit)
+
+        return self._db.read(work)
+
     def replies(self, principal: Principal, conversation_id: str, message_ids: Sequence[str]) -> list[Message]:
         """Messages of a conversation by their ids, in that order; what is not of it is left out."""
 

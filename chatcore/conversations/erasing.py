@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.conversations import indexing
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 _AT_ONCE: Final = 5  # conversations in one transaction
 _MESSAGES_AT_ONCE: Final = 200
 _EXPIRED: Final = 50
+KEPT: Final = timedelta(days=30)
+"""How long what was deleted can be brought back."""
 _ENTRIES: Final = (
     select(SearchEntry.id, SearchEntry.user_id, func.substr(Message.content, 1, indexing.MAX_INDEXED).label("content"))
     .join(Message, Message.id == SearchEntry.message_id)
@@ -43,12 +46,16 @@ def erase(session: Session, ids: Sequence[str]) -> None:
         )
 
 
-def condemn(session: Session, ids: Sequence[str]) -> None:
+def condemn(session: Session, ids: Sequence[str], deleted_at: datetime | None = None) -> None:
     """Nobody finds these conversations any more, no import either. What `erase_in_steps` does not come to is erased as
-    expired.
+    expired; with `deleted_at`, `KEPT` after it.
     """
-    nameless = {"client_id": None, "workshop_session_id": None, "step_id": None}
-    over = update(Conversation).where(Conversation.id.in_(ids)).values(expires_at=utcnow(), **nameless)
+    nameless: dict[str, Any] = {"client_id": None, "workshop_session_id": None, "step_id": None}
+    over = (
+        update(Conversation)
+        .where(Conversation.id.in_(ids))
+        .values(expires_at=utcnow(), deleted_at=deleted_at, **nameless)
+    )
     session.execute(over.execution_options(synchronize_session=False))
 
 
@@ -84,7 +91,8 @@ def _take_out(conversation_id: str, spelled: Mapping[int, Mapping[str, Any]], se
 def expired(session: Session) -> list[str]:
     """The ids of some temporary chats whose time is over, without those in which a reply is being written."""
     running = exists().where(Turn.conversation_id == Conversation.id, Turn.status == "running")
-    query = select(Conversation.id).where(Conversation.expires_at <= utcnow(), ~running)
+    is_over = or_(Conversation.deleted_at.is_(None), Conversation.deleted_at <= utcnow() - KEPT)
+    query = select(Conversation.id).where(Conversation.expires_at <= utcnow(), is_over, ~running)
     return list(
         session.scalars(query.order_by(Conversation.expires_at).limit(_EXPIRED).with_for_update(skip_locked=True))
     )

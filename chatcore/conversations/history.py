@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, true, tuple_, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.conversations import erasing, search, sharing
+from chatcore.conversations.access import OWNED, scope
 from chatcore.conversations.search import Filters, Found, Hit
 from chatcore.conversations.text import clean
 from chatcore.conversations.words import Query
-from chatcore.db import Database
+from chatcore.db import Database, changed_rows
 from chatcore.db.tables import Conversation, Turn, utcnow
 from chatcore.errors import Conflict, InvalidInput, NotFound
 
@@ -21,6 +22,12 @@ __all__ = ["Filters", "Found", "History", "HistoryPage", "HistoryRow", "Hit", "S
 
 FOLDER_LENGTH: Final = 60
 MAX_AT_ONCE: Final = 1_000
+_RECOVER: Final = (
+    update(Conversation)
+    .where(OWNED, Conversation.id == bindparam("of"), Conversation.deleted_at > bindparam("since"))
+    .values(expires_at=None, deleted_at=None)
+    .execution_options(synchronize_session=False)
+)
 _RUNNING: Final = exists().where(Turn.conversation_id == Conversation.id, Turn.status == "running")
 
 
@@ -170,14 +177,27 @@ class History:
         """
 
         def work(session: Session) -> list[str]:
-            wanted = _own_ids(session, principal, ids, lock=True)
-            running = session.scalars(select(Conversation.title).where(Conversation.id.in_(wanted), _RUNNING)).first()
-            if running is not None:
-                raise Conflict(f"A reply is still being written in “{running}”. Stop it first; nothing was deleted.")
+            wanted = _idle(session, principal, ids)
             erasing.condemn(session, wanted)
             return wanted
 
         erasing.erase_in_steps(self._db, self._db.write(work))
+
+    def discard(self, principal: Principal, ids: Sequence[str]) -> None:
+        """Delete conversations so that `recover` can bring them back, for thirty days; then they are erased. Raises as
+        `delete` does."""
+        self._db.write(lambda session: erasing.condemn(session, _idle(session, principal, ids), utcnow()))
+
+    def recover(self, principal: Principal, conversation_id: str) -> None:
+        """Bring back a conversation that was discarded; an id that a program gave it is gone. Raises `NotFound`."""
+
+        def work(session: Session) -> None:
+            since = utcnow() - erasing.KEPT
+            changed = session.execute(_RECOVER, {"of": conversation_id, "since": since, **scope(principal)})
+            if changed_rows(changed) == 0:
+                raise NotFound("This conversation does not exist, or it is not yours.")
+
+        self._db.write(work)
 
     def _change(self, principal: Principal, ids: Sequence[str], **values: Any) -> None:
         def work(session: Session) -> None:
@@ -213,6 +233,15 @@ def _rows(where: ColumnElement[bool], pinned: ColumnElement[bool], offset: int, 
         .where(Conversation.id.in_(select(ids.c.id)))
         .order_by(*newest)
     )
+
+
+def _idle(session: Session, principal: Principal, ids: Sequence[str]) -> list[str]:
+    """The ids when all are the principal's, and nothing runs in one of them."""
+    wanted = _own_ids(session, principal, ids, lock=True)
+    running = session.scalars(select(Conversation.title).where(Conversation.id.in_(wanted), _RUNNING)).first()
+    if running is not None:
+        raise Conflict(f"A reply is still being written in “{running}”. Stop it first; nothing was deleted.")
+    return wanted
 
 
 def _own_ids(session: Session, principal: Principal, ids: Sequence[str], *, lock: bool = False) -> list[str]:

@@ -96,6 +96,15 @@ def siblings(session: Session, conversation_id: str, messages: Sequence[Message]
     }
 
 
+def children(session: Session, conversation_id: str, parent_id: str | None, limit: int) -> list[Message]:
+    """The messages below another one, oldest first; None: the first ones."""
+    of_parent = MessageRow.parent_id.is_(None) if parent_id is None else MessageRow.parent_id == parent_id
+    query = select(MessageRow.id).where(of_parent, MessageRow.conversation_id == conversation_id)
+    ids = list(session.scalars(query.order_by(MessageRow.id).limit(limit)))
+    found = store.messages(session, conversation_id, ids)
+    return [found[one] for one in ids if one in found]
+
+
 def newest_below(session: Session, conversation_id: str, message_id: str) -> str:
     """The leaf that was written last below a message; itself where nothing is below."""
     found = session.scalar(_NEWEST_BELOW, {"message": message_id, "conversation": conversation_id})

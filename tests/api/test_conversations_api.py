@@ -15,15 +15,19 @@ from chatcore.accounts import Accounts, Principal
 from chatcore.agents import Agents
 from chatcore.api import middleware, routes
 from chatcore.config import Settings, load_settings
-from chatcore.conversations import Conversations
+from chatcore.conversations import Conversations, erasing
 from chatcore.conversations import store as conversations
+from chatcore.conversations.attachments import Attachments
+from chatcore.conversations.export import Exports
 from chatcore.conversations.history import History
 from chatcore.conversations.ratings import Ratings
+from chatcore.conversations.sharing import Shares
 from chatcore.db import Database
 from chatcore.db.tables import ApiKey, Conversation, utcnow
 from chatcore.flags import FlagStore
 from chatcore.gateway import Gateway
 from chatcore.shared import Shared
+from chatcore.usage import Usage, ledger
 from tests.conftest import add_person
 
 with warnings.catch_warnings():
@@ -40,7 +44,8 @@ def core(tmp_path: Path, any_database: Database) -> Iterator[Any]:
     yield SimpleNamespace(
         settings=settings, db=db, accounts=Accounts(db, settings), conversations=Conversations(db), history=History(db),
         ratings=Ratings(db), agents=Agents(db), gateway=Gateway(settings, db, FlagStore(db, settings), shared),
-        turns=SimpleNamespace(is_running=True),
+        turns=SimpleNamespace(is_running=True), shares=Shares(db, settings), usage=Usage(db),
+        exports=Exports(db, Attachments(db, settings)),
     )  # fmt: skip
     shared.close()
 
@@ -188,7 +193,20 @@ def test_words_are_found(core: Any, http: TestClient, ada: Principal, key: Key) 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("PATCH", ""), ("POST", "/archive"), ("POST", "/unarchive")],
+    [
+        ("GET", ""),
+        ("PATCH", ""),
+        ("POST", "/archive"),
+        ("POST", "/unarchive"),
+        ("DELETE", ""),
+        ("DELETE", "?permanent=true"),
+        ("POST", "/restore"),
+        ("GET", "/shares"),
+        ("GET", "/messages"),
+        ("GET", "/branch/msg_x"),
+        ("GET", "/export"),
+        ("GET", "/export?format=json"),
+    ],
 )
 def test_anothers_is_as_if_it_were_not_there(
     core: Any, http: TestClient, ada: Principal, key: Key, method: str, path: str
@@ -202,6 +220,9 @@ def test_anothers_is_as_if_it_were_not_there(
     ]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.content for answer in answers}) == 1
+    assert http.post(f"/api/v1/chat/{theirs}/shares", headers=key(bob), json={}).status_code == 404
+    answer = http.put(f"/api/v1/chat/{theirs}/branch", headers=key(bob), json={"messageId": "msg_x"})
+    assert answer.status_code == 404
     assert core.conversations.get(ada, theirs).title == "secret words"
 
 
@@ -287,3 +308,127 @@ def test_all_routes_are_described(http: TestClient) -> None:
     page = http.get("/api/docs").text
     assert "Archive a conversation" in page
     assert "<script" not in page
+
+
+def test_what_is_deleted_is_gone_and_can_be_brought_back_for_thirty_days(
+    core: Any, http: TestClient, ada: Principal, key: Key
+) -> None:
+    found, by = chat(core, ada, "porcupines", "a reply"), key(ada)
+    path = f"/api/v1/chat/{found}"
+    assert http.delete(path, headers=by).status_code == 204
+    assert http.get(path, headers=by).status_code == 404
+    assert http.get("/api/v1/chat?archived=all", headers=by).json()["conversations"] == []
+    assert http.get("/api/v1/search?q=porcupines", headers=by).json()["hits"] == []
+    assert http.delete(path, headers=by).status_code == 404
+    assert found not in core.db.write(erasing.expired)
+    assert http.post(f"{path}/restore", headers=by).status_code == 204
+    assert len(http.get(path, headers=by).json()["messages"]) == 2
+    assert len(http.get("/api/v1/search?q=porcupines", headers=by).json()["hits"]) > 0
+    assert http.post(f"{path}/restore", headers=by).status_code == 404
+    http.delete(path, headers=by)
+    long_ago = update(Conversation).where(Conversation.id == found).values(deleted_at=utcnow() - erasing.KEPT)
+    core.db.write(lambda session: session.execute(long_ago))
+    assert http.post(f"{path}/restore", headers=by).status_code == 404
+    assert core.db.write(erasing.expired) == [found]
+
+
+def test_what_is_deleted_for_good_is_erased(core: Any, http: TestClient, ada: Principal, key: Key) -> None:
+    found, by = chat(core, ada, "one", "two"), key(ada)
+    assert http.delete(f"/api/v1/chat/{found}?permanent=true", headers=by).status_code == 204
+    assert core.db.read(lambda session: session.get(Conversation, found)) is None
+
+
+def test_branches_are_read_by_their_parent_and_by_their_end(
+    core: Any, http: TestClient, ada: Principal, key: Key
+) -> None:
+    found, by = chat(core, ada, "one", "two", "three", "four"), key(ada)
+    path = f"/api/v1/chat/{found}"
+    one, two = (http.get(path, headers=by).json()["messages"][number]["id"] for number in (3, 2))
+
+    def another(session: Any) -> str:
+        other = conversations.add_message(
+            session, ada, found, parent_id=one, role="assistant", content="two, again", status="complete", parts=[]
+        )
+        conversations.advance(session, found, other, 1)
+        return str(other)
+
+    other = core.db.write(another)
+    below = http.get(f"{path}/messages", params={"parentId": one}, headers=by).json()["messages"]
+    assert [entry["content"] for entry in below] == ["two", "two, again"]
+    assert [entry["id"] for entry in http.get(f"{path}/messages", headers=by).json()["messages"]] == [one]
+    hidden = http.get(f"{path}/branch/{two}", headers=by).json()
+    assert [entry["content"] for entry in hidden["messages"]] == ["two", "one"]
+    assert hidden["nextMessageId"] is None
+    assert http.get(f"{path}/branch/{two}?limit=1", headers=by).json()["nextMessageId"] == one
+    assert [entry["id"] for entry in http.get(path, headers=by).json()["messages"]] == [other, one]
+    assert http.put(f"{path}/branch", json={"messageId": two}, headers=by).status_code == 204
+    texts = [entry["content"] for entry in http.get(path, headers=by).json()["messages"]]
+    assert texts == ["four", "three", "two", "one"]
+
+
+def test_a_share_is_made_listed_and_ended(core: Any, http: TestClient, ada: Principal, key: Key) -> None:
+    found, by = chat(core, ada, "one", "two"), key(ada)
+    made = http.post(f"/api/v1/chat/{found}/shares", json={"kind": "link", "days": 3}, headers=by)
+    assert made.status_code == 201
+    share = made.json()
+    assert share["path"].startswith("/shared?s=")
+    assert http.get(f"/api/v1/chat/{found}/shares", headers=by).json() == {"shares": [share]}
+    bob = add_person(core.db, "bob")
+    assert core.shares.open(bob, share["path"].partition("=")[2]).title == "one"
+    assert http.delete(f"/api/v1/shares/{share['id']}", headers=key(bob)).status_code == 404
+    assert http.delete(f"/api/v1/shares/{share['id']}", headers=by).status_code == 204
+    assert http.get(f"/api/v1/chat/{found}/shares", headers=by).json() == {"shares": []}
+
+
+def test_a_conversation_is_handed_out_as_a_file(core: Any, http: TestClient, ada: Principal, key: Key) -> None:
+    found, by = chat(core, ada, "wörds", "two"), key(ada)
+    kinds = {"markdown": "text/markdown", "json": "application/json", "pdf": "application/pdf"}
+    for kind, media_type in kinds.items():
+        file = http.get(f"/api/v1/chat/{found}/export", params={"format": kind}, headers=by)
+        assert file.headers["content-type"].startswith(media_type)
+        assert file.headers["content-disposition"].startswith("attachment; filename*=UTF-8''")
+        assert file.content
+    assert "wörds" in http.get(f"/api/v1/chat/{found}/export", headers=by).text
+
+
+def call(core: Any, who: Principal, cost: int | None, **more: Any) -> None:
+    def work(session: Any) -> None:
+        new = ledger.NewCall(
+            tenant_id=who.tenant_id, user_id=who.user_id, provider="openai", model=more.pop("model", "=sum"),
+            provider_model="m", trace_id="t", tier="free",
+        )  # fmt: skip
+        ledger.settle_call(session, ledger.open_call(session, new), ledger.Settlement(
+            outcome="ok", prompt_tokens=3, completion_tokens=4, usage_source="provider", cost_nano_usd=cost,
+        ))  # fmt: skip
+
+    core.db.write(work)
+
+
+def test_usage_is_counted_as_json_and_csv(core: Any, http: TestClient, ada: Principal, key: Key) -> None:
+    root = add_person(core.db, "root", role="admin")
+    for who, cost in ((ada, 1_500), (ada, None), (root, 500)):
+        call(core, who, cost)
+    call(core, add_person(core.db, "eve", tenant="Other"), 9_000)
+    now = utcnow()
+    asked = {"start": (now - timedelta(hours=3)).isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
+
+    def count(headers: dict[str, str], **more: Any) -> Any:
+        return http.get("/api/v1/usage", params=asked | more, headers=headers)
+
+    mine = count(key(ada)).json()
+    assert [(one["calls"], one["promptTokens"], one["costUsd"], one["unpriced"]) for one in mine["groups"]] == [
+        (2, 6, "0.000001500", 1)
+    ]
+    assert sum(one["calls"] for one in mine["series"]) == 2
+    assert count(key(root), groupBy="none").json()["groups"][0]["calls"] == 3
+    assert count(key(root, "usage"), groupBy="none").json()["groups"][0]["calls"] == 1, "without the scope admin"
+    assert count(key(ada), model="another").json()["groups"] == []
+    file = count(key(ada), format="csv")
+    assert file.headers["content-type"].startswith("text/csv")
+    assert '"\'=sum"' in file.text
+    assert count(key(ada), step="minute").status_code == 422
+    assert count(key(ada, "read")).status_code == 403
+    assert (
+        http.get("/api/v1/usage?start=2026-01-01T00:00:00&end=2026-01-02T00:00:00Z", headers=key(ada)).status_code
+        == 422
+    )

@@ -38,7 +38,8 @@ class Conversation(Base):
 
     `title_words`: the title as `words.normal` spells it, for the search. `expires_at`: set on a temporary chat, which
     is erased then. `client_id`: the id a program or an import knows it by. `workshop_session_id`, `step_id`: semantic
-    ids of the workshop's session and step that it belongs to, in no table.
+    ids of the workshop's session and step that it belongs to, in no table. `deleted_at`: it has expired then, and is
+    erased later than others that have, so that it can be brought back.
     """
 
     __tablename__ = "conversations"
@@ -64,6 +65,7 @@ class Conversation(Base):
     title_words: Mapped[str] = mapped_column(Text, default="", server_default="")
     summary: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    deleted_at: Mapped[datetime | None]
     is_demo: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
