@@ -12,6 +12,7 @@ from chatcore.api import (
     asking,
     branches,
     chat,
+    chat_v2,
     choices,
     completions,
     conversations,
@@ -33,7 +34,7 @@ _LARGE = ("/api/v1/chat", "/api/chat", "/v1/chat/completions")
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
     return [part.router(core) for part in (
-        chat, asking, conversations, branches, sharing, exporting, searching, rating, choices, usage_numbers,
+        chat, asking, chat_v2, conversations, branches, sharing, exporting, searching, rating, choices, usage_numbers,
         completions,
     )]  # fmt: skip
 

@@ -75,7 +75,7 @@ def router(core: Parts) -> APIRouter:
         """Stored like a question on the page, in the same conversations, limits, budgets and ledger."""
         asked = await asyncio.to_thread(_asked, core, caller.principal, body)
         if body.stream:
-            return stream(core, caller.principal, asked)
+            return await stream(core, caller.principal, asked)
         return await _whole(core, caller.principal, asked)
 
     @found.get("/api/chat/{id}/stream", summary="Resume a stream", responses=_RESUMED)
@@ -85,7 +85,7 @@ def router(core: Parts) -> APIRouter:
         if not running:
             return Response(status_code=204)
         turn = running[0]
-        return stream(core, caller.principal, Asked(turn.conversation_id, turn.turn_id, turn.message_id))
+        return await stream(core, caller.principal, Asked(turn.conversation_id, turn.turn_id, turn.message_id))
 
     @found.post("/api/chat/{id}/stop", summary="Stop a reply")
     def stop(id: _Id, caller: Annotated[Caller, chatter]) -> Stopped:
@@ -149,9 +149,7 @@ def replayed(asked: Asked, reply: Message) -> Response:
     message_id = str(asked.message_id)
     encoder = ui_stream.Encoder(message_id, {"conversationId": asked.conversation_id, "messageId": message_id})
     sent = [ui_stream.frames([*encoder.start(), *encoder.words(words_of(reply)), *encoder.end(reply)])]
-    headers = ui_stream.HEADERS | _ids(asked)
-    if reply.prompt_tokens is not None and reply.completion_tokens is not None:
-        headers["X-Token-Count"] = str(reply.prompt_tokens + reply.completion_tokens)
+    headers = ui_stream.HEADERS | _ids(asked) | _used(reply)
     return Response(b"".join([*sent, ui_stream.DONE]), headers=headers, media_type="text/event-stream")
 
 
@@ -164,9 +162,12 @@ def _model(core: Parts, who: Principal, last: str | None) -> str:
     return default.name
 
 
-def stream(core: Parts, who: Principal, asked: Asked) -> Response:
-    """The turn as it is said."""
-    headers = ui_stream.HEADERS | _ids(asked)
+async def stream(core: Parts, who: Principal, asked: Asked, *, patience: float = 0.0) -> Response:
+    """The turn as it is said. `patience`: seconds that the answer waits for the first words, to say who says them."""
+    opened = await core.turns.opened(who, str(asked.turn_id), patience)
+    headers = ui_stream.HEADERS | _ids(asked) | {"X-Trace-Id": opened.trace_id}
+    if patience:
+        headers |= {"X-Model-Used": opened.model_used, "X-Gateway-Cache": "HIT" if opened.cached else "MISS"}
     return StreamingResponse(_events(core, who, asked), headers=headers, media_type="text/event-stream")
 
 
@@ -202,9 +203,12 @@ async def _whole(core: Parts, who: Principal, asked: Asked) -> Response:
         raise NotFound(_GONE)
     reply = found[0]
     answer = Reply(conversation_id=asked.conversation_id, message=message(reply, None))
+    return JSONResponse(answer.model_dump(mode="json", by_alias=True), headers=_ids(asked) | _used(reply))
+
+
+def _used(reply: Message) -> dict[str, str]:
+    """Who answered and what it took, of a reply that has ended."""
     used = ui_stream.metadata_of(reply)
-    headers = _ids(asked) | {"X-Model-Used": used["modelUsed"], "X-Trace-Id": used.get("traceId", "")}
+    headers = {"X-Model-Used": used["modelUsed"], "X-Trace-Id": used.get("traceId", "")}
     headers |= {"X-Gateway-Cache": "HIT" if used["cacheHit"] else "MISS"}
-    if "totalTokens" in used:
-        headers["X-Token-Count"] = str(used["totalTokens"])
-    return JSONResponse(answer.model_dump(mode="json", by_alias=True), headers=headers)
+    return headers | ({"X-Token-Count": str(used["totalTokens"])} if "totalTokens" in used else {})

@@ -1,11 +1,11 @@
 """`POST /api/chat` as the AI SDK's `useChat` sends it, and the messages that such a page begins with.
 
 The server's history is the truth: of the messages that come along the last one is asked, and the one before it says
-where it belongs.
+where it belongs. A conversation that is new begins with those before it.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -21,9 +21,10 @@ from chatcore.api.parts import Parts
 from chatcore.api.schemas import Answer, Id, Schema
 from chatcore.conversations import Message
 from chatcore.errors import InvalidInput
-from chatcore.turns import Submission, TurnSettings
+from chatcore.turns import Brought, Submission, TurnSettings
 
 _SHOWN: Final = 100  # messages that a page begins with
+_BROUGHT: Final = 200  # messages of elsewhere that a new conversation begins with
 _Id = Annotated[Id, Path(description="The id of a conversation, or the one that your program made.")]
 _Step = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
 _Again = Annotated[Id | None, Field(description="Of the question that is edited, or of what is answered again.")]
@@ -42,6 +43,10 @@ class UIMessage(BaseModel):
         """The words of the message. Raises `InvalidInput` where it carries a file."""
         if any(part.get("type") == "file" for part in self.parts):
             raise InvalidInput("`messages`: files are not taken here. Attach them on the page.")
+        return self.words()
+
+    def words(self) -> str:
+        """The words of the message."""
         texts = [part.get("text") for part in self.parts if part.get("type") == "text"]
         return "\n\n".join(text for text in texts if isinstance(text, str))
 
@@ -90,7 +95,7 @@ def router(core: Parts) -> APIRouter:
         asked = await asyncio.to_thread(lambda: core.turns.submit(who, _submission(core, who, body)))
         if asked.repeated and (reply := await asyncio.to_thread(asking.ended, core, who, asked)):
             return asking.replayed(asked, reply)
-        return asking.stream(core, who, asked)
+        return await asking.stream(core, who, asked)
 
     @found.get("/api/chat", summary="Messages of a workshop's step", response_model=UIMessages)
     def of_step(
@@ -130,7 +135,14 @@ def _submission(core: Parts, who: Principal, body: ChatBody) -> Submission:
         settings=TurnSettings(temperature=body.temperature, max_tokens=body.max_tokens),
         workshop_session_id=body.session_id,
         step_id=body.step_id,
+        brought=Brought(earlier=earlier([(one.role, one.words()) for one in body.messages[:-1]])),
     )
+
+
+def earlier(said: Sequence[tuple[str, str]]) -> tuple[tuple[Literal["user", "assistant"], str], ...]:
+    """What a new conversation begins with: the last of what was said elsewhere, without what has no words."""
+    kept = [(role, text) for role, text in said if role in ("user", "assistant") and text.strip()]
+    return tuple(kept[-_BROUGHT:])  # type: ignore[arg-type]
 
 
 def _messages(core: Parts, who: Principal, conversation_id: str) -> UIMessages:

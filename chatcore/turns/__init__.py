@@ -25,12 +25,15 @@ from chatcore.turns.completing import PARAMETERS, BegunCompletion, Completing, C
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.replies import can_continue, words_of
 from chatcore.turns.submitting import Submitting
+from chatcore.turns.submitting import checked as submitting_checked
 from chatcore.turns.succession import Succession
 from chatcore.turns.values import (
     ActiveTurn,
     Asked,
     Begun,
+    Brought,
     Choice,
+    Opened,
     QueuedMessage,
     Spent,
     Submission,
@@ -45,9 +48,11 @@ __all__ = [
     "PARAMETERS",
     "ActiveTurn",
     "Asked",
+    "Brought",
     "Completing",
     "CompletionAsk",
     "CompletionEnd",
+    "Opened",
     "QueuedMessage",
     "Spent",
     "Submission",
@@ -126,6 +131,7 @@ class Turns(Waiting):
         ids = (sent.conversation_id, sent.message_id, sent.parent_id, sent.workshop_session_id, sent.step_id)
         for one in (*ids, sent.regenerates or None):
             aliases.checked(one)
+        submitting_checked(sent.brought)
         submitting = Submitting(self._asking)
 
         def known(session: Session) -> Asked | None:

@@ -90,7 +90,7 @@ class Answering:
             holder=None if begun.reserved is None else begun.turn_id,
             mid_reply="continue" if begun.compared else self._own.mid_reply,
         )  # fmt: skip
-        self._attempts = Attempts(self._db, self._gateway, work, reply.take, stop)
+        self._attempts = Attempts(self._db, self._gateway, work, self._take, stop)
         answered = await self._attempts.run()
         self._live.close_text()
         end = reply.end(answered, "interrupted" if answered.stopped and interrupted() else None)
@@ -98,6 +98,11 @@ class Answering:
             end = replace(end, parts=replies.not_paid(end.parts))
         await self._note(answered, end, out_of_money=self._attempts.out_of_money)
         return end
+
+    def _take(self, batch: list[Delta]) -> None:
+        if self._attempts and (step := self._attempts.speaking):
+            self._live.model_used = f"{step.model.provider}/{step.model.name}"
+        self._reply.take(batch)
 
     async def _note(self, answered: Answered, end: TurnEnd, *, out_of_money: bool) -> None:
         """For the cache, the limits and the count of refusals. What fails is logged: the reply stands."""
@@ -165,6 +170,7 @@ class Answering:
     async def _repeat(self, found: StoredReply, stop: asyncio.Event) -> TurnEnd:
         """Say an earlier reply again, quickly and in pieces, as one that streams."""
         started = time.monotonic()
+        self._live.cached = True
         pieces = [Delta("reasoning", found.reasoning)] if found.reasoning else []
         pieces += [Delta("text", found.text[at : at + _PIECE]) for at in range(0, len(found.text), _PIECE)]
         for piece in pieces:

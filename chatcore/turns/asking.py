@@ -118,12 +118,13 @@ class Asking:
     ) -> str:
         """Write a question with its attachments; returns its id. Raises `InvalidInput` when a model can't take them."""
         parts = attached.parts(session, principal, question.attachments)
+        meta = store.place_of(conversation) | values.pop("meta", {})
         for model in models:
             attached.require_capable(model, parts)
         message_id = conversations.add_message(
             session, principal, conversation.id,
             parent_id=parent_id, role="user", content=question.text, status="complete", parts=parts,
-            meta=store.place_of(conversation), **values,
+            meta=meta, **values,
         )  # fmt: skip
         attached.link(session, principal, conversation.id, message_id, question.attachments)
         return message_id

@@ -105,10 +105,17 @@ def content(message: Message, model: Model | None, read: Reader | None) -> str |
     """
     files = [part for part in message.parts if "attachment_id" in part]
     found = [{"type": "text", "text": message.content}] if message.content else []
+    if data := message.meta.get("data_parts"):
+        found.append({"type": "text", "text": data_note(data)})
     found += [_sent(part, model, read) for part in files]
     if all(part["type"] == "text" for part in found):
         return "\n\n".join(str(part["text"]) for part in found)
     return found
+
+
+def data_note(data: Any) -> str:
+    """Data that a program sent with a question, for a model to read."""
+    return f"Data of this message, as JSON:\n{json.dumps(data, ensure_ascii=False)}"
 
 
 def _sent(part: Part, model: Model | None, read: Reader | None) -> dict[str, Any]:

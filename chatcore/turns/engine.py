@@ -119,7 +119,10 @@ class TurnEngine:
 
     def _register(self, begun: Begun) -> LiveTurn:
         self._stops[begun.turn_id] = asyncio.Event()
-        live = self._live[begun.turn_id] = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id)
+        trace_id, call = begun.request.trace_id, begun.call
+        live = LiveTurn(begun.turn_id, begun.conversation_id, begun.message_id, trace_id)
+        live.model_used = f"{call.provider}/{call.model}"
+        self._live[begun.turn_id] = live
         return live
 
     def complete(self, begun: BegunCompletion) -> Completing:

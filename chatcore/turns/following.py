@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from chatcore import metrics
 from chatcore.accounts import Principal
 from chatcore.db import Database
+from chatcore.errors import NotFound
 from chatcore.gateway import Delta
 from chatcore.turns import store
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.live import PATIENCE, Pace, split
 from chatcore.turns.replies import words_of
+from chatcore.turns.values import Opened
 
 _TAIL_EVERY: Final = 0.2  # seconds between reads of the chunks table, for turns of another process
 _ALLOWED_FOR: Final = 2.0  # seconds until a follower of a long reply is asked again whether it may
@@ -100,6 +102,18 @@ class Following:
             if not said.to_the_end:
                 async for batch in self._stored(turn_id, allowed, said):
                     yield batch
+
+    async def opened(self, principal: Principal, turn_id: str, patience: float) -> Opened:
+        """What is known of a turn when its first words are there, or after `patience` seconds. Raises `NotFound`."""
+        await self._db.aread(partial(store.require_turn, principal=principal, turn_id=turn_id))
+        if live := self.engine.live(turn_id):
+            await live.after(0, patience)
+            return Opened(live.trace_id, live.model_used, live.cached)
+        reply = await self._db.aread(partial(store.reply, turn_id=turn_id))
+        if reply is None:
+            raise NotFound("This turn does not exist, or it is not yours.")
+        cached = reply.meta.get("outcome") == "cached"
+        return Opened(str(reply.meta.get("trace_id", "")), f"{reply.provider}/{reply.model}", cached)
 
     async def _alive(
         self, turn_id: str, allowed: _Allowed, said: "_Said", pace: Pace, patience: float

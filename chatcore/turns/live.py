@@ -27,7 +27,10 @@ Pace = Callable[[int], float]
 class LiveTurn:
     """A running turn as its followers see it. `finished` is set after its end was stored, never before."""
 
-    def __init__(self, turn_id: str, conversation_id: str, message_id: str) -> None:
+    def __init__(self, turn_id: str, conversation_id: str, message_id: str, trace_id: str = "") -> None:
+        self.trace_id = trace_id
+        self.model_used = ""  # provider and model of the words, with a slash; of the first call until there are any
+        self.cached = False
         self.turn_id = turn_id
         self.conversation_id = conversation_id
         self.message_id = message_id

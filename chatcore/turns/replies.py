@@ -43,6 +43,9 @@ class Branch:
 
     async def _make(self, model: Model) -> list[dict[str, Any]]:
         begun = self._begun
+        if begun.sent is not None:
+            system = [{"role": "system", "content": begun.system_prompt}] if begun.system_prompt else []
+            return [*system, *map(dict, begun.sent)]
 
         def work(session: Session) -> tuple[tuple[Message, ...], attached.Reader]:
             window = store.branch(session, begun.conversation_id, begun.context_head, _MAX_CONTEXT_MESSAGES)

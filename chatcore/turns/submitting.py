@@ -4,7 +4,9 @@ A program knows a conversation and a message by ids that it made. It sends again
 so whatever was stored before is found by them, and answered with the turn that it had.
 """
 
-from typing import Any
+import json
+from dataclasses import replace
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -15,7 +17,10 @@ from chatcore.db.tables import utcnow
 from chatcore.errors import Conflict, InvalidInput, NotFound
 from chatcore.turns import attached, store
 from chatcore.turns.asking import BUSY, Asking, Question
-from chatcore.turns.values import Asked, Begun, Choice, Submission, TurnSettings
+from chatcore.turns.values import Asked, Begun, Brought, Choice, Submission, TurnSettings
+
+MAX_DATA: Final = 64 * 1024  # characters of JSON that a question can bring along
+_SESSION: Final = "Data of this session, as JSON:"
 
 
 class Submitting:
@@ -141,7 +146,10 @@ class Submitting:
             if unanswered := self._same(session, principal, conversation, sent):
                 return self._asking.answer_again(session, principal, conversation, unanswered, choice)
         place = self._place(session, principal, conversation, sent)
-        return self._asking.begin(session, principal, conversation, question, choice, **place)
+        begun = self._asking.begin(
+            session, principal, conversation, question, choice, **place, meta=_meta(sent.brought)
+        )
+        return _with(begun, sent.brought, question)
 
     def _place(
         self, session: Session, principal: Principal, conversation: Conversation, sent: Submission
@@ -181,7 +189,20 @@ class Submitting:
         step = {"workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id}
         created = self._asking.create(session, principal, question, choice, temporary=False, **step)
         self._name(session, principal, created, sent)
-        return created
+        return self._begins_with(session, principal, created, sent.brought)
+
+    @staticmethod
+    def _begins_with(session: Session, principal: Principal, created: Conversation, brought: Brought) -> Conversation:
+        """The new conversation with what was said elsewhere before."""
+        parent = None
+        for role, text in brought.earlier:
+            parent = conversations.add_message(
+                session, principal, created.id, parent_id=parent, role=role, content=text, status="complete", parts=[]
+            )
+        if parent is None:
+            return created
+        conversations.advance(session, created.id, parent, len(brought.earlier))
+        return conversations.get(session, principal, created.id)
 
     @staticmethod
     def _parent(session: Session, conversation: Conversation, sent: Submission) -> str | None:
@@ -207,3 +228,30 @@ class Submitting:
         if message is None or message.role != "user":
             raise NotFound("There is no such message to be answered again.")
         return message
+
+
+def checked(brought: Brought) -> None:
+    """Raises `InvalidInput` where more is brought along than a question can have."""
+    size = len(json.dumps([dict(brought.session_data), [dict(one) for one in brought.data_parts]]))
+    if size > MAX_DATA:
+        raise InvalidInput(f"The data beside a question has at most {MAX_DATA // 1024} KB as JSON.")
+
+
+def _meta(brought: Brought) -> dict[str, Any]:
+    """What of it is kept in the question's metadata."""
+    found: dict[str, Any] = {"session_data": dict(brought.session_data)} if brought.session_data else {}
+    return found | ({"data_parts": [dict(one) for one in brought.data_parts]} if brought.data_parts else {})
+
+
+def _with(begun: Begun, brought: Brought, question: Question) -> Begun:
+    """The turn with what the model is to know of it."""
+    more = [brought.system]
+    if brought.session_data:
+        more.append(f"{_SESSION}\n{json.dumps(dict(brought.session_data), ensure_ascii=False)}")
+    begun = replace(begun, system_prompt="\n\n".join(one for one in (begun.system_prompt, *more) if one))
+    if not brought.alone:
+        return begun
+    note = [attached.data_note([dict(one) for one in brought.data_parts])] if brought.data_parts else []
+    asked = "\n\n".join([question.text, *note])
+    sent = [{"role": role, "content": text} for role, text in brought.earlier]
+    return replace(begun, sent=(*sent, {"role": "user", "content": asked}))

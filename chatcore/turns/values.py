@@ -79,6 +79,22 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Brought:
+    """What a program brings along with a question.
+
+    `earlier`: (role, text) of what was said before elsewhere; a new conversation begins with it. `system`: goes behind
+    the agent's prompt. `session_data`: kept with the question, and told to the model. `data_parts`: kept with it, and
+    part of it for every model. `alone`: the model is sent `earlier` and the question, and nothing that is stored.
+    """
+
+    earlier: tuple[tuple[Literal["user", "assistant"], str], ...] = ()
+    system: str = ""
+    session_data: Mapping[str, Any] = field(default_factory=dict)
+    data_parts: tuple[Mapping[str, Any], ...] = ()
+    alone: bool = False
+
+
+@dataclass(frozen=True)
 class Submission:
     """A question as a program sends it. Ids are ours, or such as the program made.
 
@@ -100,11 +116,21 @@ class Submission:
     attachments: tuple[str, ...] = ()
     workshop_session_id: str | None = None
     step_id: str | None = None
+    brought: Brought = field(default_factory=Brought)
 
     @property
     def again(self) -> bool:
         """Whether something is to be answered again."""
         return self.regenerates is not None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a reply once its first words are said. `model_used`: provider and model, with a slash."""
+
+    trace_id: str
+    model_used: str
+    cached: bool
 
 
 @dataclass(frozen=True)
@@ -215,7 +241,7 @@ class Begun:
     `call`, `ledger_id`: the open ledger row of its first call and the row's values; `step`: that call. No row and no
     call where every breaker on the `route` is open. `reserved`: prompt tokens that money was reserved for, None where
     no budget applies. `asked`: the name that was chosen, `why`: of `auto`. `cached`: an earlier reply may serve.
-    `place`: the workshop's step, as metadata.
+    `place`: the workshop's step, as metadata. `sent`: messages that a model gets in place of the branch.
     """
 
     turn_id: str
@@ -236,6 +262,7 @@ class Begun:
     tried: frozenset[str] = frozenset()
     compared: bool = False
     place: Mapping[str, str] = field(default_factory=dict)
+    sent: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)
