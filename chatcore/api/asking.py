@@ -32,7 +32,7 @@ _Id = Annotated[Id, Path(description="The id of a conversation.")]
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Server-sent events in the AI SDK's UI message stream, version 1; JSON where `stream` is false.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     }
 }
 

@@ -29,7 +29,7 @@ _LEFT: Final = 499  # nginx's, for a client that closed the connection: nobody r
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "A completion; with `stream`, server-sent events of chunks in OpenAI's form.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     }
 }
 
