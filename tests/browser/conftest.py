@@ -38,6 +38,7 @@ MODELS = {
     "slow": "ok;n=200;rate=20",
     "short": "ok;n=60;rate=20",
     "unhurried": "ok;n=60;rate=6",
+    "lengthy": "ok;n=800;rate=20",
     "steady": "ok;n=120;rate=15",
     "late": "slow;first=2;n=5",
     "401": "401",
