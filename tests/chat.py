@@ -41,7 +41,7 @@ def write_config(
         {
             "model_name": behaviour,
             "litellm_params": {"model": f"openai/{behaviour}", "api_base": url, "api_key": KEY},
-            "model_info": {**_times(behaviour, first_word), **prices},
+            "model_info": {**_times(behaviour, first_word), **prices, **_mode(behaviour)},
         }
         for behaviour in behaviours
     ]
@@ -51,6 +51,10 @@ def write_config(
     own = {"ollama": False, "rate_limits": False, "breaker_failures": 1000, **own}
     router = {"num_retries": 0} if router is None else router
     path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": router, "chatcore": own}))
+
+
+def _mode(behaviour: str) -> dict[str, str]:
+    return {"mode": "embedding"} if behaviour.startswith("embed") else {}
 
 
 def _times(behaviour: str, first_word: float | None) -> dict[str, float]:

@@ -17,6 +17,7 @@ from chatcore.api import (
     completions,
     conversations,
     described,
+    embeddings,
     exporting,
     openai_errors,
     problems,
@@ -28,14 +29,14 @@ from chatcore.api import (
 from chatcore.api.bodies import BodyGuard
 from chatcore.api.parts import Parts
 
-_LARGE = ("/api/v1/chat", "/api/chat", "/v1/chat/completions")
+_LARGE = ("/api/v1/chat", "/api/chat", "/v1/chat/completions", "/v1/embeddings")
 
 
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
     return [part.router(core) for part in (
         chat, asking, chat_v2, conversations, branches, sharing, exporting, searching, rating, choices, usage_numbers,
-        completions,
+        completions, embeddings,
     )]  # fmt: skip
 
 

@@ -25,7 +25,8 @@ from chatcore.turns import PARAMETERS, CompletionAsk
 
 T = TypeVar("T")
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-_LEFT: Final = 499  # nginx's, for a client that closed the connection: nobody reads it but a log
+LEFT: Final = 499
+"""nginx's status for a client that closed the connection: nobody reads it but a log."""
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "A completion; with `stream`, server-sent events of chunks in OpenAI's form.",
@@ -34,7 +35,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class _Left(Exception):
+class Left(Exception):
     """The client closed the connection."""
 
 
@@ -51,14 +52,14 @@ def router(core: Parts) -> APIRouter:
         """Failover, cache, limits, budgets and ledger as on the page; settled before `[DONE]`."""
         said = await asyncio.to_thread(_begun, core, caller, body, request.headers.get("cache-control", ""))
         try:
-            first = await _while_connected(request, _first(said))
+            first = await while_connected(request, _first(said))
             if body.stream:
                 events = _events(said, first, usage=bool(body.stream_options and body.stream_options.include_usage))
                 return StreamingResponse(events, headers=_HEADERS | said.headers(), media_type="text/event-stream")
-            return _whole(said, first + await _while_connected(request, _rest(said)))
-        except _Left:
+            return _whole(said, first + await while_connected(request, rest(said)))
+        except Left:
             said.cancel()
-            return Response(status_code=_LEFT)
+            return Response(status_code=LEFT)
         except BaseException:
             said.cancel()
             raise
@@ -90,7 +91,8 @@ async def _first(said: Said) -> list[Delta]:
     return []
 
 
-async def _rest(said: Said) -> list[Delta]:
+async def rest(said: Said) -> list[Delta]:
+    """All that is said from here on. Raises why it failed."""
     found = [delta async for batch in said.batches for delta in batch]
     if error := await said.failed():
         raise error
@@ -132,13 +134,13 @@ def _error(error: ChatcoreError) -> dict[str, Any]:
     return openai_errors.body(status_of(error), error.code, str(error))
 
 
-async def _while_connected(request: Request, coming: Coroutine[Any, Any, T]) -> T:
-    """What comes, unless the client leaves before. Raises `_Left`."""
+async def while_connected(request: Request, coming: Coroutine[Any, Any, T]) -> T:
+    """What comes, unless the client leaves before. Raises `Left`."""
     task, gone = asyncio.ensure_future(coming), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise _Left
+            raise Left
         return task.result()
     finally:
         gone.cancel()

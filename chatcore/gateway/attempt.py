@@ -24,6 +24,7 @@ class CompletionRequest:
 
     `keep_last`: how many of the last messages are sent whatever the model's window. `stream`: else the reply comes
     whole. `parameters`: further ones of OpenAI's form, such as `tools`; never an address or a key.
+    `embed`: the messages' contents become vectors.
     """
 
     model: Model
@@ -34,6 +35,7 @@ class CompletionRequest:
     keep_last: int = 1
     stream: bool = True
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    embed: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _spec(request: CompletionRequest) -> CallSpec:
         context_window=model.context_window,
         keep_last=request.keep_last,
         stream=request.stream,
+        embed=request.embed,
     )
 
 

@@ -1,9 +1,11 @@
 """One call to a model through litellm, from the request to its `CallEnd`. Imported by the worker only."""
 
 import asyncio
+import base64
 import gc
 import json
 import time
+from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -132,7 +134,8 @@ class _Call:
         try:
             async with asyncio.timeout(self._patience()) as self._clock:
                 await self._exchange()
-            return failures.verdict(self.finish_reason, anything=bool(self.text or self.tool_calls))
+            anything = bool(self.text or self.tool_calls or self.spec.embed)
+            return failures.verdict(self.finish_reason, anything=anything)
         except TimeoutError:
             self._gave_up = True
             if not self.spec.stream:
@@ -170,6 +173,9 @@ class _Call:
 
     async def _exchange(self) -> None:
         spec = self.spec
+        if spec.embed:
+            await self._embedded()
+            return
         self.messages, trimmed = await context.fit(
             spec.messages, spec.target, spec.context_window, spec.arguments.get("max_tokens"), spec.keep_last
         )
@@ -220,6 +226,24 @@ class _Call:
         for index, call in enumerate(said.tool_calls or ()):
             self._tick()
             self._tool_piece(index, call)
+
+    async def _embedded(self) -> None:
+        self.sent = True
+        self._notice({"started": True})
+        inputs = [message["content"] for message in self.messages]
+        reply = await litellm.aembedding(
+            model=self.spec.target, input=inputs, encoding_format="float", max_retries=0, num_retries=0,
+            **self.spec.arguments,
+        )  # fmt: skip
+        vectors = [one["embedding"] for one in sorted(reply.data, key=lambda one: one["index"])]
+        if len(vectors) != len(inputs):
+            raise ValueError("there are not as many vectors as texts")
+        if reply.usage is not None and reply.usage.prompt_tokens:
+            self.usage = Usage(source="provider", prompt=reply.usage.prompt_tokens)
+        for vector in vectors:
+            self._tick()
+            self._put("vector", base64.b64encode(array("f", vector).tobytes()).decode("ascii"))
+        self.finish_reason = "stop"
 
     def _arguments(self) -> dict[str, Any]:
         """The call's own. Tools go to the model: litellm would look for MCP servers of its proxy among them."""

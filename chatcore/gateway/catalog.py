@@ -65,7 +65,8 @@ class Model:
     a `first_word_timeout` or `tries` of its own, those of the part it plays in a request hold.
     `deployment`: tells entries of one name apart; `order` (lowest first) and `weight` say how calls are spread.
     `alias_of`: for an alias, the names of the models it stands for. `server`: where the environment sends the calls of
-    this provider, '' for the provider's own address.
+    this provider, '' for the provider's own address. `embeds`: it makes vectors of texts (`model_info.mode` is
+    `embedding`), and does not chat.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Model:
     access: Access = field(default_factory=Access)
     alias_of: tuple[str, ...] = ()
     server: str = ""
+    embeds: bool = False
 
     @property
     def available(self) -> bool:
@@ -250,6 +252,7 @@ def _configured(entry: ModelEntry, settings: Settings, deployment: str) -> Model
         tries=None if params.num_retries is None else params.num_retries + 1,
         access=facts.access,
         server=_server(provider, settings.environment),
+        embeds=known.get("mode") == "embedding",
     )
 
 

@@ -42,13 +42,17 @@ _NEAREST: Final[dict[Purpose, Sequence[Purpose]]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked, as far as the choice of a model goes. `wanted_ms`: the first word is wanted within."""
+    """What is asked, as far as the choice of a model goes.
+
+    `wanted_ms`: the first word is wanted within. `embeds`: vectors are wanted, not words.
+    """
 
     text: str = ""
     images: int = 0
     sounds: int = 0
     files: int = 0
     tools: bool = False
+    embeds: bool = False
     wanted_ms: int | None = None
 
 

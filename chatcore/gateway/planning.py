@@ -72,7 +72,7 @@ class Planner:
         """Aliases and models that this caller may use, as they are for them: a key of their own makes one available."""
         flags, catalog = self._flags.now, self._catalog
         found = [self._seen(model.name, caller, flags) for model in catalog.models()]
-        models = [model for model in found if model is not None]
+        models = [model for model in found if model is not None and not model.embeds]
         known = {model.name: model for model in models}
         shown = [
             replace(alias, missing=())
@@ -97,6 +97,9 @@ class Planner:
             raise ModelUnavailable("No model can be used now. Ask an administrator which providers are switched off.")
         if model is None:
             raise ModelUnavailable("This model is no longer in the configuration. Choose another one.")
+        if model.embeds != task.embeds and not model.alias_of:
+            does = "makes vectors of texts, it does not chat" if model.embeds else "chats, it makes no vectors of texts"
+            raise ModelUnavailable(f"{model.display_name} {does}. Choose another model.")
         if not model.alias_of:
             return Picked(self._usable(model, caller), name)
         if name != AUTO:
@@ -116,7 +119,7 @@ class Planner:
         if not flags.gateway:
             return Route([Line(tuple(sorted(primary.steps, key=lambda step: step.model.order)[:1]), 1)], None)
         limit = self._own.retry_after_limit
-        if not flags.failover:
+        if not flags.failover or task.embeds:  # another model's vectors lie in another space
             return Route(_degraded_last([primary], flags), self._breakers, retry_after_limit=limit)
         router = self._router
         too_long, refused = (

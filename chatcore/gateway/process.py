@@ -37,7 +37,7 @@ class Delta:
     """Words of a reply.
 
     For `tool_call` the text is the JSON of one whole call: id, name, arguments; for `logprobs` that of a list, an entry
-    for each token of the text that follows.
+    for each token of the text that follows; for `vector` base64 of its numbers, as 32-bit floats, little endian.
     """
 
     kind: DeltaKind

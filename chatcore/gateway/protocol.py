@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-DeltaKind = Literal["text", "reasoning", "tool_call", "logprobs"]
+DeltaKind = Literal["text", "reasoning", "tool_call", "logprobs", "vector"]
 AttemptOutcome = Literal["ok", "stopped", "error", "timeout", "rate_limited", "truncated", "cached"]
 
 _LENGTH: Final = struct.Struct(">I")
@@ -36,6 +36,7 @@ class CallSpec(BaseModel):
     context_window: int | None = None
     stream: bool = True
     keep_last: int = 1  # how many of the last messages must be sent, whatever the window
+    embed: bool = False  # the messages' contents are to become vectors
 
 
 class Usage(BaseModel):

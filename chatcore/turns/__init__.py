@@ -21,7 +21,14 @@ from chatcore.gateway import Gateway, KeyInfo
 from chatcore.gateway.keyring import check as check_key
 from chatcore.turns import attached, queue, store
 from chatcore.turns.asking import Asking, Question
-from chatcore.turns.completing import PARAMETERS, BegunCompletion, Completing, CompletionAsk, CompletionEnd
+from chatcore.turns.completing import (
+    PARAMETERS,
+    BegunCompletion,
+    Completing,
+    CompletionAsk,
+    CompletionEnd,
+    EmbeddingAsk,
+)
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.replies import can_continue, words_of
 from chatcore.turns.submitting import Submitting
@@ -52,6 +59,7 @@ __all__ = [
     "Completing",
     "CompletionAsk",
     "CompletionEnd",
+    "EmbeddingAsk",
     "Opened",
     "QueuedMessage",
     "Spent",
@@ -157,6 +165,19 @@ class Turns(Waiting):
             return self.engine.completions.begin(session, principal, ask)
 
         with self._counted(principal, [ask.model], ask.question):
+            begun = self._db.write(work)
+        return self.engine.complete(begun)
+
+    def embed(self, principal: Principal, ask: EmbeddingAsk) -> Completing:
+        """Make vectors of texts: one `vector` delta for each, in their order. Raises as `complete` does."""
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Your request was not sent; try again in a minute.")
+
+        def work(session: Session) -> BegunCompletion:
+            accounts.require_active(session, principal)
+            return self.engine.completions.begin_embedding(session, principal, ask)
+
+        with self._counted(principal, [ask.model]):
             begun = self._db.write(work)
         return self.engine.complete(begun)
 

@@ -76,6 +76,15 @@ class CompletionAsk:
 
 
 @dataclass(frozen=True)
+class EmbeddingAsk:
+    """Texts that are to become vectors. `dimensions`: of a vector, where the model lets one choose."""
+
+    model: str
+    texts: Sequence[str]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True)
 class CompletionEnd:
     """How a completion ended. `usage`: of the call that answered; `spent`: of all its calls. `error`: what a person
     may read, None where it is whole or was cancelled. `cached`: an earlier reply served."""
@@ -149,6 +158,22 @@ class Completions:
         key = self._key(opening, request) if ask.cache and flags.cache and flags.gateway else None
         return BegunCompletion(principal, opening, replace(request, max_tokens=limit), messages, key)
 
+    def begin_embedding(self, session: Session, principal: Principal, ask: EmbeddingAsk) -> BegunCompletion:
+        """`begin` for vectors, which no cache keeps and no other model makes. Raises as that does."""
+        planner, task = self._gateway.planner, Task(embeds=True)
+        caller = self._gateway.caller(session, principal)
+        model = planner.pick(caller, ask.model, task).model
+        trace_id = new_id("trace")
+        opening = Opening.of(principal, planner.route(caller, model.name, task), "api", trace_id)
+        messages: list[dict[str, Any]] = [{"role": "user", "content": text} for text in ask.texts]
+        parameters = {} if ask.dimensions is None else {"dimensions": ask.dimensions}
+        request = CompletionRequest(
+            opening.step.model, messages, trace_id, keep_last=len(messages), stream=False, parameters=parameters,
+            embed=True,
+        )  # fmt: skip
+        opening.write(session, admission.bound(messages), None, 0)
+        return BegunCompletion(principal, opening, request, messages)
+
     def _key(self, opening: Opening, request: CompletionRequest) -> str | None:
         if request.parameters.get("logprobs"):  # a kept reply has none
             return None
@@ -200,7 +225,8 @@ class Completions:
 
         # A second model knows of what was begun, but not how to go on with half an object.
         form = begun.request.parameters.get("response_format")
-        mid_reply = "continue" if form is None or form.get("type") == "text" else "fail"
+        goes_on = not begun.request.embed and (form is None or form.get("type") == "text")
+        mid_reply = "continue" if goes_on else "fail"
         attempts = self._calls.attempts(begun.opening, begun.request, sent, take, stop, mid_reply=mid_reply)
         answered = await self._calls.make(begun.opening, attempts, interrupted)
         live.close_text()

@@ -19,7 +19,7 @@ from tests.hostile import HostileProvider
 CUT = "cut;n=40;at=12"
 MODELS = [
     QUICK, SLOW, "reasoning", "tools", "hang", "500", "401", "429;after=7", "length", "cached", "empty", "refused",
-    "overflow", "stall;n=20;at=10", CUT, "cut;n=30;at=6",
+    "overflow", "stall;n=20;at=10", CUT, "cut;n=30;at=6", "embed", "embed;n=1",
 ]  # fmt: skip
 ROUTER = {"num_retries": 0, "fallbacks": [{CUT: [QUICK]}]}
 HELLO: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
@@ -342,3 +342,36 @@ def test_forty_at_once_are_each_whole_and_billed(program: Program) -> None:
         thread.join(60)
     assert found == [list(range(12))] * 40
     assert [row.outcome for row in program.rows()] == ["ok"] * 40
+
+
+# ---- vectors
+
+
+def test_texts_become_vectors_in_their_order(program: Program) -> None:
+    marker = program.key[-6:]
+    found = program.client.embeddings.create(model="embed", input=["one", f"three {marker}", "x"])
+    assert [one.embedding for one in found.data] == [[3.0, 0.0, 0.5], [12.0, 1.0, 0.5], [1.0, 2.0, 0.5]]
+    assert [one.index for one in found.data] == [0, 1, 2]
+    (row,) = program.rows()
+    assert (row.outcome, row.purpose, row.completion_tokens) == ("ok", "api", 0)
+    assert found.usage.prompt_tokens == row.prompt_tokens > 0
+    assert row.cost_nano_usd == round(row.prompt_tokens * PROMPT_PRICE * 1e9)
+    plain = program.client.embeddings.create(model="embed", input="one", encoding_format="float")
+    assert plain.data[0].embedding == [3.0, 0.0, 0.5]
+
+
+def test_a_model_that_embeds_does_not_chat_and_the_other_way_round(program: Program) -> None:
+    with pytest.raises(openai.NotFoundError, match="does not chat"):
+        program.complete("embed")
+    with pytest.raises(openai.NotFoundError, match="makes no vectors"):
+        program.client.embeddings.create(model=QUICK, input="one")
+    assert "embed" not in [one.id for one in program.client.models.list()]
+    assert program.rows() == []
+
+
+def test_vectors_that_cannot_be_had_say_why(program: Program) -> None:
+    with pytest.raises(openai.NotFoundError, match="does not know"):
+        program.client.embeddings.create(model="embed;n=1", input="one")
+    with pytest.raises(openai.BadRequestError):
+        program.client.embeddings.create(model="embed", input=[])
+    assert all(row.settled_at for row in program.rows())

@@ -48,6 +48,18 @@ def plan(request: Request) -> Reply:
     return behaviour(request, _options(pairs, defaults))
 
 
+def embeddings(request: Request) -> Reply:
+    """A vector for each text: its length, its number among the texts, and a half."""
+    texts = [str(message["content"]) for message in request.messages]
+    data = [
+        {"object": "embedding", "index": index, "embedding": [float(len(text)), float(index), 0.5]}
+        for index, text in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": request.prompt_tokens, "total_tokens": request.prompt_tokens}
+    body = {"object": "list", "model": request.model, "data": data[::-1], "usage": usage}
+    return Reply([Step(0.0, json.dumps(body).encode(), 0, usage)], content_type="application/json", head_at=0.0)
+
+
 def _options(pairs: list[str], defaults: Options | None = None) -> Options:
     options = defaults or Options()
     for pair in pairs:

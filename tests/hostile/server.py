@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from tests.hostile.behaviours import BEHAVIOURS, UnknownBehaviour, plan
+from tests.hostile.behaviours import BEHAVIOURS, UnknownBehaviour, embeddings, plan
 from tests.hostile.errors import json_error
 from tests.hostile.stream import Reply, Request, Step
 
@@ -121,6 +121,8 @@ class Connection(asyncio.Protocol):
         method, path = [*line.split(" "), "", ""][:2]
         if (method, path) == ("POST", "/v1/chat/completions"):
             self._complete(headers, body)
+        elif (method, path) == ("POST", "/v1/embeddings"):
+            self._complete(headers, body, embed=True)
         elif (method, path) == ("GET", "/v1/models"):
             models = [{"id": name, "object": "model", "owned_by": "hostile"} for name in BEHAVIOURS]
             self._send({"object": "list", "data": models})
@@ -132,7 +134,7 @@ class Connection(asyncio.Protocol):
         else:
             self._send({"error": {"message": f"Unknown request URL: {method} {path}.", "code": "unknown_url"}}, 404)
 
-    def _complete(self, headers: dict[str, str], body: bytes) -> None:
+    def _complete(self, headers: dict[str, str], body: bytes, *, embed: bool = False) -> None:
         try:
             data = json.loads(body)
             if not isinstance(data, dict):
@@ -140,9 +142,12 @@ class Connection(asyncio.Protocol):
         except ValueError:
             self._send({"error": {"message": "We could not parse the JSON body of your request."}}, 400)
             return
+        if embed:
+            texts = data["input"] if isinstance(data["input"], list) else [data["input"]]
+            data["messages"] = [{"role": "user", "content": text} for text in texts]
         call, request = self.log.open(data, headers.get("authorization", "").removeprefix("Bearer "))
         try:
-            reply = plan(request)
+            reply = embeddings(request) if embed and request.model == "embed" else plan(request)
         except (UnknownBehaviour, ValueError) as error:
             message = f"The model `{request.model}` does not exist ({error})."
             reply = json_error(404, {"error": {"message": message, "code": "model_not_found"}})
