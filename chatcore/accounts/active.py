@@ -6,19 +6,29 @@ need not be true when it is pressed.
 
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import sessions
 from chatcore.accounts.principal import Principal
-from chatcore.db.tables import User
+from chatcore.db.tables import ApiKey, User, utcnow
 from chatcore.errors import Unauthorized
 
 _ENABLED: Final = select(User.id).where(User.id == bindparam("user"), User.disabled_at.is_(None))
+_KEYED: Final = _ENABLED.join(ApiKey, ApiKey.user_id == User.id).where(
+    ApiKey.id == bindparam("key"),
+    ApiKey.revoked_at.is_(None),
+    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > bindparam("now")),
+)
 
 
 def require_active(session: Session, principal: Principal) -> None:
-    """Raises `Unauthorized` when the person was disabled, or their browser session has ended since."""
+    """Raises `Unauthorized` when the person was disabled, or their browser session or API key has ended since."""
+    if principal.key_id is not None:
+        asked = {"user": principal.user_id, "key": principal.key_id, "now": utcnow()}
+        if session.scalar(_KEYED, asked) is None:
+            raise Unauthorized("This API key is expired or revoked.")
+        return
     if principal.session_id is not None:
         active = sessions.principal(session, principal.session_id) is not None
     else:

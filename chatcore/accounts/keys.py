@@ -171,7 +171,8 @@ def principal(session: Session, key: str) -> tuple[Principal, frozenset[Scope], 
     ).one_or_none()
     if row is None:
         raise Unauthorized("This API key is wrong, expired or revoked.")
-    return as_principal(row.User), frozenset(_scopes(row.scopes)), row.key_id, row.last_used_at
+    who = replace(as_principal(row.User), key_id=row.key_id)
+    return who, frozenset(_scopes(row.scopes)), row.key_id, row.last_used_at
 
 
 def used(session: Session, key_id: str) -> None:

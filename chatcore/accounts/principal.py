@@ -1,6 +1,6 @@
 """Who is asking: the one value that every authorised function takes first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Role = Literal["operator", "admin", "member"]
@@ -12,7 +12,7 @@ class Principal:
     """A signed-in person, as the database knew them when this run began.
 
     `role`: `operator` for the instance (and admin of their own tenant), `admin` for their tenant, `member`.
-    `session_id`: the browser session, None for an API key or the command line.
+    `session_id`: the browser session, `key_id`: the API key; both None for the command line.
     """
 
     user_id: str
@@ -22,6 +22,7 @@ class Principal:
     role: Role
     tier: str = "free"
     session_id: str | None = None
+    key_id: str | None = field(default=None, compare=False)
 
     @property
     def is_admin(self) -> bool:

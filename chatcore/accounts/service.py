@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from chatcore.accounts import attempts, audit, claims, codes, company, keys, own, people, sessions, setup
+from chatcore.accounts import active, attempts, audit, claims, codes, company, keys, own, people, sessions, setup
 from chatcore.accounts.codes import Link, LinkKind, OpenCode
 from chatcore.accounts.keys import SCOPES, KeyInfo, Scope
 from chatcore.accounts.passwords import decoy_hash, hash_password, matches
@@ -299,6 +299,10 @@ class Accounts:
         if last_used_at is None or utcnow() - last_used_at > sessions.SEEN_EVERY:
             self._later(lambda session: keys.used(session, key_id))
         return who, scopes
+
+    def require_active(self, principal: Principal) -> None:
+        """Raises `Unauthorized` when the person was disabled, or their browser session or API key has ended since."""
+        self._db.read(lambda session: active.require_active(session, principal))
 
     # ---- for what has no browser
 

@@ -5,7 +5,9 @@ what was said. With `metadata.conversation_id` it is a turn of that conversation
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends
@@ -25,6 +27,7 @@ from chatcore.turns import PARAMETERS, CompletionAsk
 
 T = TypeVar("T")
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_ALLOWED_FOR: Final = 2.0  # seconds until a long reply asks again whether its key still lives
 LEFT: Final = 499
 """nginx's status for a client that closed the connection: nobody reads it but a log."""
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
@@ -54,7 +57,10 @@ def router(core: Parts) -> APIRouter:
         try:
             first = await while_connected(request, _first(said))
             if body.stream:
-                events = _events(said, first, usage=bool(body.stream_options and body.stream_options.include_usage))
+                asked = partial(core.accounts.require_active, caller.principal)
+                events = _events(
+                    said, first, asked, usage=bool(body.stream_options and body.stream_options.include_usage)
+                )
                 return StreamingResponse(events, headers=_HEADERS | said.headers(), media_type="text/event-stream")
             return _whole(said, first + await while_connected(request, rest(said)))
         except Left:
@@ -108,11 +114,16 @@ def _whole(said: Said, deltas: list[Delta]) -> Response:
     return JSONResponse(answer.model_dump(mode="json"), headers=headers)
 
 
-async def _events(said: Said, first: list[Delta], *, usage: bool) -> AsyncIterator[bytes]:
-    encoder = openai_stream.ChunkEncoder(said.id, said.model)
+async def _events(
+    said: Said, first: list[Delta], still_allowed: Callable[[], None], *, usage: bool
+) -> AsyncIterator[bytes]:
+    encoder, ask_at = openai_stream.ChunkEncoder(said.id, said.model), time.monotonic() + _ALLOWED_FOR
     try:
         yield frames([encoder.start(), *encoder.words(first)])
         async for batch in said.batches:
+            if time.monotonic() > ask_at:
+                await asyncio.to_thread(still_allowed)
+                ask_at = time.monotonic() + _ALLOWED_FOR
             encoder.model = said.model
             yield frames(encoder.words(batch)) or PING
         if error := await said.failed():

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from chatcore import metrics
-from chatcore.accounts import Principal
+from chatcore.accounts import Principal, require_active
 from chatcore.db import Database
 from chatcore.errors import NotFound
 from chatcore.gateway import Delta
@@ -91,7 +91,7 @@ class Following:
 
         One that lags so far that the turn was forgotten meanwhile reads on in the stored reply.
         """
-        allowed = partial(store.require_turn, principal=principal, turn_id=turn_id)
+        allowed = partial(_require, principal=principal, turn_id=turn_id)
         await self._db.aread(allowed)
         said = _Said()
         words = self._alive if self.engine.live(turn_id) else self._tail
@@ -105,7 +105,7 @@ class Following:
 
     async def opened(self, principal: Principal, turn_id: str, patience: float) -> Opened:
         """What is known of a turn when its first words are there, or after `patience` seconds. Raises `NotFound`."""
-        await self._db.aread(partial(store.require_turn, principal=principal, turn_id=turn_id))
+        await self._db.aread(partial(_require, principal=principal, turn_id=turn_id))
         if live := self.engine.live(turn_id):
             await live.after(0, patience)
             return Opened(live.trace_id, live.model_used, live.cached)
@@ -155,6 +155,12 @@ class Following:
         reply = await self._db.aread(partial(store.reply, turn_id=turn_id))
         for piece in split(said.rest(words_of(reply))) if reply else ():
             yield [piece]
+
+
+def _require(session: Session, principal: Principal, turn_id: str) -> None:
+    """A program's key that was revoked ends its streams, too."""
+    require_active(session, principal)
+    store.require_turn(session, principal, turn_id)
 
 
 class _Said:

@@ -12,7 +12,7 @@ from chatcore.bootstrap import Core
 from chatcore.db.tables import UsageMetric
 from chatcore.ids import new_id
 from tests.api.asking import LONG, QUICK, SLOW, Client, chunks, text_of
-from tests.chat import Chat
+from tests.chat import Chat, until
 from tests.hostile import HostileProvider
 
 
@@ -180,3 +180,13 @@ def test_another_persons_conversation_is_neither_asked_nor_read_nor_stopped(
     assert [one.status_code for one in answers] == [404] * 3
     client.http.post(f"/api/chat/{conversation_id}/stop")
     assert len(client.chat.messages(conversation_id)) == 2
+
+
+def test_a_revoked_key_ends_the_stream_and_leaves_the_turn_alone(client: Client) -> None:
+    key = client.core.accounts.keys(client.chat.who)[0]
+    with client.http.stream("POST", "/api/v1/chat", json={"message": "hello", "model": SLOW}) as answer:
+        client.core.accounts.revoke_key(client.chat.who, key.id)
+        found = chunks(answer.read())
+    assert found[-2] == {"type": "error", "errorText": "This API key is expired or revoked."}
+    assert client.http.get("/api/v1/me").status_code == 401
+    until(lambda: client.chat.messages(answer.headers["x-conversation-id"])[-1].status == "complete")

@@ -286,6 +286,15 @@ def test_who_leaves_before_the_first_word_leaves_no_call_behind(program: Program
     until(lambda: program.call(marker).ended_how == "closed_by_client")
 
 
+def test_a_revoked_key_ends_its_stream(program: Program) -> None:
+    said = program.complete(SLOW, stream=True)
+    next(iter(said))
+    program.core.accounts.revoke_key(program.who, program.core.accounts.keys(program.who)[0].id)
+    with pytest.raises(openai.APIError, match="revoked"):
+        list(said)
+    until(lambda: [row.outcome for row in program.rows()] == ["stopped"])
+
+
 # ---- the cache, and conversations
 
 
