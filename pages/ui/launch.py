@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 from streamlit import net_util
 
-from chatcore.api import company_middleware, middleware, routes
+from chatcore.api import company_middleware, middleware, routes, sockets
 from chatcore.bootstrap import Core
 from pages.ui import company
 
@@ -36,6 +36,7 @@ def options(core: Core) -> dict[str, Any]:
         threading.Thread(target=_warm, args=(core,), name="warm", daemon=True).start()
         if core.setup_code:
             _say_setup_link(core, base_path)
+        sockets.send_at_once()
         yield {}
         await asyncio.to_thread(core.close)
 
