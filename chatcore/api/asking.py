@@ -17,16 +17,16 @@ from chatcore.accounts import Principal
 from chatcore.api import ui_stream
 from chatcore.api.callers import Caller, needs
 from chatcore.api.conversation_schemas import MessageAnswer, message
+from chatcore.api.headers import header
 from chatcore.api.parts import Parts
 from chatcore.api.schemas import Answer, Id, Schema
 from chatcore.conversations import Message
-from chatcore.errors import ChatcoreError, Conflict, ModelUnavailable, NotFound
-from chatcore.turns import ActiveTurn, Asked, TurnSettings, words_of
+from chatcore.errors import ChatcoreError, ModelUnavailable, NotFound
+from chatcore.turns import ActiveTurn, Asked, Submission, TurnSettings, words_of
 
 log = logging.getLogger(__name__)
 
 _SILENCE: Final = 15.0  # seconds until a comment is sent
-_BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
 _GONE: Final = "This conversation can no longer be read."
 _Id = Annotated[Id, Path(description="The id of a conversation.")]
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
@@ -103,20 +103,13 @@ def _active(core: Parts, who: Principal, any_id: str) -> list[ActiveTurn]:
 
 
 def _asked(core: Parts, who: Principal, body: AskBody) -> Asked:
-    """Ask. Raises what `Turns.ask` raises, and `Conflict` while another question is being answered."""
+    """Ask. Raises `NotFound`, and what `Turns.submit` raises."""
     conversation = core.conversations.get(who, body.conversation_id) if body.conversation_id else None
-    if conversation is not None and core.turns.active(who, conversation.id):
-        raise Conflict(_BUSY)
-    given = {"temperature": body.temperature, "max_tokens": body.max_tokens}
-    kept = dict(conversation.settings) if conversation else {}
-    settings = TurnSettings.from_dict(kept | {name: value for name, value in given.items() if value is not None})
-    agent_id = agent(core, who, body.agent_id) or (conversation.agent_id if conversation else None)
-    model = body.model or _model(core, who, conversation.model if conversation else None)
-    asked = core.turns.ask(who, body.conversation_id, body.message, model=model, agent_id=agent_id, settings=settings)
-    if asked.queued_id is not None:  # somebody else's question came between
-        core.turns.withdraw(who, asked.conversation_id, asked.queued_id)
-        raise Conflict(_BUSY)
-    return asked
+    return core.turns.submit(who, Submission(
+        body.message, body.model or _model(core, who, conversation.model if conversation else None),
+        conversation.id if conversation else None, agent_id=agent(core, who, body.agent_id),
+        settings=TurnSettings(body.temperature, body.max_tokens),
+    ))  # fmt: skip
 
 
 def agent(core: Parts, who: Principal, wanted: str | None) -> str | None:
@@ -167,7 +160,7 @@ async def stream(core: Parts, who: Principal, asked: Asked, *, patience: float =
     opened = await core.turns.opened(who, str(asked.turn_id), patience)
     headers = ui_stream.HEADERS | _ids(asked) | {"X-Trace-Id": opened.trace_id}
     if patience:
-        headers |= {"X-Model-Used": opened.model_used, "X-Gateway-Cache": "HIT" if opened.cached else "MISS"}
+        headers |= {"X-Model-Used": header(opened.model_used), "X-Gateway-Cache": "HIT" if opened.cached else "MISS"}
     return StreamingResponse(_events(core, who, asked), headers=headers, media_type="text/event-stream")
 
 
@@ -209,6 +202,6 @@ async def _whole(core: Parts, who: Principal, asked: Asked) -> Response:
 def _used(reply: Message) -> dict[str, str]:
     """Who answered and what it took, of a reply that has ended."""
     used = ui_stream.metadata_of(reply)
-    headers = {"X-Model-Used": used["modelUsed"], "X-Trace-Id": used.get("traceId", "")}
+    headers = {"X-Model-Used": header(used["modelUsed"]), "X-Trace-Id": used.get("traceId", "")}
     headers |= {"X-Gateway-Cache": "HIT" if used["cacheHit"] else "MISS"}
     return headers | ({"X-Token-Count": str(used["totalTokens"])} if "totalTokens" in used else {})

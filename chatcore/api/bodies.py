@@ -5,7 +5,9 @@ FastAPI bounds none of these. What passes is whole, in memory once, and valid JS
 
 import asyncio
 import json
+import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -19,9 +21,13 @@ SMALL: Final = 2**20  # bytes
 LARGE: Final = 32 * 2**20  # where pictures and sound come along in base64
 MAX_DEPTH: Final = 64
 _WITHIN: Final = 30.0  # seconds for the whole body
+_TAKEN_WITHIN: Final = 120.0  # seconds until a reader takes the next piece
 _MANY: Final = 64  # bodies above `SMALL` that are read at once
 _PARSED_HERE: Final = 64 * 1024  # bytes; a longer body is parsed in a thread
+_ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
+
+log = logging.getLogger(__name__)
 
 Refuse = Callable[[Request, int, str, str, dict[str, str]], Response]
 
@@ -32,6 +38,10 @@ class Refused(Exception):
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.headers = status, code, detail, headers or {}
+
+
+class _Stalled(Exception):
+    """The client takes nothing of its answer any more."""
 
 
 class BodyGuard:
@@ -45,7 +55,7 @@ class BodyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in _BODILESS:
-            await self._app(scope, receive, send)
+            await self._answered(scope, receive, send)
             return
         try:
             body = await self._read(scope, receive)
@@ -57,7 +67,22 @@ class BodyGuard:
             return
         except ConnectionResetError:  # the client left in the middle of its own words
             return
-        await self._app(scope, _again(body, receive), send)
+        await self._answered(scope, _again(body, receive), send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer whoever reads: one that takes nothing for minutes would hold what waits to be sent, and is left."""
+
+        async def bounded(message: Message) -> None:
+            try:
+                async with asyncio.timeout(_TAKEN_WITHIN):
+                    await send(message)
+            except TimeoutError:
+                raise _Stalled from None
+
+        try:
+            await self._app(scope, receive, bounded)
+        except _Stalled:
+            log.info("a reader took nothing for %d seconds and was left", _TAKEN_WITHIN)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         headers, most = Headers(scope=scope), LARGE if self._large(scope["path"]) else SMALL
@@ -141,6 +166,15 @@ def check(body: bytes) -> None:
     except ValueError:
         raise Refused(400, "bad_json", "The body has a number that is too long.") from None
     _require_shallow(value)
+    if _ESCAPED_SURROGATE.search(text):
+        _require_whole_characters(value)
+
+
+def _require_whole_characters(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused(400, "bad_json", "The body has half a character: a surrogate without its other half.") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from chatcore.api.callers import Caller, needs
 from chatcore.api.completion_schemas import Completion, CompletionBody
 from chatcore.api.parts import Parts
 from chatcore.api.problems import status_of
-from chatcore.api.said import Said, Stateless, Stored
+from chatcore.api.said import SILENCE, Said, Stateless, Stored
 from chatcore.api.ui_stream import DONE, PING, frames
 from chatcore.errors import ChatcoreError
 from chatcore.gateway import Delta
@@ -90,10 +90,12 @@ def _begun(core: Parts, caller: Caller, body: CompletionBody, cache_control: str
 
 async def _first(said: Said) -> list[Delta]:
     """The first words, so that a failure before them has its own status; none where they take their time."""
+    began = time.monotonic()
     async for batch in said.batches:
-        if not batch and (error := await said.failed()):
-            raise error
-        return batch
+        if batch or time.monotonic() - began > SILENCE - 1:
+            return batch
+    if error := await said.failed():
+        raise error
     return []
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from chatcore import errors
 from chatcore.accounts import Principal
+from chatcore.api.headers import header
 from chatcore.api.parts import Parts
 from chatcore.conversations import Message
 from chatcore.errors import ChatcoreError, InvalidInput, NotFound, ProviderError
@@ -21,6 +22,10 @@ _KINDS: Final[tuple[type[ChatcoreError], ...]] = (
     errors.BudgetExceeded, errors.ContextTooLong, errors.BadKey, errors.RefusedContent, errors.ModelUnavailable,
     errors.ProviderDown, errors.ProviderTimeout, errors.Truncated,
 )  # fmt: skip
+_BROKEN_OFF: Final[dict[str, ChatcoreError]] = {
+    "interrupted": errors.Draining("Chatcore was restarted in mid-reply. What was said is kept in the conversation."),
+    "stopped": errors.Conflict("The reply was stopped from elsewhere. What was said is kept in the conversation."),
+}
 _stops: Final[set["asyncio.Future[None]"]] = set()  # stops that are being asked for: nobody else holds them
 
 
@@ -83,7 +88,7 @@ class Stateless:
         step, end = self._completing.step, self._completing.end
         found = {"X-Trace-Id": self._completing.trace_id}
         found["X-Gateway-Cache"] = "HIT" if end and end.cached else "MISS"
-        return found | ({"X-Model-Used": f"{step.model.provider}/{step.model.name}"} if step else {})
+        return found | ({"X-Model-Used": header(f"{step.model.provider}/{step.model.name}")} if step else {})
 
     async def failed(self) -> ChatcoreError | None:
         """Why it failed."""
@@ -138,15 +143,17 @@ class Stored:
         """Conversation and turn; after the end also who answered."""
         found = {"X-Conversation-Id": self._asked.conversation_id, "X-Turn-Id": self._asked.turn_id or ""}
         if self._reply is not None:
-            found["X-Model-Used"] = f"{self._reply.provider}/{self._reply.model}"
+            found["X-Model-Used"] = header(f"{self._reply.provider}/{self._reply.model}")
             found["X-Trace-Id"] = str(self._reply.meta.get("trace_id", ""))
             found["X-Gateway-Cache"] = "HIT" if self._reply.meta.get("outcome") == "cached" else "MISS"
         return found
 
     async def failed(self) -> ChatcoreError | None:
         """Why it failed."""
-        if self._reply is None or self._reply.status != "failed":
+        if self._reply is None or self._reply.status == "complete":
             return None
+        if self._reply.status in _BROKEN_OFF:
+            return _BROKEN_OFF[self._reply.status]
         part = next((part for part in self._reply.parts if part.get("type") == "error"), {})
         return _error_of(part)
 

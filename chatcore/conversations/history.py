@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, true, tuple_, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
@@ -177,7 +177,7 @@ class History:
         """
 
         def work(session: Session) -> list[str]:
-            wanted = _idle(session, principal, ids)
+            wanted = _idle(session, principal, ids, discarded=True)
             erasing.condemn(session, wanted)
             return wanted
 
@@ -235,21 +235,27 @@ def _rows(where: ColumnElement[bool], pinned: ColumnElement[bool], offset: int, 
     )
 
 
-def _idle(session: Session, principal: Principal, ids: Sequence[str]) -> list[str]:
-    """The ids when all are the principal's, and nothing runs in one of them."""
-    wanted = _own_ids(session, principal, ids, lock=True)
+def _idle(session: Session, principal: Principal, ids: Sequence[str], *, discarded: bool = False) -> list[str]:
+    """The ids when all are the principal's, and nothing runs in one of them. `discarded`: such ones count too."""
+    wanted = _own_ids(session, principal, ids, lock=True, discarded=discarded)
     running = session.scalars(select(Conversation.title).where(Conversation.id.in_(wanted), _RUNNING)).first()
     if running is not None:
         raise Conflict(f"A reply is still being written in “{running}”. Stop it first; nothing was deleted.")
     return wanted
 
 
-def _own_ids(session: Session, principal: Principal, ids: Sequence[str], *, lock: bool = False) -> list[str]:
+def _own_ids(
+    session: Session, principal: Principal, ids: Sequence[str], *, lock: bool = False, discarded: bool = False
+) -> list[str]:
     """The ids, each once, when all are the principal's."""
     wanted = list(dict.fromkeys(ids))
     if len(wanted) > MAX_AT_ONCE:
         raise InvalidInput(f"Choose at most {MAX_AT_ONCE:,} conversations at once.")
-    query = select(Conversation.id).where(search.own(principal), Conversation.id.in_(wanted))
+    mine = search.own(principal)
+    if discarded:
+        theirs = (Conversation.tenant_id == principal.tenant_id, Conversation.user_id == principal.user_id)
+        mine = or_(mine, and_(*theirs, Conversation.deleted_at.is_not(None)))
+    query = select(Conversation.id).where(mine, Conversation.id.in_(wanted))
     found = session.scalars((query.with_for_update() if lock else query).order_by(Conversation.id)).all()
     if len(found) != len(wanted):
         raise NotFound("One of these conversations does not exist, or it is not yours. Nothing was changed.")

@@ -142,6 +142,8 @@ def _broken_stream(error: BaseException) -> str | None:
                 return "truncated"
             case "JSONDecodeError" | "UnicodeDecodeError":
                 return "bad_response"
+            case "UnicodeEncodeError":  # it never left: this says nothing of the provider
+                return "bad_request"
         seen = seen.__cause__ or seen.__context__
     return None
 

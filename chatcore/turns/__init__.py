@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -82,6 +83,7 @@ class Turns(Waiting):
         super().__init__(db, TurnEngine(db, gateway, limits, preferences, settings, self._after_end))
         self._gateway = gateway
         self._limits = limits
+        self._settings = settings
         self._asking = Asking(gateway, preferences, self.engine.owner, settings)
         self._succession = Succession(self._asking, limits)
 
@@ -139,7 +141,7 @@ class Turns(Waiting):
         ids = (sent.conversation_id, sent.message_id, sent.parent_id, sent.workshop_session_id, sent.step_id)
         for one in (*ids, sent.regenerates or None):
             aliases.checked(one)
-        submitting_checked(sent.brought)
+        sent = replace(sent, brought=submitting_checked(sent.brought, self._settings.own.max_message_chars))
         submitting = Submitting(self._asking)
 
         def known(session: Session) -> Asked | None:

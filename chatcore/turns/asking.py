@@ -87,7 +87,7 @@ class Asking:
         title = question.text or next((str(part["name"]) for part in parts), "")
         return conversations.create(
             session, principal, title, model=choice.model.name, agent_id=choice.agent_id,
-            settings=choice.settings.as_dict(), expires_at=utcnow() + TEMPORARY_FOR if temporary else None,
+            settings=choice.remembered, expires_at=utcnow() + TEMPORARY_FOR if temporary else None,
             **values,
         )  # fmt: skip
 

@@ -4,12 +4,14 @@ What is reserved of budgets is held under the first row's id.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from chatcore import metrics
 from chatcore.accounts import Principal
 from chatcore.db import Database
 from chatcore.gateway import CompletionRequest, Delta, Gateway, Model, Route, Step
@@ -20,7 +22,10 @@ from chatcore.turns.values import Answered, Work, settlement
 from chatcore.usage import budgets, ledger
 
 Messages = Callable[[Model], Awaitable[list[dict[str, Any]]]]
-_INTERRUPTED = ledger.Settlement(outcome="interrupted")
+log = logging.getLogger(__name__)
+
+_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between two tries to settle
+_INTERRUPTED: Final = ledger.Settlement(outcome="interrupted")
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,10 @@ class Calls:
         except BaseException:  # the process ends, or our own code failed: what the provider counts is not known
             await asyncio.shield(self.settle([*attempts.open_rows], opening.row_id, _INTERRUPTED))
             raise
-        for row_id, settled in answered.unsettled:
-            await self.settle([row_id], opening.row_id, settled)
         outcome: ledger.Outcome | None = "interrupted" if answered.stopped and interrupted and interrupted() else None
-        await self.settle([answered.ledger_id], opening.row_id, settlement(answered.result, outcome))
+        await self.store(
+            opening.row_id, [*answered.unsettled, (answered.ledger_id, settlement(answered.result, outcome))]
+        )
         return answered
 
     async def interrupted(self, opening: Opening) -> None:
@@ -111,10 +116,23 @@ class Calls:
 
     async def settle(self, row_ids: Sequence[str], holder: str, settled: ledger.Settlement) -> None:
         """Settle rows alike, and let go of what was held."""
+        await self.store(holder, [(row_id, settled) for row_id in row_ids])
+
+    async def store(self, holder: str, rows: Sequence[tuple[str, ledger.Settlement]]) -> None:
+        """Settle rows in one transaction, and let go of what was held; tried again while the database is away."""
 
         def work(session: Session) -> None:
-            for row_id in row_ids:
+            for row_id, settled in rows:
                 ledger.settle_call(session, row_id, settled)
             budgets.release(session, holder)
 
-        await self._db.awrite(work)
+        for number, pause in enumerate(_PAUSES, 1):
+            try:
+                await self._db.awrite(work)
+                return
+            except Exception:
+                if number == len(_PAUSES):
+                    raise
+                metrics.store_failed("call")
+                log.exception("calls could not be settled, trying again", extra={"try": number, "pause_s": pause})
+                await asyncio.sleep(pause)

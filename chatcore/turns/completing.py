@@ -118,13 +118,14 @@ class Completing:
 
 @dataclass(frozen=True)
 class BegunCompletion:
-    """A completion whose ledger row is written. `key`: of the cache, None where it does not apply."""
+    """A completion whose ledger row is written. `max_tokens`: as asked. `cached`: an earlier reply may serve."""
 
     principal: Principal
     opening: Opening
     request: CompletionRequest
     messages: list[dict[str, Any]]
-    key: str | None = None
+    max_tokens: int | None = None
+    cached: bool = False
 
 
 class Completions:
@@ -155,8 +156,8 @@ class Completions:
             parameters={name: value for name, value in ask.parameters.items() if name in PARAMETERS},
         )  # fmt: skip
         limit = opening.write(session, admission.bound_of(request), ask.max_tokens, self._own.budget_reply_tokens)
-        key = self._key(opening, request) if ask.cache and flags.cache and flags.gateway else None
-        return BegunCompletion(principal, opening, replace(request, max_tokens=limit), messages, key)
+        cached = ask.cache and flags.cache and flags.gateway
+        return BegunCompletion(principal, opening, replace(request, max_tokens=limit), messages, ask.max_tokens, cached)
 
     def begin_embedding(self, session: Session, principal: Principal, ask: EmbeddingAsk) -> BegunCompletion:
         """`begin` for vectors, which no cache keeps and no other model makes. Raises as that does."""
@@ -164,7 +165,7 @@ class Completions:
         caller = self._gateway.caller(session, principal)
         model = planner.pick(caller, ask.model, task).model
         trace_id = new_id("trace")
-        opening = Opening.of(principal, planner.route(caller, model.name, task), "api", trace_id)
+        opening = Opening.of(principal, planner.route(caller, model.name, task), "embedding", trace_id)
         messages: list[dict[str, Any]] = [{"role": "user", "content": text} for text in ask.texts]
         parameters = {} if ask.dimensions is None else {"dimensions": ask.dimensions}
         request = CompletionRequest(
@@ -174,14 +175,15 @@ class Completions:
         opening.write(session, admission.bound(messages), None, 0)
         return BegunCompletion(principal, opening, request, messages)
 
-    def _key(self, opening: Opening, request: CompletionRequest) -> str | None:
-        if request.parameters.get("logprobs"):  # a kept reply has none
+    def _key(self, begun: BegunCompletion) -> str | None:
+        """Of the cache; None where it does not apply. Hashes megabytes where there are pictures."""
+        opening, request, call = begun.opening, begun.request, begun.opening.call
+        if not begun.cached or request.parameters.get("logprobs"):  # a kept reply has none
             return None
-        call = opening.call
         alone = self._own.cache_scope == "person" or opening.step.key_source == "person"
         return self._gateway.cache.key(
             self._gateway.catalog.find(opening.step.model.name) or opening.step.model, request.messages,
-            request.temperature, request.max_tokens, tenant_id=call.tenant_id, user_id=call.user_id if alone else None,
+            request.temperature, begun.max_tokens, tenant_id=call.tenant_id, user_id=call.user_id if alone else None,
             keep_last=request.keep_last, parameters=request.parameters,
         )  # fmt: skip
 
@@ -196,22 +198,33 @@ class Completions:
         except Exception:
             log.exception("a completion failed in our own code")
             metrics.turn_ended(call.model, call.provider, "error", 0)
+            await self._abandon(begun)
             end = CompletionEnd(call.model, call.provider, None, Usage(), Spent(), ProviderError(_BROKEN))
         completing.end = end
         completing.live.finish()
         log.info("call ended", extra={
-            "trace_id": completing.trace_id, "user_id": call.user_id, "tenant_id": call.tenant_id, "purpose": "api",
-            "model": end.model, "provider": end.provider, "finish_reason": end.finish_reason, "cached": end.cached,
+            "trace_id": completing.trace_id, "user_id": call.user_id, "tenant_id": call.tenant_id,
+            "purpose": call.purpose, "model": end.model, "provider": end.provider,
+            "finish_reason": end.finish_reason, "cached": end.cached,
             "prompt_tokens": end.spent.prompt_tokens, "completion_tokens": end.spent.completion_tokens,
             "cost_nano_usd": end.spent.cost_nano_usd, "duration_ms": round((time.monotonic() - started) * 1000),
         })  # fmt: skip
+
+    async def _abandon(self, begun: BegunCompletion) -> None:
+        """Close the first row where it is open still: what the call used is unknown."""
+        settled = ledger.Settlement(outcome="error", error_type=ProviderError.code)
+        try:
+            await self._calls.settle([begun.opening.row_id], begun.opening.row_id, settled)
+        except Exception:
+            log.exception("the row of a failed completion is left to the recovery")
 
     async def _answer(
         self, begun: BegunCompletion, completing: Completing, stop: asyncio.Event, interrupted: Callable[[], bool]
     ) -> CompletionEnd:
         call, live = begun.opening.call, completing.live
-        stored = await self._gateway.cache.find(begun.key, call.tenant_id) if begun.key else None
-        if begun.key:
+        key = await asyncio.to_thread(self._key, begun) if begun.cached else None
+        stored = await self._gateway.cache.find(key, call.tenant_id) if key else None
+        if key:
             metrics.cache_looked_up(hit=stored is not None)
         if stored is not None:
             return await self._repeat(begun, completing, stored)
@@ -232,7 +245,7 @@ class Completions:
         live.close_text()
         result, model = answered.result, answered.step.model
         metrics.turn_ended(model.name, model.provider, result.outcome, 0)
-        await self._note(begun, answered, live, out_of_money=attempts.out_of_money)
+        await self._note(begun, answered, live, key, out_of_money=attempts.out_of_money)
         error = Draining(_RESTARTED) if answered.stopped and interrupted() else result.error
         return CompletionEnd(model.name, model.provider, result.finish_reason, result.usage, answered.spent, error)
 
@@ -252,14 +265,16 @@ class Completions:
         completing.live.close_text()
         return end
 
-    async def _note(self, begun: BegunCompletion, answered: Answered, live: LiveTurn, *, out_of_money: bool) -> None:
+    async def _note(
+        self, begun: BegunCompletion, answered: Answered, live: LiveTurn, key: str | None, *, out_of_money: bool
+    ) -> None:
         """For the cache, the limits and the count of refusals. What fails is logged: the reply stands."""
         call, spent = begun.opening.call, answered.spent
         try:
             if out_of_money:
                 counted = begun.principal
                 await self._db.awrite(lambda session: self._limits.count(session, counted, "budget", call.model))
-            await self._keep(begun, answered, live)
+            await self._keep(begun, answered, live, key)
             if any(rule.of == "tokens" for rule in self._gateway.flags.now.limits):
                 await asyncio.to_thread(
                     self._limits.charge, tenant_id=call.tenant_id, user_id=call.user_id, tier=call.tier,
@@ -268,8 +283,8 @@ class Completions:
         except Exception:
             log.exception("a completion could not be cached, or its tokens not be counted against limits")
 
-    async def _keep(self, begun: BegunCompletion, answered: Answered, live: LiveTurn) -> None:
-        if begun.key is None or answered.before:
+    async def _keep(self, begun: BegunCompletion, answered: Answered, live: LiveTurn, key: str | None) -> None:
+        if key is None or answered.before:
             return
         call, result, model = begun.opening.call, answered.result, answered.step.model
         reply = StoredReply(
@@ -278,7 +293,7 @@ class Completions:
         )  # fmt: skip
         called = any(delta.kind == "tool_call" for delta in live.deltas)
         if may_be_kept(reply, asked=begun.request.model.name, outcome=result.outcome, called_tools=called):
-            await self._gateway.cache.keep(begun.key, tenant_id=call.tenant_id, user_id=call.user_id, reply=reply)
+            await self._gateway.cache.keep(key, tenant_id=call.tenant_id, user_id=call.user_id, reply=reply)
 
 
 def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

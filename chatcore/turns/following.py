@@ -134,7 +134,7 @@ class Following:
     async def _tail(
         self, turn_id: str, allowed: _Allowed, said: "_Said", pace: Pace, patience: float
     ) -> AsyncIterator[list[Delta]]:
-        """Out of the chunks table, which is emptied a minute after the end."""
+        """Out of the chunks table, which is emptied a minute after the end: the reply itself has the last word."""
         seq, runs = -1, True
         while runs:
             await self._db.aread(allowed)
@@ -147,7 +147,6 @@ class Following:
                 yield []
             if runs:
                 await asyncio.sleep(_TAIL_EVERY)
-        said.to_the_end = seq >= 0
 
     async def _stored(self, turn_id: str, allowed: _Allowed, said: "_Said") -> AsyncIterator[list[Delta]]:
         """What was not said yet, out of the reply itself."""

@@ -66,7 +66,7 @@ def begin(
         unit_prices=model.prices.unit or {}, key_source=step.key_source if step else "shared",
     )  # fmt: skip
     ledger_id = ledger.open_call(session, call) if step else None
-    chosen = {"model": choice.picked.asked, "agent_id": agent_id, "settings": settings.as_dict()}
+    chosen = {"model": choice.picked.asked, "agent_id": agent_id, "settings": choice.remembered}
     store.advance(session, conversation.id, message_id, added + 1, **chosen)
     request = CompletionRequest(
         model=model,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from chatcore.accounts import Principal
 from chatcore.conversations import Conversation, Message, aliases
 from chatcore.conversations import store as conversations
+from chatcore.conversations.text import clean
 from chatcore.db.tables import utcnow
 from chatcore.errors import Conflict, InvalidInput, NotFound
 from chatcore.turns import attached, store
@@ -130,9 +131,10 @@ class Submitting:
         settings = TurnSettings.from_dict(kept | (sent.settings or TurnSettings()).as_dict())
         agent_id = sent.agent_id or (conversation.agent_id if conversation else None)
         parts = attached.parts(session, principal, question.attachments)
-        return self._asking.choose(
+        choice = self._asking.choose(
             session, principal, sent.model, agent_id, settings, text=question.text, parts=parts, again=again
         )
+        return replace(choice, kept=kept)
 
     def _ask(
         self, session: Session, principal: Principal, conversation: Conversation | None, sent: Submission
@@ -230,11 +232,20 @@ class Submitting:
         return message
 
 
-def checked(brought: Brought) -> None:
-    """Raises `InvalidInput` where more is brought along than a question can have."""
+def checked(brought: Brought, most: int) -> Brought:
+    """It, with its words cleaned. `most`: characters of a message, and of all these together.
+
+    Raises `InvalidInput` where more is brought along than a question can have.
+    """
+    earlier = tuple((role, clean(text)) for role, text in brought.earlier)
+    system = clean(brought.system)
+    characters = len(system) + sum(len(text) for _, text in earlier)
+    if characters > most:
+        raise InvalidInput(f"The messages before the question have {characters:,} characters; the most is {most:,}.")
     size = len(json.dumps([dict(brought.session_data), [dict(one) for one in brought.data_parts]]))
     if size > MAX_DATA:
         raise InvalidInput(f"The data beside a question has at most {MAX_DATA // 1024} KB as JSON.")
+    return replace(brought, earlier=tuple(one for one in earlier if one[1].strip()), system=system)
 
 
 def _meta(brought: Brought) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _positive(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Choice:
-    """Who is to answer, for whom, and how."""
+    """Who is to answer, for whom, and how. `kept`: settings of the conversation that a program's do not replace."""
 
     picked: Picked
     caller: Caller
@@ -57,6 +57,12 @@ class Choice:
     settings: TurnSettings
     task: Task = field(default_factory=Task)
     again: bool = False
+    kept: Mapping[str, Any] | None = None
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """The settings that the conversation is to have from now on."""
+        return self.settings.as_dict() if self.kept is None else dict(self.kept)
 
     @property
     def model(self) -> Model:

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chatcore.api.headers import header
 from tests.api.asking import QUICK, SLOW, Client, chunks, text_of
 
 
@@ -128,3 +129,18 @@ def test_a_stream_that_is_resumed_has_its_trace(client: Client) -> None:
     ):
         assert resumed.headers["x-trace-id"] == answer.headers["x-trace-id"]
         assert "[59]" in text_of(chunks(resumed.read()))
+
+
+def test_what_comes_along_is_cleaned_and_bounded(client: Client) -> None:
+    said = [{"role": "assistant", "content": "a\u0000b"}, "and now?"]
+    answer = ask(client, *said, conversationId="c")
+    assert client.chat.messages(answer.headers["x-conversation-id"])[0].content == "ab"
+    big = [{"role": "assistant", "content": "x" * 150_000}, {"role": "system", "content": "y" * 60_000}, "hello"]
+    refused = ask(client, *big, conversationId="d")
+    assert refused.status_code == 422
+    assert "210,000 characters" in refused.json()["detail"]
+
+
+def test_a_model_of_any_name_can_stand_in_a_header() -> None:
+    assert header("openai/gpt-5") == "openai/gpt-5"
+    assert header("openai/günstig – 模型\n") == "openai/g%C3%BCnstig %E2%80%93 %E6%A8%A1%E5%9E%8B%0A"

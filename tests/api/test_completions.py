@@ -1,5 +1,6 @@
 """`/v1/chat/completions`: PyPI's own `openai` as the client, unmodified."""
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import select
 
 from chatcore.bootstrap import Core
 from chatcore.db.tables import Conversation, UsageMetric
+from chatcore.errors import DatabaseError
 from chatcore.ids import new_id
 from tests.api.asking import QUICK, SLOW, serving
 from tests.chat import COMPLETION_PRICE, PROMPT_PRICE, Chat, running_core, until
@@ -362,7 +364,7 @@ def test_texts_become_vectors_in_their_order(program: Program) -> None:
     assert [one.embedding for one in found.data] == [[3.0, 0.0, 0.5], [12.0, 1.0, 0.5], [1.0, 2.0, 0.5]]
     assert [one.index for one in found.data] == [0, 1, 2]
     (row,) = program.rows()
-    assert (row.outcome, row.purpose, row.completion_tokens) == ("ok", "api", 0)
+    assert (row.outcome, row.completion_tokens) == ("ok", 0)
     assert found.usage.prompt_tokens == row.prompt_tokens > 0
     assert row.cost_nano_usd == round(row.prompt_tokens * PROMPT_PRICE * 1e9)
     plain = program.client.embeddings.create(model="embed", input="one", encoding_format="float")
@@ -384,3 +386,58 @@ def test_vectors_that_cannot_be_had_say_why(program: Program) -> None:
     with pytest.raises(openai.BadRequestError):
         program.client.embeddings.create(model="embed", input=[])
     assert all(row.settled_at for row in program.rows())
+
+
+# ---- what reviewers found
+
+
+def test_half_a_character_is_refused_before_any_model_sees_it(program: Program) -> None:
+    sent = {"Authorization": f"Bearer {program.key}", "Content-Type": "application/json"}
+    body = json.dumps({"model": QUICK, "messages": [{"role": "user", "content": "\ud800"}]})
+    answer = httpx.post(f"{program.url}/chat/completions", content=body, headers=sent)
+    assert answer.status_code == 400
+    assert "half a character" in answer.json()["error"]["message"]
+    whole = body.replace("\\ud800", "\\ud83d\\ude42")
+    assert httpx.post(f"{program.url}/chat/completions", content=whole, headers=sent).status_code == 200
+
+
+def test_a_database_that_is_away_at_the_end_loses_no_count(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failed = program.core.db.awrite, []
+
+    async def awrite(work: Any) -> Any:
+        if "Calls.store" in work.__qualname__ and len(failed) < 2:
+            failed.append(1)
+            raise DatabaseError("away")
+        return await real(work)
+
+    monkeypatch.setattr(program.core.db, "awrite", awrite)
+    assert program.complete().usage.completion_tokens == 12
+    assert failed == [1, 1]
+    assert [(row.outcome, row.completion_tokens) for row in program.rows()] == [("ok", 12)]
+
+
+def test_a_stored_one_that_fails_before_its_first_word_has_its_status_also_as_a_stream(program: Program) -> None:
+    with pytest.raises(openai.RateLimitError) as caught:
+        list(program.complete("429;after=7", stream=True, metadata={"conversation_id": "mine"}))
+    assert caught.value.response.headers["retry-after"] == "7"
+
+
+def test_a_stored_one_that_is_stopped_from_elsewhere_is_not_complete(program: Program) -> None:
+    said = program.complete(SLOW, stream=True, metadata={"conversation_id": "mine"})
+    next(iter(said))
+    conversation_id = program.core.conversations.resolve(program.who, "mine")
+    for turn in program.core.turns.active(program.who, conversation_id):
+        program.core.turns.stop(program.who, turn.turn_id)
+    with pytest.raises(openai.APIError, match="stopped from elsewhere"):
+        list(said)
+
+
+def test_settings_of_a_request_do_not_stay_with_the_conversation(program: Program) -> None:
+    program.complete(metadata={"conversation_id": "mine"}, max_tokens=50, extra_headers={"Cache-Control": "no-cache"})
+    conversation_id = program.core.conversations.resolve(program.who, "mine")
+    assert program.core.conversations.get(program.who, conversation_id).settings == {}
+
+
+def test_vectors_have_a_purpose_of_their_own(program: Program) -> None:
+    program.client.embeddings.create(model="embed", input="one")
+    assert [row.purpose for row in program.rows()] == ["embedding"]

@@ -336,6 +336,10 @@ def test_what_is_deleted_for_good_is_erased(core: Any, http: TestClient, ada: Pr
     found, by = chat(core, ada, "one", "two"), key(ada)
     assert http.delete(f"/api/v1/chat/{found}?permanent=true", headers=by).status_code == 204
     assert core.db.read(lambda session: session.get(Conversation, found)) is None
+    found = chat(core, ada, "three", "four")
+    assert http.delete(f"/api/v1/chat/{found}", headers=by).status_code == 204
+    assert http.delete(f"/api/v1/chat/{found}?permanent=true", headers=by).status_code == 204, "also what was deleted"
+    assert core.db.read(lambda session: session.get(Conversation, found)) is None
 
 
 def test_branches_are_read_by_their_parent_and_by_their_end(

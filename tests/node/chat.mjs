@@ -39,8 +39,9 @@ await chat.regenerate()
 seen.regenerated = look()
 await chat.sendMessage({ text: "hello, better", messageId: chat.messages[0].id })
 seen.edited = look()
-const going = chat.sendMessage({ text: "and then?" })
-while (chat.status !== "streaming" && chat.status !== "error") await new Promise((done) => setTimeout(done, 5))
+let over = false
+const going = chat.sendMessage({ text: "and then?" }).finally(() => { over = true })
+while (chat.status !== "streaming" && !over) await new Promise((done) => setTimeout(done, 5))
 await chat.stop() // the client's own: it hangs up, and the reply is written on
 await going
 seen.cut = look()
