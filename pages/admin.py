@@ -11,6 +11,7 @@ from chatcore.errors import ChatcoreError
 from pages.ui import (
     acts,
     alert_parts,
+    api_key_parts,
     audit_parts,
     budget_parts,
     feedback_parts,
@@ -48,6 +49,7 @@ def limits_and_budgets(principal: Principal) -> None:
 
 def keys(principal: Principal) -> None:
     key_parts.draw(principal, for_tenant=True)
+    api_key_parts.draw_tenant(principal)
 
 
 PARTS: Final[Mapping[str, Draw]] = {

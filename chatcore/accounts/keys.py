@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from chatcore.accounts import audit, codes
+from chatcore.accounts import audit, codes, people
 from chatcore.accounts.active import require_active
 from chatcore.accounts.principal import Principal
 from chatcore.accounts.sessions import as_principal
@@ -50,6 +50,15 @@ class KeyInfo:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > utcnow())
 
 
+@dataclass(frozen=True)
+class TenantKey:
+    """A key as the admins of its tenant see it. `owner`: by name; `is_service`: a program that is nobody's."""
+
+    owner: str
+    is_service: bool
+    info: KeyInfo
+
+
 def create(
     session: Session, who: Principal, name: str, scopes: Sequence[Scope] = SCOPES, days: int | None = None
 ) -> tuple[KeyInfo, str]:
@@ -58,6 +67,34 @@ def create(
     `days`: until it expires, None for never. Raises `InvalidInput`; `Unauthorized` where their session has ended since.
     """
     require_active(session, who)
+    info, key = _made(session, who, name, scopes, days)
+    audit.record(session, who, "key.create", info.id, prefix=info.prefix, scopes=" ".join(info.scopes))
+    return info, key
+
+
+def create_for_service(
+    session: Session, who: Principal, name: str, scopes: Sequence[Scope], days: int | None = None
+) -> tuple[KeyInfo, str]:
+    """A key for a program that is nobody's: it has an account of its own, by whose name its usage is counted.
+
+    Raises `Forbidden` for who is no admin, `InvalidInput`.
+    """
+    people.require_acting_admin(session, who)
+    if "admin" in scopes:
+        raise InvalidInput("A service's key cannot act as an admin.")
+    name = clean_name(name, "A service's name")
+    username = f"service-{secrets.token_hex(6)}"
+    user_id = people.create(session, who.tenant_id, username, name, "member", "free", None)
+    session.execute(update(User).where(User.id == user_id).values(is_service=True))
+    service = Principal(user_id, who.tenant_id, username, name, "member")
+    info, key = _made(session, service, name, scopes, days)
+    audit.record(session, who, "key.create", info.id, prefix=info.prefix, scopes=" ".join(info.scopes), service=name)
+    return info, key
+
+
+def _made(
+    session: Session, who: Principal, name: str, scopes: Sequence[Scope], days: int | None
+) -> tuple[KeyInfo, str]:
     wanted = tuple(one for one in SCOPES if one in scopes)
     if not wanted or {*scopes} - {*SCOPES}:
         raise InvalidInput(f"Choose what the key may be used for: {', '.join(SCOPES)}.")
@@ -81,7 +118,6 @@ def create(
             expires_at=info.expires_at,
         )
     )
-    audit.record(session, who, "key.create", info.id, prefix=info.prefix, scopes=" ".join(info.scopes))
     return info, key
 
 
@@ -93,6 +129,37 @@ def listed(session: Session, who: Principal) -> list[KeyInfo]:
         .order_by(ApiKey.id.desc())
     )
     return [_info(row) for row in rows]
+
+
+def of_tenant(session: Session, who: Principal) -> list[TenantKey]:
+    """The keys of the tenant that live, services first, by their owners' names. Raises `Forbidden` for a member."""
+    people.require_admin(who)
+    lives = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > utcnow()))
+    rows = session.execute(
+        select(User.name, User.is_service, *_SHOWN)
+        .join(User, User.id == ApiKey.user_id)
+        .where(ApiKey.tenant_id == who.tenant_id, User.disabled_at.is_(None), *lives)
+        .order_by(User.is_service.desc(), User.name, ApiKey.id.desc())
+    )
+    return [TenantKey(row[0], row[1], _info(row[2:])) for row in rows]
+
+
+def revoke_of_tenant(session: Session, who: Principal, key_id: str) -> None:
+    """End a key of somebody in the tenant; an operator's only as an operator. Raises `NotFound`, `Forbidden`."""
+    people.require_acting_admin(session, who)
+    owners = select(User.id).where(User.tenant_id == who.tenant_id)
+    if not who.is_operator:
+        owners = owners.where(User.role != "operator")
+    ended = session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.user_id.in_(owners))
+        .values(revoked_at=utcnow())
+        .returning(ApiKey.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if ended is None:
+        raise NotFound("There is no such key, or it was revoked already.")
+    audit.record(session, who, "key.revoke", key_id)
 
 
 def owned(session: Session, user_id: str | None = None) -> list[tuple[str, KeyInfo]]:

@@ -210,6 +210,7 @@ def handled(session: Session, who: Principal, user_id: str, own_refusal: str | N
             User.id == user_id,
             User.tenant_id == who.tenant_id,
             User.is_demo.is_(False),
+            User.is_service.is_(False),
             User.erased_at.is_(None),
         )
     )
@@ -254,7 +255,7 @@ def _people() -> Select[*tuple[Any, ...]]:
     return (
         select(User, Tenant.name.label("tenant"), seen.label("last_seen_at"))
         .join(Tenant, Tenant.id == User.tenant_id)
-        .where(User.is_demo.is_(False), User.erased_at.is_(None))
+        .where(User.is_demo.is_(False), User.is_service.is_(False), User.erased_at.is_(None))
         .order_by(Tenant.name, User.username)
     )
 

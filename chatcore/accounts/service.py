@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import active, attempts, audit, claims, codes, company, keys, own, people, sessions, setup
 from chatcore.accounts.codes import Link, LinkKind, OpenCode
-from chatcore.accounts.keys import SCOPES, KeyInfo, Scope
+from chatcore.accounts.keys import SCOPES, KeyInfo, Scope, TenantKey
 from chatcore.accounts.passwords import decoy_hash, hash_password, matches
 from chatcore.accounts.people import Person
 from chatcore.accounts.principal import Principal
@@ -280,6 +280,20 @@ class Accounts:
     ) -> tuple[KeyInfo, str]:
         """What may be shown again, and the key, which is shown once. `days`: until it ends. Raises `InvalidInput`."""
         return self._db.write(lambda session: keys.create(session, principal, name, scopes, days))
+
+    def create_service_key(
+        self, principal: Principal, name: str, scopes: Sequence[Scope], days: int | None = None
+    ) -> tuple[KeyInfo, str]:
+        """`create_key` for a program that is nobody's. Raises `Forbidden` for who is no admin, `InvalidInput`."""
+        return self._db.write(lambda session: keys.create_for_service(session, principal, name, scopes, days))
+
+    def tenant_keys(self, principal: Principal) -> list[TenantKey]:
+        """The living keys of the admin's tenant, services first. Raises `Forbidden`."""
+        return self._db.read(lambda session: keys.of_tenant(session, principal))
+
+    def revoke_tenant_key(self, principal: Principal, key_id: str) -> None:
+        """End a key of somebody in the admin's tenant. Raises `NotFound`, `Forbidden`."""
+        self._db.write(lambda session: keys.revoke_of_tenant(session, principal, key_id))
 
     def keys(self, principal: Principal) -> list[KeyInfo]:
         """The principal's keys, the newest first."""

@@ -5,6 +5,8 @@ where it belongs. A conversation that is new begins with those before it.
 """
 
 import asyncio
+import base64
+import mimetypes
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -31,7 +33,7 @@ _Again = Annotated[Id | None, Field(description="Of the question that is edited,
 
 
 class UIMessage(BaseModel):
-    """A message as the AI SDK has it. Of its parts only texts count; what else a client keeps with it does not."""
+    """A message as the AI SDK has it. Of its parts texts and files count; what else a client keeps with it does not."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -39,11 +41,9 @@ class UIMessage(BaseModel):
     role: Literal["user", "assistant", "system"]
     parts: Annotated[list[dict[str, Any]], Field(max_length=1_000)] = []
 
-    def text(self) -> str:
-        """The words of the message. Raises `InvalidInput` where it carries a file."""
-        if any(part.get("type") == "file" for part in self.parts):
-            raise InvalidInput("`messages`: files are not taken here. Attach them on the page.")
-        return self.words()
+    def files(self) -> list[tuple[str, bytes]]:
+        """Name and content of its files. Raises `InvalidInput` for one that is no data URL."""
+        return [_file(part) for part in self.parts if part.get("type") == "file"]
 
     def words(self) -> str:
         """The words of the message."""
@@ -125,7 +125,7 @@ def _submission(core: Parts, who: Principal, body: ChatBody) -> Submission:
         raise InvalidInput("`messages`: the last one has to be the user's.")
     chat_id = body.id or body.thread_id
     return Submission(
-        "" if again else last.text(),
+        "" if again else last.words(),
         body.model or asking.last_model(core, who, chat_id),
         chat_id,
         message_id=None if again else last.id,
@@ -133,10 +133,23 @@ def _submission(core: Parts, who: Principal, body: ChatBody) -> Submission:
         regenerates=(body.message_id or last.id) if again else None,
         agent_id=asking.agent(core, who, body.agent_id),
         settings=TurnSettings(temperature=body.temperature, max_tokens=body.max_tokens),
+        attachments=() if again else tuple(core.attachments.add(who, *one).id for one in last.files()),
         workshop_session_id=body.session_id,
         step_id=body.step_id,
         brought=Brought(earlier=earlier([(one.role, one.words()) for one in body.messages[:-1]])),
     )
+
+
+def _file(part: Mapping[str, Any]) -> tuple[str, bytes]:
+    kind, found, data = str(part.get("url", "")).partition(";base64,")
+    if not found or not kind.startswith("data:"):
+        raise InvalidInput("`messages`: a file comes as a data URL (`data:image/png;base64,…`).")
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError:
+        raise InvalidInput("`messages`: the base64 of a file cannot be read.") from None
+    suffix = mimetypes.guess_extension(kind.removeprefix("data:").partition(";")[0]) or ""
+    return str(part.get("filename") or f"file{suffix}"), content
 
 
 def earlier(said: Sequence[tuple[str, str]]) -> tuple[tuple[Literal["user", "assistant"], str], ...]:

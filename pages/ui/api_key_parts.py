@@ -1,5 +1,7 @@
-"""One's own API keys on the account page: which there are, each with its end, and a form that makes another."""
+"""API keys: one's own on the account page, the tenant's for its admins, who also make those of services."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, cast
 
 import streamlit as st
@@ -20,7 +22,7 @@ _SAID: Final = "api_key_said"
 
 
 def draw(principal: Principal) -> None:
-    """The section."""
+    """One's own: which there are, each with its end, and a form that makes another."""
     st.subheader("Your API keys")
     st.caption(f"For programs that read and change what is yours. [What they can do]({session.base_path()}/api/docs).")
     _shown_once()
@@ -30,8 +32,29 @@ def draw(principal: Principal) -> None:
     if keys:
         with st.container(border=True):
             for one in keys:
-                _row(principal, one)
-    _form(principal)
+                _row(one, one.name, lambda one=one: core().accounts.revoke_key(principal, one.id))  # type: ignore[misc]
+    offered = [scope for scope in _SCOPES if scope != "admin" or principal.is_admin]
+    _form("Make key", "What uses it", offered, partial(core().accounts.create_key, principal))
+
+
+def draw_tenant(principal: Principal) -> None:
+    """Everybody's of the tenant, for an admin: who has which, each with its end, and a form for a service's."""
+    st.subheader("API keys")
+    st.caption("Of people and services. A service is a program that is nobody's: its usage is counted by its own name.")
+    _shown_once()
+    if said := st.session_state.pop(_SAID, None):
+        st.success(said, icon=":material/check:")
+    found = core().accounts.tenant_keys(principal)
+    if found:
+        with st.container(border=True):
+            for one in found:
+                owner = f"{one.owner} (service)" if one.is_service else f"{one.owner}: {one.info.name}"
+                revoke = partial(core().accounts.revoke_tenant_key, principal, one.info.id)
+                _row(one.info, owner, revoke)
+    else:
+        st.caption("Nobody has one yet.")
+    offered = [scope for scope in _SCOPES if scope != "admin"]
+    _form("Make a service's key", "The service's name", offered, partial(core().accounts.create_service_key, principal))
 
 
 def _shown_once() -> None:
@@ -43,23 +66,23 @@ def _shown_once() -> None:
     st.code(f"curl -H 'Authorization: Bearer {key}' {session.app_url()}/api/v1/me", language="sh", wrap_lines=True)
 
 
-def _row(principal: Principal, one: KeyInfo) -> None:
+def _row(one: KeyInfo, title: str, revoke: Callable[[], None]) -> None:
     used = f"used {ago(one.last_used_at)}" if one.last_used_at else "never used"
     ends = f" · until {one.expires_at:%Y-%m-%d}" if one.expires_at else ""
     scopes = ", ".join(_SCOPES[scope].lower() for scope in one.scopes)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(width="stretch", gap=None):
-            st.text(one.name)
+            st.text(title)
             st.caption(plain(f"{one.prefix}… · {scopes} · made {ago(one.created_at)} · {used}{ends}"))
         with st.popover("Revoke", key=f"api-key-revoke-{one.id}"):
             st.markdown("Programs that use this key are refused from now on.")
             if st.button("Yes, revoke", key=f"api-key-revoke-yes-{one.id}", type="primary"):
-                _revoke(principal, one)
+                _revoke(one, revoke)
 
 
-def _revoke(principal: Principal, one: KeyInfo) -> None:
+def _revoke(one: KeyInfo, revoke: Callable[[], None]) -> None:
     try:
-        core().accounts.revoke_key(principal, one.id)
+        revoke()
     except ChatcoreError as error:
         st.error(str(error))
         return
@@ -67,19 +90,18 @@ def _revoke(principal: Principal, one: KeyInfo) -> None:
     st.rerun()
 
 
-def _form(principal: Principal) -> None:
-    offered = [scope for scope in _SCOPES if scope != "admin" or principal.is_admin]
+def _form(label: str, placeholder: str, offered: Sequence[Scope], make: Callable[..., tuple[KeyInfo, str]]) -> None:
     with st.form("api-key", border=False, clear_on_submit=True):
-        name = st.text_input("Name", max_chars=100, placeholder="What uses it", key="api_key_name")
+        name = st.text_input("Name", max_chars=100, placeholder=placeholder, key="api_key_name")
         scopes = st.pills(
             "It may", offered, selection_mode="multi", default=["chat", "read"], format_func=_SCOPES.__getitem__,
             key="api_key_scopes",
         )  # fmt: skip
         days = st.selectbox("It lives", list(_LIVES), index=1, format_func=_LIVES.__getitem__, key="api_key_days")
-        if not st.form_submit_button("Make key", key="api_key_make"):
+        if not st.form_submit_button(label, key="api_key_make"):
             return
     try:
-        _, key = core().accounts.create_key(principal, name, cast("list[Scope]", scopes), days)
+        _, key = make(name, cast("list[Scope]", scopes), days)
     except ChatcoreError as error:
         st.error(str(error))
         return

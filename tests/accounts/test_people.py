@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_a_key_has_the_scopes_that_were_chosen_and_ends_on_its_day(any_house: Ho
     assert info.expires_at is not None
     assert timedelta(days=29) < info.expires_at - utcnow() < timedelta(days=31)
     assert any_house.accounts.caller_for_key(key) == (ada, {"read", "usage"})
-    assert any_house.accounts.keys(ada)[0] == info
+    assert replace(any_house.accounts.keys(ada)[0], last_used_at=None) == info  # its use is noted a moment later
     ended = update(ApiKey).where(ApiKey.id == info.id).values(expires_at=utcnow())
     any_house.db.write(lambda session: session.execute(ended))
     assert not any_house.accounts.keys(ada)[0].lives

@@ -1,5 +1,6 @@
 """`POST /api/chat` as `useChat` sends it: stored once, regenerated, edited, resumed by the program's own ids."""
 
+import base64
 from typing import Any
 
 import httpx
@@ -11,6 +12,11 @@ from tests.api.asking import QUICK, SLOW, Client, chunks, text_of
 
 def user(message_id: str, text: str) -> dict[str, Any]:
     return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def user_with(url: str, message_id: str = "u1") -> dict[str, Any]:
+    file = {"type": "file", "mediaType": "text/plain", "filename": "notes.txt", "url": url}
+    return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": "read this"}, file]}
 
 
 def send(client: Client, *messages: dict[str, Any], **more: Any) -> httpx.Response:
@@ -101,7 +107,9 @@ def test_a_step_of_a_workshop_is_saved_and_loaded(client: Client) -> None:
     [
         ({"messages": []}, "messages"),
         ({"messages": [{"id": "a", "role": "assistant", "parts": []}]}, "messages"),
-        ({"messages": [{"id": "u", "role": "user", "parts": [{"type": "file", "url": "data:,x"}]}]}, "files"),
+        ({"messages": [{"id": "u", "role": "user", "parts": [{"type": "file", "url": "data:,x"}]}]}, "data URL"),
+        ({"messages": [user_with("data:text/plain;base64,%%%")]}, "base64"),
+        ({"messages": [user_with("http://169.254.169.254/")]}, "data URL"),
         ({"messages": [{"role": "user", "parts": []}]}, "messages.0.id"),
         ({"trigger": "resume"}, "trigger"),
         ({"modle": "x"}, "modle"),
@@ -119,6 +127,19 @@ def test_what_cannot_be_is_a_problem_that_names_it(
     answer = send(client, *change.pop("messages", [user("u1", "one")]), **change)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert word in answer.json()["detail"]
+
+
+def test_a_file_of_the_question_is_kept_and_read_by_the_model(client: Client) -> None:
+    marker = client.chat.who.user_id[-8:]
+    words = base64.b64encode(f"porcupines {marker}".encode()).decode()
+    answer = send(client, user_with(f"data:text/plain;base64,{words}"))
+    assert answer.status_code == 200
+    question = client.chat.messages(answer.headers["x-conversation-id"])[0]
+    assert question.content == "read this"
+    assert [part["name"] for part in question.parts if "attachment_id" in part] == ["notes.txt"]
+    assert f"porcupines {marker}" in str(client.chat.call(marker).messages)
+    again = send(client, user_with(f"data:text/plain;base64,{words}"))
+    assert again.headers["x-turn-id"] == answer.headers["x-turn-id"]
 
 
 def test_reading_what_is_not_there_is_404(client: Client) -> None:

@@ -21,16 +21,20 @@ from tests.serving import Site
 Called = Callable[[str], Call]
 
 
-@pytest.fixture(params=["chromium", "firefox"])
+in_both = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+
+
+@pytest.fixture
 def browser(request: pytest.FixtureRequest) -> Browser:
-    """Each journey is made in both."""
-    found: Browser = request.getfixturevalue(request.param)
+    """Chromium; those that are `in_both` are made in Firefox, too."""
+    found: Browser = request.getfixturevalue(getattr(request, "param", "chromium"))
     return found
 
 
 # --- branches -------------------------------------------------------------------------------------------------------
 
 
+@in_both
 def test_an_edited_question_is_a_branch_and_the_chosen_one_is_remembered(
     person: str, open_tab: Open, called: Called
 ) -> None:
@@ -111,6 +115,7 @@ def compare_with(screen: Screen, name: str) -> None:
     screen.ready()
 
 
+@in_both
 def test_two_models_are_compared_and_one_is_gone_on_with(
     person: str, open_tab: Open, provider: HostileProvider
 ) -> None:
@@ -311,6 +316,7 @@ def download(screen: Screen, label: str, folder: Path) -> Path:
     return path
 
 
+@in_both
 def test_a_pdf_is_read_back_and_a_json_file_imported_by_another(
     site: Site, person: str, open_tab: Open, tmp_path: Path
 ) -> None:
@@ -376,6 +382,7 @@ def test_a_temporary_chat_is_in_no_list_and_gone_when_it_is_left(site: Site, per
 # --- keyboard -------------------------------------------------------------------------------------------------------
 
 
+@in_both
 def test_the_keyboard_starts_stops_regenerates_and_searches(person: str, open_tab: Open) -> None:
     ada = open_tab(person).go("/?model=slow").ask("hands on the keys")
     ada.word(3).wait_for()

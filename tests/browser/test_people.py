@@ -67,8 +67,8 @@ def test_signing_out_is_noticed_by_another_tab_at_its_next_action(person: str, o
     first.page.get_by_label("Username").wait_for()
     second.sidebar.get_by_role("link", name="Usage").click()
     second.page.get_by_label("Username").wait_for()
-    assert second.page.get_by_text("before leaving").count() == 0
-    assert second.sidebar.get_by_text("Sign out").count() == 0
+    second.page.get_by_text("before leaving").wait_for(state="detached")
+    second.sidebar.get_by_text("Sign out").wait_for(state="detached")
 
 
 def test_somebody_elses_conversation_is_not_found_like_any_other(site: Site, person: str, open_tab: Open) -> None:

@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from chatcore.errors import DatabaseError
+from chatcore.errors import DatabaseError, Unauthorized
 from pages.ui import session
 
 PAGES = Path(__file__).parents[2] / "pages"
@@ -82,7 +82,7 @@ def test_an_operator_has_all_parts_and_only_the_open_one_is_drawn(house: Any, mo
     assert labels(at) == [*PARTS, "Gateway", "Flags", "Tenants"]
     assert [one.value for one in at.subheader] == ["Manage a person", "Invite someone"]
     at = page(house, monkeypatch, "root", url="Keys")
-    assert [one.value for one in at.subheader] == ["The organisation's provider keys"]
+    assert [one.value for one in at.subheader] == ["The organisation's provider keys", "API keys"]
 
 
 def test_what_goes_wrong_in_a_part_is_one_sentence_in_it(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,3 +267,22 @@ def test_a_session_that_ended_elsewhere_is_noticed_and_forgotten(house: Any, mon
     assert not at.exception
     assert [one.label for one in at.text_input] == ["Username", "Password"]
     assert "draft" not in at.session_state
+
+
+def test_an_admin_makes_a_services_key_and_ends_a_persons(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, bobs = house.accounts.create_key(house.accounts.system_principal("bob"), "laptop")
+    at = page(house, monkeypatch, "admin", url="Keys")
+    at.text_input(key="api_key_name").set_value("Nightly report")
+    at.button_group(key="api_key_scopes").set_value(["usage"])
+    at.button(key="api_key_make").click().run()
+    assert not at.exception
+    who, scopes = house.accounts.caller_for_key(at.code[0].value)
+    assert (who.name, who.role, scopes) == ("Nightly report", "member", {"usage"})
+    assert [one.value for one in at.text if "report" in one.value or "laptop" in one.value] == [
+        "Nightly report (service)", "Bob: laptop",
+    ]  # fmt: skip
+    at.button(key=f"api-key-revoke-yes-{info.id}").click().run()
+    with pytest.raises(Unauthorized):
+        house.accounts.caller_for_key(bobs)
+    at = page(house, monkeypatch, "stranger", url="Keys")
+    assert "Nobody has one yet." in [one.value for one in at.caption]

@@ -189,7 +189,7 @@ def test_the_tree_holds_whatever_is_done_to_it(quick: Core, provider: HostilePro
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None,
+            max_examples=15, stateful_step_count=20, deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from chatcore.db.tables.base import Base, utcnow
@@ -32,7 +32,7 @@ class User(Base):
     """`username` is stored as typed at sign-in: lower case, trimmed. `password_hash`: NULL until an invite is used.
 
     `identity`: whom a company's sign-in knows them as, issuer and subject in one. `erased_at`: nothing is left of them
-    but a name for the ledger.
+    but a name for the ledger. `is_service`: a program that is nobody's; it has API keys and never signs in.
     """
 
     __tablename__ = "users"
@@ -48,6 +48,7 @@ class User(Base):
     erased_at: Mapped[datetime | None]
     identity: Mapped[str | None]
     is_demo: Mapped[bool] = mapped_column(Boolean, default=False)
+    is_service: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     __table_args__ = (Index("ix_users_identity", "identity", unique=True),)
