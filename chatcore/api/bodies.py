@@ -40,7 +40,7 @@ class Refused(Exception):
         self.status, self.code, self.detail, self.headers = status, code, detail, headers or {}
 
 
-class _Stalled(Exception):
+class Stalled(Exception):
     """The client takes nothing of its answer any more."""
 
 
@@ -77,11 +77,11 @@ class BodyGuard:
                 async with asyncio.timeout(_TAKEN_WITHIN):
                     await send(message)
             except TimeoutError:
-                raise _Stalled from None
+                raise Stalled from None
 
         try:
             await self._app(scope, receive, bounded)
-        except _Stalled:
+        except Stalled:
             log.info("a reader took nothing for %d seconds and was left", _TAKEN_WITHIN)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from chatcore import errors
+from chatcore.api.bodies import Stalled
 from chatcore.errors import ChatcoreError
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ def install(app: FastAPI, shape: Shape) -> None:
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> Response:
+        if isinstance(error, Stalled):  # nobody reads this either
+            return Response(status_code=HTTPStatus.REQUEST_TIMEOUT)
         log.error("a request failed in our own code", exc_info=error)
         return shape(request.url.path)(500, "internal", "Something went wrong on our side. Try again.", {})
 

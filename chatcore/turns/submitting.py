@@ -188,9 +188,12 @@ class Submitting:
     def _created(
         self, session: Session, principal: Principal, question: Question, choice: Choice, sent: Submission
     ) -> Conversation:
-        step = {"workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id}
-        created = self._asking.create(session, principal, question, choice, temporary=False, **step)
-        self._name(session, principal, created, sent)
+        named = {"workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id}
+        if not sent.step_id:  # who comes second at the same moment fails here, and finds it when it tries again
+            named["client_id"] = sent.conversation_id
+        created = self._asking.create(session, principal, question, choice, temporary=False, **named)
+        if sent.step_id:
+            self._name(session, principal, created, sent)
         return self._begins_with(session, principal, created, sent.brought)
 
     @staticmethod

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import StreamingResponse
 
 from chatcore.api import bodies
 from chatcore.api.app import guarded
@@ -175,3 +177,34 @@ def test_the_description_is_openapi_and_reads_as_a_page_without_scripts(app: Any
     assert page.headers["content-type"].startswith("text/html")
     assert "<script" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_a_reader_that_takes_nothing_is_left_and_what_answers_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "_TAKEN_WITHIN", 0.05)
+    seen: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            seen.append("closed")
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await StreamingResponse(pieces())(scope, receive, send)
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        seen.append(message["type"])
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def ask() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "asgi": {"spec_version": "2.4"}}
+        async with asyncio.timeout(20):
+            await BodyGuard(endless, lambda _: False, lambda _request, *said: problem(*said))(scope, never, send)
+
+    asyncio.run(ask())
+    assert seen == ["http.response.start", "http.response.body", "closed"]

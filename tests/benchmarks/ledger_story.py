@@ -106,8 +106,10 @@ def _asked(ask: Ask, rows: Sequence[UsageMetric], messages: Iterable[Message]) -
         costs = [row.cost_nano_usd for row in mine]
         if message.cost_nano_usd != (None if None in costs else sum(cost or 0 for cost in costs)):
             found.append("the message tells another cost")
-        if [row.attempt for row in mine] != list(range(1, len(mine) + 1)):
-            found.append(f"the attempts are numbered {[row.attempt for row in mine]}")
+        numbers = [row.attempt for row in mine]
+        # One that was taken back, as a silent call spoke meanwhile, leaves a gap.
+        if numbers != sorted(set(numbers)) or numbers[:1] not in ([], [1]):
+            found.append(f"the attempts are numbered {numbers}")
         if not 1 <= len(mine) <= MOST_ROWS:
             found.append(f"{len(mine)} rows of one turn")
         if message.content and all(row.usage_source == "none" for row in mine) and not _said_again(mine):
