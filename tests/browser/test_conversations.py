@@ -382,7 +382,6 @@ def test_a_temporary_chat_is_in_no_list_and_gone_when_it_is_left(site: Site, per
 # --- keyboard -------------------------------------------------------------------------------------------------------
 
 
-@in_both
 def test_the_keyboard_starts_stops_regenerates_and_searches(person: str, open_tab: Open) -> None:
     ada = open_tab(person).go("/?model=slow").ask("hands on the keys")
     ada.word(3).wait_for()

@@ -306,7 +306,7 @@ def test_a_cut_reply_keeps_its_words_and_can_be_tried_again(person: str, open_ta
     ada.word(19).wait_for()
     ada.finished()
     assert ada.numbers() == list(range(20))
-    assert ada.alert.count() == 0
+    ada.alert.wait_for(state="detached")
 
 
 def test_continue_goes_on_below_what_was_said(person: str, open_tab: Open) -> None:
