@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -33,7 +32,6 @@ from chatcore.turns.completing import (
 from chatcore.turns.engine import TurnEngine
 from chatcore.turns.replies import can_continue, words_of
 from chatcore.turns.submitting import Submitting
-from chatcore.turns.submitting import checked as submitting_checked
 from chatcore.turns.succession import Succession
 from chatcore.turns.values import (
     ActiveTurn,
@@ -83,8 +81,8 @@ class Turns(Waiting):
         super().__init__(db, TurnEngine(db, gateway, limits, preferences, settings, self._after_end))
         self._gateway = gateway
         self._limits = limits
-        self._settings = settings
         self._asking = Asking(gateway, preferences, self.engine.owner, settings)
+        self._submitting = Submitting(self._asking, settings.own.max_message_chars)
         self._succession = Succession(self._asking, limits)
 
     @property
@@ -141,8 +139,7 @@ class Turns(Waiting):
         ids = (sent.conversation_id, sent.message_id, sent.parent_id, sent.workshop_session_id, sent.step_id)
         for one in (*ids, sent.regenerates or None):
             aliases.checked(one)
-        sent = replace(sent, brought=submitting_checked(sent.brought, self._settings.own.max_message_chars))
-        submitting = Submitting(self._asking)
+        submitting = self._submitting
 
         def known(session: Session) -> Asked | None:
             accounts.require_active(session, principal)

@@ -27,8 +27,10 @@ _SESSION: Final = "Data of this session, as JSON:"
 class Submitting:
     """Begins, or finds again, the turn of a submission. Works inside the caller's transaction."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, most: int) -> None:
+        """`most`: characters of all messages together that a question brings along."""
         self._asking = asking
+        self._most = most
 
     def known(self, session: Session, principal: Principal, sent: Submission) -> Asked | None:
         """The turn that the submission had, where it was here before."""
@@ -117,6 +119,24 @@ class Submitting:
     def _question(self, sent: Submission) -> Question:
         return self._asking.question(sent.text, sent.attachments)
 
+    def _brought(self, brought: Brought, *, is_new: bool) -> Brought:
+        """What of it is used, with its words cleaned: a conversation that is known has its own history.
+
+        Raises `InvalidInput` where that is more than a question can have.
+        """
+        earlier = brought.earlier if is_new or brought.alone else ()
+        characters = len(brought.system) + sum(len(text) for _, text in earlier)
+        if characters > self._most:
+            raise InvalidInput(
+                f"The messages before the question have {characters:,} characters; the most is {self._most:,}."
+            )
+        size = len(json.dumps([dict(brought.session_data), [dict(one) for one in brought.data_parts]]))
+        if size > MAX_DATA:
+            raise InvalidInput(f"The data beside a question has at most {MAX_DATA // 1024} KB as JSON.")
+        cleaned = ((role, clean(text)) for role, text in earlier)
+        kept = tuple((role, text) for role, text in cleaned if text.strip())
+        return replace(brought, earlier=kept, system=clean(brought.system))
+
     def _choice(
         self,
         session: Session,
@@ -139,19 +159,17 @@ class Submitting:
     def _ask(
         self, session: Session, principal: Principal, conversation: Conversation | None, sent: Submission
     ) -> Begun:
-        question = self._question(sent)
+        question, brought = self._question(sent), self._brought(sent.brought, is_new=conversation is None)
         choice = self._choice(session, principal, sent, conversation, question)
         if conversation is None:
-            conversation = self._created(session, principal, question, choice, sent)
+            conversation = self._created(session, principal, question, choice, sent, brought)
         else:
             conversation = self._placed(session, principal, conversation, sent)
             if unanswered := self._same(session, principal, conversation, sent):
                 return self._asking.answer_again(session, principal, conversation, unanswered, choice)
         place = self._place(session, principal, conversation, sent)
-        begun = self._asking.begin(
-            session, principal, conversation, question, choice, **place, meta=_meta(sent.brought)
-        )
-        return _with(begun, sent.brought, question)
+        begun = self._asking.begin(session, principal, conversation, question, choice, **place, meta=_meta(brought))
+        return _with(begun, brought, question)
 
     def _place(
         self, session: Session, principal: Principal, conversation: Conversation, sent: Submission
@@ -186,7 +204,13 @@ class Submitting:
             aliases.name(session, principal, conversation.id, wanted)
 
     def _created(
-        self, session: Session, principal: Principal, question: Question, choice: Choice, sent: Submission
+        self,
+        session: Session,
+        principal: Principal,
+        question: Question,
+        choice: Choice,
+        sent: Submission,
+        brought: Brought,
     ) -> Conversation:
         named = {"workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id}
         if not sent.step_id:  # who comes second at the same moment fails here, and finds it when it tries again
@@ -194,7 +218,7 @@ class Submitting:
         created = self._asking.create(session, principal, question, choice, temporary=False, **named)
         if sent.step_id:
             self._name(session, principal, created, sent)
-        return self._begins_with(session, principal, created, sent.brought)
+        return self._begins_with(session, principal, created, brought)
 
     @staticmethod
     def _begins_with(session: Session, principal: Principal, created: Conversation, brought: Brought) -> Conversation:
@@ -233,22 +257,6 @@ class Submitting:
         if message is None or message.role != "user":
             raise NotFound("There is no such message to be answered again.")
         return message
-
-
-def checked(brought: Brought, most: int) -> Brought:
-    """It, with its words cleaned. `most`: characters of a message, and of all these together.
-
-    Raises `InvalidInput` where more is brought along than a question can have.
-    """
-    earlier = tuple((role, clean(text)) for role, text in brought.earlier)
-    system = clean(brought.system)
-    characters = len(system) + sum(len(text) for _, text in earlier)
-    if characters > most:
-        raise InvalidInput(f"The messages before the question have {characters:,} characters; the most is {most:,}.")
-    size = len(json.dumps([dict(brought.session_data), [dict(one) for one in brought.data_parts]]))
-    if size > MAX_DATA:
-        raise InvalidInput(f"The data beside a question has at most {MAX_DATA // 1024} KB as JSON.")
-    return replace(brought, earlier=tuple(one for one in earlier if one[1].strip()), system=system)
 
 
 def _meta(brought: Brought) -> dict[str, Any]:

@@ -142,6 +142,16 @@ def test_a_file_of_the_question_is_kept_and_read_by_the_model(client: Client) ->
     assert again.headers["x-turn-id"] == answer.headers["x-turn-id"]
 
 
+def test_a_long_chat_that_is_known_goes_on_however_much_of_it_is_sent_along(client: Client) -> None:
+    first = send(client, user("u1", "one"))
+    long = {"id": reply_id(first), "role": "assistant", "parts": [{"type": "text", "text": "x" * 300_000}]}
+    second = send(client, user("u1", "one"), long, user("u2", "two"))
+    assert second.status_code == 200
+    assert second.headers["x-conversation-id"] == first.headers["x-conversation-id"]
+    refused = send(client, user("u1", "one"), long, user("u2", "two"), id="a new one")
+    assert (refused.status_code, "300,003 characters" in refused.json()["detail"]) == (422, True)
+
+
 def test_reading_what_is_not_there_is_404(client: Client) -> None:
     for path in ("/api/chat/nothing", "/api/chat/nothing/stream"):
         assert client.http.get(path).status_code == 404

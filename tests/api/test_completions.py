@@ -304,7 +304,7 @@ def test_an_identical_request_is_served_from_the_cache(program: Program) -> None
     asked = [{"role": "user", "content": f"again {program.key[-6:]}"}]
     first = program.client.chat.completions.with_raw_response.create(model=QUICK, messages=asked, temperature=0)  # type: ignore[arg-type]
     again = program.client.chat.completions.with_raw_response.create(model=QUICK, messages=asked, temperature=0)  # type: ignore[arg-type]
-    assert first.headers["x-gateway-cache"], again.headers["x-gateway-cache"] == ("MISS", "HIT")
+    assert (first.headers["x-gateway-cache"], again.headers["x-gateway-cache"]) == ("MISS", "HIT")
     assert again.parse().choices[0].message.content == first.parse().choices[0].message.content
     assert [row.outcome for row in program.rows()] == ["ok", "cached"]
     assert program.rows()[1].cost_nano_usd == 0
