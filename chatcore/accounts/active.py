@@ -6,7 +6,7 @@ need not be true when it is pressed.
 
 from typing import Final
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import sessions
@@ -15,11 +15,11 @@ from chatcore.db.tables import ApiKey, User, utcnow
 from chatcore.errors import Unauthorized
 
 _ENABLED: Final = select(User.id).where(User.id == bindparam("user"), User.disabled_at.is_(None))
-_KEYED: Final = _ENABLED.join(ApiKey, ApiKey.user_id == User.id).where(
-    ApiKey.id == bindparam("key"),
-    ApiKey.revoked_at.is_(None),
-    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > bindparam("now")),
+KEY_LIVES: Final = and_(
+    ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > bindparam("now"))
 )
+"""The condition of API keys that are neither revoked nor expired `now`."""
+_KEYED: Final = _ENABLED.join(ApiKey, ApiKey.user_id == User.id).where(ApiKey.id == bindparam("key"), KEY_LIVES)
 
 
 def require_active(session: Session, principal: Principal) -> None:

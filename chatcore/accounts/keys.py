@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.orm import Session
 
 from chatcore.accounts import audit, codes, people
-from chatcore.accounts.active import require_active
+from chatcore.accounts.active import KEY_LIVES, require_active
 from chatcore.accounts.principal import Principal
 from chatcore.accounts.sessions import as_principal
 from chatcore.accounts.validation import clean_name
@@ -24,6 +24,7 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 PREFIX: Final = "ck_"
 _VISIBLE: Final = len(PREFIX) + 6
+_NO_KEY: Final = "There is no such key, or it was revoked already."
 _MOST_DAYS: Final = 3_660
 _SHOWN: Final = (
     ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.last_used_at, ApiKey.revoked_at,
@@ -134,12 +135,12 @@ def listed(session: Session, who: Principal) -> list[KeyInfo]:
 def of_tenant(session: Session, who: Principal) -> list[TenantKey]:
     """The keys of the tenant that live, services first, by their owners' names. Raises `Forbidden` for a member."""
     people.require_admin(who)
-    lives = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > utcnow()))
     rows = session.execute(
         select(User.name, User.is_service, *_SHOWN)
         .join(User, User.id == ApiKey.user_id)
-        .where(ApiKey.tenant_id == who.tenant_id, User.disabled_at.is_(None), *lives)
-        .order_by(User.is_service.desc(), User.name, ApiKey.id.desc())
+        .where(ApiKey.tenant_id == who.tenant_id, User.disabled_at.is_(None), KEY_LIVES)
+        .order_by(User.is_service.desc(), User.name, ApiKey.id.desc()),
+        {"now": utcnow()},
     )
     return [TenantKey(row[0], row[1], _info(row[2:])) for row in rows]
 
@@ -150,15 +151,8 @@ def revoke_of_tenant(session: Session, who: Principal, key_id: str) -> None:
     owners = select(User.id).where(User.tenant_id == who.tenant_id)
     if not who.is_operator:
         owners = owners.where(User.role != "operator")
-    ended = session.execute(
-        update(ApiKey)
-        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.user_id.in_(owners))
-        .values(revoked_at=utcnow())
-        .returning(ApiKey.id)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if ended is None:
-        raise NotFound("There is no such key, or it was revoked already.")
+    if not _end(session, ApiKey.id == key_id, ApiKey.user_id.in_(owners)):
+        raise NotFound(_NO_KEY)
     audit.record(session, who, "key.revoke", key_id)
 
 
@@ -183,42 +177,29 @@ def _scopes(stored: Sequence[Scope] | None) -> tuple[Scope, ...]:
 
 def revoke_any(session: Session, key_id: str) -> tuple[str, str] | None:
     """End a key, whosesoever it is: its tenant and its owner's user id. None where it is absent or has ended."""
-    ended = session.execute(
-        update(ApiKey)
-        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=utcnow())
-        .returning(ApiKey.tenant_id, ApiKey.user_id)
-    ).one_or_none()
-    return None if ended is None else (ended.tenant_id, ended.user_id)
+    ended = _end(session, ApiKey.id == key_id)
+    return (ended[0].tenant_id, ended[0].user_id) if ended else None
 
 
 def revoke_all(session: Session, user_id: str) -> int:
     """End every key of this person. Returns how many ended."""
-    ended = session.execute(
-        update(ApiKey)
-        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=utcnow())
-        .returning(ApiKey.id)
-    )
-    return len(ended.all())
+    return len(_end(session, ApiKey.user_id == user_id))
 
 
 def revoke(session: Session, who: Principal, key_id: str) -> None:
     """End a key of this person. Raises `NotFound` when it is not theirs or has ended."""
-    ended = session.execute(
-        update(ApiKey)
-        .where(
-            ApiKey.id == key_id,
-            ApiKey.tenant_id == who.tenant_id,
-            ApiKey.user_id == who.user_id,
-            ApiKey.revoked_at.is_(None),
-        )
-        .values(revoked_at=utcnow())
-        .returning(ApiKey.id)
-    ).one_or_none()
-    if ended is None:
-        raise NotFound("There is no such key, or it was revoked already.")
+    if not _end(session, ApiKey.id == key_id, ApiKey.tenant_id == who.tenant_id, ApiKey.user_id == who.user_id):
+        raise NotFound(_NO_KEY)
     audit.record(session, who, "key.revoke", key_id)
+
+
+def _end(session: Session, *which: ColumnElement[bool]) -> Sequence[Any]:
+    """End the keys that are meant and not revoked yet; returns whose they were."""
+    ended = update(ApiKey).where(ApiKey.revoked_at.is_(None), *which).values(revoked_at=utcnow())
+    rows = session.execute(
+        ended.returning(ApiKey.tenant_id, ApiKey.user_id).execution_options(synchronize_session=False)
+    )
+    return rows.all()
 
 
 def principal(session: Session, key: str) -> tuple[Principal, frozenset[Scope], str, datetime | None]:
@@ -231,10 +212,10 @@ def principal(session: Session, key: str) -> tuple[Principal, frozenset[Scope], 
         .join(ApiKey, ApiKey.user_id == User.id)
         .where(
             ApiKey.key_sha256 == codes.sha256(key),
-            ApiKey.revoked_at.is_(None),
-            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > utcnow()),
+            KEY_LIVES,
             User.disabled_at.is_(None),
-        )
+        ),
+        {"now": utcnow()},
     ).one_or_none()
     if row is None:
         raise Unauthorized("This API key is wrong, expired or revoked.")

@@ -5,7 +5,7 @@ The stream is a viewer of the turn: when it is cut, the turn goes on.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -122,6 +122,12 @@ def agent(core: Parts, who: Principal, wanted: str | None) -> str | None:
     raise NotFound("There is no such agent.")
 
 
+def words(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The texts of a message's parts."""
+    texts = [part.get("text") for part in parts if part.get("type") == "text"]
+    return "\n\n".join(text for text in texts if isinstance(text, str))
+
+
 def last_model(core: Parts, who: Principal, any_id: str | None) -> str:
     """The model that a conversation was last asked of, or the default. Raises `ModelUnavailable` without one."""
     try:
@@ -131,13 +137,13 @@ def last_model(core: Parts, who: Principal, any_id: str | None) -> str:
     return _model(core, who, conversation.model if conversation else None)
 
 
-def ended(core: Parts, who: Principal, asked: Asked) -> Message | None:
+def _ended(core: Parts, who: Principal, asked: Asked) -> Message | None:
     """The reply of a turn, where it has ended."""
     found = core.conversations.replies(who, asked.conversation_id, [str(asked.message_id)])
     return found[0] if found and found[0].status != "streaming" else None
 
 
-def replayed(asked: Asked, reply: Message) -> Response:
+def _replayed(asked: Asked, reply: Message) -> Response:
     """A reply that has ended, as a stream that says it again."""
     message_id = str(asked.message_id)
     encoder = ui_stream.Encoder(message_id, {"conversationId": asked.conversation_id, "messageId": message_id})
@@ -153,6 +159,16 @@ def _model(core: Parts, who: Principal, last: str | None) -> str:
     if default is None:
         raise ModelUnavailable("No model can be used. Ask an administrator to configure one.")
     return default.name
+
+
+async def submitted(
+    core: Parts, who: Principal, submission: Callable[[], Submission], *, patience: float = 0.0
+) -> Response:
+    """Ask what a program sends, made in a thread; what it sent before is answered with what that became."""
+    asked = await asyncio.to_thread(lambda: core.turns.submit(who, submission()))
+    if asked.repeated and (reply := await asyncio.to_thread(_ended, core, who, asked)):
+        return _replayed(asked, reply)
+    return await stream(core, who, asked, patience=patience)
 
 
 async def stream(core: Parts, who: Principal, asked: Asked, *, patience: float = 0.0) -> Response:

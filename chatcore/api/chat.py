@@ -4,7 +4,6 @@ The server's history is the truth: of the messages that come along the last one 
 where it belongs. A conversation that is new begins with those before it.
 """
 
-import asyncio
 import base64
 import mimetypes
 from collections.abc import Mapping, Sequence
@@ -47,8 +46,7 @@ class UIMessage(BaseModel):
 
     def words(self) -> str:
         """The words of the message."""
-        texts = [part.get("text") for part in self.parts if part.get("type") == "text"]
-        return "\n\n".join(text for text in texts if isinstance(text, str))
+        return asking.words(self.parts)
 
 
 class ChatBody(Schema):
@@ -92,10 +90,7 @@ def router(core: Parts) -> APIRouter:
     async def chat(body: ChatBody, caller: Annotated[Caller, chatter]) -> Response:
         """A message whose id was seen before is stored once, and answered with the same turn."""
         who = caller.principal
-        asked = await asyncio.to_thread(lambda: core.turns.submit(who, _submission(core, who, body)))
-        if asked.repeated and (reply := await asyncio.to_thread(asking.ended, core, who, asked)):
-            return asking.replayed(asked, reply)
-        return await asking.stream(core, who, asked)
+        return await asking.submitted(core, who, lambda: _submission(core, who, body))
 
     @found.get("/api/chat", summary="Messages of a workshop's step", response_model=UIMessages)
     def of_step(

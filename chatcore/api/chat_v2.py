@@ -1,6 +1,5 @@
 """`POST /api/chat/v2`: a question with its settings and context in one body, for the AI SDK's stream."""
 
-import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends
@@ -31,10 +30,7 @@ class MessageV2(BaseModel):
 
     def words(self) -> str:
         """The words of the message."""
-        if self.content is not None:
-            return self.content
-        texts = [part.get("text") for part in self.parts if part.get("type") == "text"]
-        return "\n\n".join(text for text in texts if isinstance(text, str))
+        return asking.words(self.parts) if self.content is None else self.content
 
 
 class ConfigV2(Schema):
@@ -75,11 +71,7 @@ def router(core: Parts) -> APIRouter:
     @found.post("/api/chat/v2", summary="Ask with settings and context", responses=asking.STREAM, response_model=None)
     async def chat(body: ChatV2Body, caller: Annotated[Caller, chatter]) -> Response:
         """`X-Model-Used`, `X-Gateway-Cache` and `X-Trace-Id` come with the first words; tokens with the finish."""
-        who = caller.principal
-        asked = await asyncio.to_thread(lambda: core.turns.submit(who, _submission(body)))
-        if asked.repeated and (reply := await asyncio.to_thread(asking.ended, core, who, asked)):
-            return asking.replayed(asked, reply)
-        return await asking.stream(core, who, asked, patience=_FIRST_WORDS)
+        return await asking.submitted(core, caller.principal, lambda: _submission(body), patience=_FIRST_WORDS)
 
     return found
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
@@ -25,21 +25,15 @@ from chatcore.errors import ChatcoreError
 from chatcore.gateway import Delta
 from chatcore.turns import PARAMETERS, CompletionAsk
 
-T = TypeVar("T")
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _ALLOWED_FOR: Final = 2.0  # seconds until a long reply asks again whether its key still lives
-LEFT: Final = 499
-"""nginx's status for a client that closed the connection: nobody reads it but a log."""
+_LEFT: Final = 499  # nginx's, for a client that closed the connection: nobody reads it but a log
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "A completion; with `stream`, server-sent events of chunks in OpenAI's form.",
         "content": {"text/event-stream": {}},
     }
 }
-
-
-class Left(Exception):
-    """The client closed the connection."""
 
 
 def router(core: Parts) -> APIRouter:
@@ -54,21 +48,8 @@ def router(core: Parts) -> APIRouter:
     async def completions(request: Request, body: CompletionBody, caller: Annotated[Caller, chatter]) -> Response:
         """Failover, cache, limits, budgets and ledger as on the page; settled before `[DONE]`."""
         said = await asyncio.to_thread(_begun, core, caller, body, request.headers.get("cache-control", ""))
-        try:
-            first = await while_connected(request, _first(said))
-            if body.stream:
-                asked = partial(core.accounts.require_active, caller.principal)
-                events = _events(
-                    said, first, asked, usage=bool(body.stream_options and body.stream_options.include_usage)
-                )
-                return StreamingResponse(events, headers=_HEADERS | said.headers(), media_type="text/event-stream")
-            return _whole(said, first + await while_connected(request, rest(said)))
-        except Left:
-            said.cancel()
-            return Response(status_code=LEFT)
-        except BaseException:
-            said.cancel()
-            raise
+        allowed = partial(core.accounts.require_active, caller.principal)
+        return await while_connected(request, said, _answer(said, body, allowed))
 
     return found
 
@@ -86,6 +67,15 @@ def _begun(core: Parts, caller: Caller, body: CompletionBody, cache_control: str
     if conversation_id is not None:
         return Stored.asked(core, caller.principal, conversation_id, ask)
     return Stateless(core.turns.complete(caller.principal, ask), body.model)
+
+
+async def _answer(said: Said, body: CompletionBody, still_allowed: Callable[[], None]) -> Response:
+    first = await _first(said)
+    if not body.stream:
+        return _whole(said, first + await rest(said))
+    usage = bool(body.stream_options and body.stream_options.include_usage)
+    events = _events(said, first, still_allowed, usage=usage)
+    return StreamingResponse(events, headers=_HEADERS | said.headers(), media_type="text/event-stream")
 
 
 async def _first(said: Said) -> list[Delta]:
@@ -147,17 +137,21 @@ def _error(error: ChatcoreError) -> dict[str, Any]:
     return openai_errors.body(status_of(error), error.code, str(error))
 
 
-async def while_connected(request: Request, coming: Coroutine[Any, Any, T]) -> T:
-    """What comes, unless the client leaves before. Raises `Left`."""
-    task, gone = asyncio.ensure_future(coming), asyncio.ensure_future(_gone(request))
+async def while_connected(request: Request, said: Said, answering: Coroutine[Any, Any, Response]) -> Response:
+    """The answer. Where the client leaves before it begins, or it fails, nothing more is said."""
+    task, gone = asyncio.ensure_future(answering), asyncio.ensure_future(_gone(request))
+    answer: Response | None = None
     try:
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Left
-        return task.result()
+            return Response(status_code=_LEFT)
+        answer = task.result()
+        return answer
     finally:
         gone.cancel()
         task.cancel()
+        if answer is None:
+            said.cancel()
 
 
 async def _gone(request: Request) -> None:

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from chatcore.api.callers import Caller, needs
-from chatcore.api.completions import LEFT, Left, rest, while_connected
+from chatcore.api.completions import rest, while_connected
 from chatcore.api.parts import Parts
-from chatcore.api.said import Stateless
+from chatcore.api.said import Said, Stateless
 from chatcore.turns import EmbeddingAsk
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
@@ -66,26 +66,21 @@ def router(core: Parts) -> APIRouter:
         texts = [body.input] if isinstance(body.input, str) else body.input
         ask = EmbeddingAsk(body.model, texts, body.dimensions)
         said = Stateless(await asyncio.to_thread(core.turns.embed, caller.principal, ask), body.model)
-        try:
-            vectors = await while_connected(request, rest(said))
-        except Left:
-            said.cancel()
-            return Response(status_code=LEFT)
-        except BaseException:
-            said.cancel()
-            raise
-        end = said.end
-        assert end is not None, "it was heard to its end"
-        plain = body.encoding_format != "base64"
-        data = [
-            Embedding(index=index, embedding=_numbers(one.text) if plain else one.text)
-            for index, one in enumerate(vectors)
-        ]
-        usage = EmbeddingUsage(prompt_tokens=end.spent.prompt_tokens, total_tokens=end.spent.prompt_tokens)
-        answer = Embeddings(data=data, model=end.model, usage=usage)
-        return JSONResponse(answer.model_dump(), headers=said.headers())
+        return await while_connected(request, said, _answer(said, plain=body.encoding_format != "base64"))
 
     return found
+
+
+async def _answer(said: Said, *, plain: bool) -> Response:
+    vectors = await rest(said)
+    end = said.end
+    assert end is not None, "it was heard to its end"
+    data = [
+        Embedding(index=index, embedding=_numbers(one.text) if plain else one.text) for index, one in enumerate(vectors)
+    ]
+    usage = EmbeddingUsage(prompt_tokens=end.spent.prompt_tokens, total_tokens=end.spent.prompt_tokens)
+    answer = Embeddings(data=data, model=end.model, usage=usage)
+    return JSONResponse(answer.model_dump(), headers=said.headers())
 
 
 def _numbers(packed: str) -> list[float]:
