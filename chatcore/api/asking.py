@@ -26,7 +26,6 @@ from chatcore.turns import ActiveTurn, Asked, Submission, TurnSettings, words_of
 
 log = logging.getLogger(__name__)
 
-_SILENCE: Final = 15.0  # seconds until a comment is sent
 _GONE: Final = "This conversation can no longer be read."
 _Id = Annotated[Id, Path(description="The id of a conversation.")]
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
@@ -193,7 +192,7 @@ async def _events(core: Parts, who: Principal, asked: Asked) -> AsyncIterator[by
     encoder = ui_stream.Encoder(message_id, known)
     yield ui_stream.frames(encoder.start())
     try:
-        async for batch in core.turns.afollow(who, turn_id, pace=lambda _: 0.0, patience=_SILENCE):
+        async for batch in core.turns.afollow(who, turn_id, pace=lambda _: 0.0, patience=ui_stream.SILENCE):
             yield ui_stream.frames(encoder.words(batch)) or ui_stream.PING
         read = partial(core.conversations.replies, who, asked.conversation_id, [message_id])
         (reply,) = await asyncio.to_thread(read)
@@ -205,7 +204,7 @@ async def _events(core: Parts, who: Principal, asked: Asked) -> AsyncIterator[by
 
 
 async def _whole(core: Parts, who: Principal, asked: Asked) -> Response:
-    async for _ in core.turns.afollow(who, str(asked.turn_id), patience=_SILENCE):
+    async for _ in core.turns.afollow(who, str(asked.turn_id), patience=ui_stream.SILENCE):
         pass
     found = await asyncio.to_thread(core.conversations.replies, who, asked.conversation_id, [str(asked.message_id)])
     if not found:

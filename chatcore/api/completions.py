@@ -19,8 +19,8 @@ from chatcore.api.callers import Caller, needs
 from chatcore.api.completion_schemas import Completion, CompletionBody
 from chatcore.api.parts import Parts
 from chatcore.api.problems import status_of
-from chatcore.api.said import SILENCE, Said, Stateless, Stored
-from chatcore.api.ui_stream import DONE, PING, frames
+from chatcore.api.said import Said, Stateless, Stored
+from chatcore.api.ui_stream import DONE, PING, SILENCE, frames
 from chatcore.errors import ChatcoreError
 from chatcore.gateway import Delta
 from chatcore.turns import PARAMETERS, CompletionAsk

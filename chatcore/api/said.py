@@ -9,14 +9,13 @@ from chatcore import errors
 from chatcore.accounts import Principal
 from chatcore.api.headers import header
 from chatcore.api.parts import Parts
+from chatcore.api.ui_stream import SILENCE
 from chatcore.conversations import Message
 from chatcore.errors import ChatcoreError, InvalidInput, NotFound, ProviderError
 from chatcore.gateway import Delta, Usage
 from chatcore.ids import new_id
 from chatcore.turns import Asked, Completing, CompletionAsk, Spent, Submission, TurnSettings
 
-SILENCE: Final = 15.0
-"""Seconds until a comment is sent, and until an answer begins without a word."""
 _WAIT: Final = 30.0  # seconds, where nobody said for how long
 _KINDS: Final[tuple[type[ChatcoreError], ...]] = (
     errors.BudgetExceeded, errors.ContextTooLong, errors.BadKey, errors.RefusedContent, errors.ModelUnavailable,

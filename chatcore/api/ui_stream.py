@@ -21,6 +21,8 @@ HEADERS: Final = {
 DONE: Final = b"data: [DONE]\n\n"
 PING: Final = b": ping\n\n"
 """A comment, for proxies that close what is silent."""
+SILENCE: Final = 15.0
+"""Seconds until a comment is sent, and until an answer in OpenAI's form begins without a word."""
 _MOST: Final = 16_384  # characters of one chunk, so that a reader that lags costs no more at a time
 _BLOCKS: Final = {"text": "text", "reasoning": "reasoning"}
 _DATA_PARTS: Final = frozenset({"chart", "table", "component", "code", "media", "file"})

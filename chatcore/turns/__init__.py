@@ -156,29 +156,15 @@ class Turns(Waiting):
 
         Raises `InvalidInput`, `ModelUnavailable`, `BreakerOpen`, `LimitExceeded`, `BudgetExceeded`, `Draining`.
         """
-        if self.engine.draining:
-            raise Draining("Chatcore is restarting. Your request was not sent; try again in a minute.")
-
-        def work(session: Session) -> BegunCompletion:
-            accounts.require_active(session, principal)
-            return self.engine.completions.begin(session, principal, ask)
-
-        with self._counted(principal, [ask.model], ask.question):
-            begun = self._db.write(work)
-        return self.engine.complete(begun)
+        return self._completed(
+            principal, ask.model, lambda session: self.engine.completions.begin(session, principal, ask), ask.question
+        )
 
     def embed(self, principal: Principal, ask: EmbeddingAsk) -> Completing:
         """Make vectors of texts: one `vector` delta for each, in their order. Raises as `complete` does."""
-        if self.engine.draining:
-            raise Draining("Chatcore is restarting. Your request was not sent; try again in a minute.")
-
-        def work(session: Session) -> BegunCompletion:
-            accounts.require_active(session, principal)
-            return self.engine.completions.begin_embedding(session, principal, ask)
-
-        with self._counted(principal, [ask.model]):
-            begun = self._db.write(work)
-        return self.engine.complete(begun)
+        return self._completed(
+            principal, ask.model, lambda session: self.engine.completions.begin_embedding(session, principal, ask)
+        )
 
     def edit(
         self,
@@ -391,6 +377,21 @@ class Turns(Waiting):
         except BudgetExceeded:
             self._limits.refused(principal, "budget", models[0] if models else "")
             raise
+
+    def _completed(
+        self, principal: Principal, model: str, begin: Callable[[Session], BegunCompletion], text: str = ""
+    ) -> Completing:
+        """Count the request, begin it in one transaction and run it."""
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Your request was not sent; try again in a minute.")
+
+        def work(session: Session) -> BegunCompletion:
+            accounts.require_active(session, principal)
+            return begin(session)
+
+        with self._counted(principal, [model], text):
+            begun = self._db.write(work)
+        return self.engine.complete(begun)
 
     def _start(
         self,

@@ -17,15 +17,14 @@ from chatcore import metrics
 from chatcore.accounts import Principal
 from chatcore.config import Settings
 from chatcore.db import Database
-from chatcore.db.tables import utcnow
 from chatcore.errors import ChatcoreError, Draining, InvalidInput, ProviderError
 from chatcore.gateway import CompletionRequest, Delta, Gateway, Model, Step, StoredReply, Task, Usage
-from chatcore.gateway.cache import may_be_kept
 from chatcore.ids import new_id
 from chatcore.turns import admission
 from chatcore.turns.calls import Calls, Opening
+from chatcore.turns.keeping import Keeping
 from chatcore.turns.live import LiveTurn
-from chatcore.turns.values import Answered, Spent
+from chatcore.turns.values import Spent
 from chatcore.usage import ledger
 from chatcore.usage.limits import Limits
 
@@ -120,10 +119,8 @@ class Completing:
 class BegunCompletion:
     """A completion whose ledger row is written. `max_tokens`: as asked. `cached`: an earlier reply may serve."""
 
-    principal: Principal
     opening: Opening
     request: CompletionRequest
-    messages: list[dict[str, Any]]
     max_tokens: int | None = None
     cached: bool = False
 
@@ -135,7 +132,7 @@ class Completions:
         self._db = db
         self._gateway = gateway
         self._limits = limits
-        self._own = settings.own
+        self._settings = settings
         self._calls = Calls(db, gateway)
 
     def begin(self, session: Session, principal: Principal, ask: CompletionAsk) -> BegunCompletion:
@@ -143,49 +140,39 @@ class Completions:
 
         Raises `InvalidInput`, `ModelUnavailable`, `BreakerOpen`, `BudgetExceeded`.
         """
-        planner, flags, task = self._gateway.planner, self._gateway.flags.now, ask.task()
-        caller = self._gateway.caller(session, principal)
-        model = planner.pick(caller, ask.model, task).model
-        _require_capable(model, task)
-        trace_id = new_id("trace")
-        opening = Opening.of(principal, planner.route(caller, model.name, task), "api", trace_id)
+        flags, opening = self._gateway.flags.now, self._opening(session, principal, ask.model, ask.task(), "api")
         messages = [dict(one) for one in ask.messages]
         request = CompletionRequest(
-            opening.step.model, messages, trace_id, ask.temperature, ask.max_tokens, keep_last=len(messages),
-            stream=flags.streaming,
+            opening.step.model, messages, opening.call.trace_id, ask.temperature, ask.max_tokens,
+            keep_last=len(messages), stream=flags.streaming,
             parameters={name: value for name, value in ask.parameters.items() if name in PARAMETERS},
         )  # fmt: skip
-        limit = opening.write(session, admission.bound_of(request), ask.max_tokens, self._own.budget_reply_tokens)
-        cached = ask.cache and flags.cache and flags.gateway
-        return BegunCompletion(principal, opening, replace(request, max_tokens=limit), messages, ask.max_tokens, cached)
+        limit = opening.write(
+            session, admission.bound_of(request), ask.max_tokens, self._settings.own.budget_reply_tokens
+        )
+        # A kept reply has no log probabilities.
+        cached = ask.cache and flags.cache and flags.gateway and not request.parameters.get("logprobs")
+        return BegunCompletion(opening, replace(request, max_tokens=limit), ask.max_tokens, cached)
 
     def begin_embedding(self, session: Session, principal: Principal, ask: EmbeddingAsk) -> BegunCompletion:
         """`begin` for vectors, which no cache keeps and no other model makes. Raises as that does."""
-        planner, task = self._gateway.planner, Task(embeds=True)
-        caller = self._gateway.caller(session, principal)
-        model = planner.pick(caller, ask.model, task).model
-        trace_id = new_id("trace")
-        opening = Opening.of(principal, planner.route(caller, model.name, task), "embedding", trace_id)
+        opening = self._opening(session, principal, ask.model, Task(embeds=True), "embedding")
         messages: list[dict[str, Any]] = [{"role": "user", "content": text} for text in ask.texts]
         parameters = {} if ask.dimensions is None else {"dimensions": ask.dimensions}
         request = CompletionRequest(
-            opening.step.model, messages, trace_id, keep_last=len(messages), stream=False, parameters=parameters,
-            embed=True,
+            opening.step.model, messages, opening.call.trace_id, keep_last=len(messages), stream=False,
+            parameters=parameters, embed=True,
         )  # fmt: skip
         opening.write(session, admission.bound(messages), None, 0)
-        return BegunCompletion(principal, opening, request, messages)
+        return BegunCompletion(opening, request)
 
-    def _key(self, begun: BegunCompletion) -> str | None:
-        """Of the cache; None where it does not apply. Hashes megabytes where there are pictures."""
-        opening, request, call = begun.opening, begun.request, begun.opening.call
-        if not begun.cached or request.parameters.get("logprobs"):  # a kept reply has none
-            return None
-        alone = self._own.cache_scope == "person" or opening.step.key_source == "person"
-        return self._gateway.cache.key(
-            self._gateway.catalog.find(opening.step.model.name) or opening.step.model, request.messages,
-            request.temperature, begun.max_tokens, tenant_id=call.tenant_id, user_id=call.user_id if alone else None,
-            keep_last=request.keep_last, parameters=request.parameters,
-        )  # fmt: skip
+    def _opening(
+        self, session: Session, principal: Principal, name: str, task: Task, purpose: ledger.Purpose
+    ) -> Opening:
+        planner, caller = self._gateway.planner, self._gateway.caller(session, principal)
+        model = planner.pick(caller, name, task).model
+        _require_capable(model, task)
+        return Opening.of(principal, planner.route(caller, model.name, task), purpose, new_id("trace"))
 
     async def run(
         self, begun: BegunCompletion, completing: Completing, stop: asyncio.Event, interrupted: Callable[[], bool]
@@ -221,16 +208,16 @@ class Completions:
     async def _answer(
         self, begun: BegunCompletion, completing: Completing, stop: asyncio.Event, interrupted: Callable[[], bool]
     ) -> CompletionEnd:
-        call, live = begun.opening.call, completing.live
-        key = await asyncio.to_thread(self._key, begun) if begun.cached else None
-        stored = await self._gateway.cache.find(key, call.tenant_id) if key else None
-        if key:
-            metrics.cache_looked_up(hit=stored is not None)
-        if stored is not None:
+        live = completing.live
+        keeping = Keeping(
+            self._db, self._gateway, self._limits, self._settings, replace(begun.request, max_tokens=begun.max_tokens),
+            begun.opening.step, begun.opening.call,
+        )  # fmt: skip
+        if begun.cached and (stored := await keeping.earlier()) is not None:
             return await self._repeat(begun, completing, stored)
 
         async def sent(_: Model) -> list[dict[str, Any]]:
-            return begun.messages
+            return begun.request.messages
 
         def take(batch: list[Delta]) -> None:
             completing.step = attempts.speaking
@@ -245,7 +232,7 @@ class Completions:
         live.close_text()
         result, model = answered.result, answered.step.model
         metrics.turn_ended(model.name, model.provider, result.outcome, 0)
-        await self._note(begun, answered, live, key, out_of_money=attempts.out_of_money)
+        await keeping.note(answered, live, asked=begun.request.model.name, out_of_money=attempts.out_of_money)
         error = Draining(_RESTARTED) if answered.stopped and interrupted() else result.error
         return CompletionEnd(model.name, model.provider, result.finish_reason, result.usage, answered.spent, error)
 
@@ -264,36 +251,6 @@ class Completions:
         completing.live.append([Delta("reasoning", stored.reasoning), Delta("text", stored.text)])
         completing.live.close_text()
         return end
-
-    async def _note(
-        self, begun: BegunCompletion, answered: Answered, live: LiveTurn, key: str | None, *, out_of_money: bool
-    ) -> None:
-        """For the cache, the limits and the count of refusals. What fails is logged: the reply stands."""
-        call, spent = begun.opening.call, answered.spent
-        try:
-            if out_of_money:
-                counted = begun.principal
-                await self._db.awrite(lambda session: self._limits.count(session, counted, "budget", call.model))
-            await self._keep(begun, answered, live, key)
-            if any(rule.of == "tokens" for rule in self._gateway.flags.now.limits):
-                await asyncio.to_thread(
-                    self._limits.charge, tenant_id=call.tenant_id, user_id=call.user_id, tier=call.tier,
-                    model=call.model, tokens=spent.prompt_tokens + spent.completion_tokens,
-                )  # fmt: skip
-        except Exception:
-            log.exception("a completion could not be cached, or its tokens not be counted against limits")
-
-    async def _keep(self, begun: BegunCompletion, answered: Answered, live: LiveTurn, key: str | None) -> None:
-        if key is None or answered.before:
-            return
-        call, result, model = begun.opening.call, answered.result, answered.step.model
-        reply = StoredReply(
-            live.text(), live.text("reasoning"), model.name, model.provider, result.finish_reason or "",
-            result.usage.prompt, result.usage.completion, result.cost_nano_usd, utcnow(),
-        )  # fmt: skip
-        called = any(delta.kind == "tool_call" for delta in live.deltas)
-        if may_be_kept(reply, asked=begun.request.model.name, outcome=result.outcome, called_tools=called):
-            await self._gateway.cache.keep(key, tenant_id=call.tenant_id, user_id=call.user_id, reply=reply)
 
 
 def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

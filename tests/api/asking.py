@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from tests.chat import Chat, running_core
 from tests.hostile import HostileProvider
 from tests.serving import free_port
 
+Place = tuple[Core, HostileProvider, str]
 QUICK, SLOW, LONG = "ok;n=12", "ok;n=60;rate=20", "ok;n=1500"
 MODELS = [QUICK, SLOW, LONG, "reasoning", "tools", "hang", "500", "length"]
 
@@ -37,6 +39,13 @@ def asking_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def asking_url(asking_core: tuple[Core, HostileProvider]) -> Iterator[str]:
     with serving(asking_core[0]) as url:
         yield url
+
+
+@contextmanager
+def api_place(folder: Path, models: list[str], **own: Any) -> Iterator[Place]:
+    """A hostile provider, a Core over it whose state is below `folder`, and the address that it is served at."""
+    with HostileProvider() as provider, running_core(folder, provider, models, **own) as core, serving(core) as url:
+        yield core, provider, url
 
 
 @contextmanager

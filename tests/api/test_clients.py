@@ -10,28 +10,21 @@ from typing import Any
 
 import pytest
 
-from chatcore.bootstrap import Core
-from tests.api.asking import QUICK, SLOW, serving
+from tests.api.asking import QUICK, SLOW, Place, api_place
 from tests.api.test_completions import Program
-from tests.chat import running_core
-from tests.hostile import HostileProvider
 
 LITELLM = Path(__file__).with_name("litellm_client.py")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Core, HostileProvider, str]]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     models = [QUICK, SLOW, "tools", "reasoning", "429;after=7", "500"]
-    with (
-        HostileProvider() as provider,
-        running_core(tmp_path_factory.mktemp("core"), provider, models) as core,
-        serving(core) as url,
-    ):
-        yield core, provider, url
+    with api_place(tmp_path_factory.mktemp("core"), models) as found:
+        yield found
 
 
 @pytest.fixture
-def program(place: tuple[Core, HostileProvider, str]) -> Program:
+def program(place: Place) -> Program:
     return Program(place)
 
 

@@ -10,13 +10,11 @@ import openai
 import pytest
 from sqlalchemy import select
 
-from chatcore.bootstrap import Core
 from chatcore.db.tables import Conversation, UsageMetric
 from chatcore.errors import DatabaseError
 from chatcore.ids import new_id
-from tests.api.asking import QUICK, SLOW, serving
-from tests.chat import COMPLETION_PRICE, PROMPT_PRICE, Chat, running_core, until
-from tests.hostile import HostileProvider
+from tests.api.asking import QUICK, SLOW, Place, api_place
+from tests.chat import COMPLETION_PRICE, PROMPT_PRICE, Chat, until
 
 CUT = "cut;n=40;at=12"
 MODELS = [
@@ -34,20 +32,15 @@ WEATHER: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Core, HostileProvider, str]]:
-    folder = tmp_path_factory.mktemp("core")
-    with (
-        HostileProvider() as provider,
-        running_core(folder, provider, MODELS, router=ROUTER) as core,
-        serving(core) as url,
-    ):
-        yield core, provider, url
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with api_place(tmp_path_factory.mktemp("core"), MODELS, router=ROUTER) as found:
+        yield found
 
 
 class Program(Chat):
     """A person's program, by OpenAI's own library."""
 
-    def __init__(self, place: tuple[Core, HostileProvider, str]) -> None:
+    def __init__(self, place: Place) -> None:
         core, provider, url = place
         super().__init__(core, provider, new_id("p"))
         _, self.key = core.accounts.create_key(self.who, "program")
@@ -67,7 +60,7 @@ class Program(Chat):
 
 
 @pytest.fixture
-def program(place: tuple[Core, HostileProvider, str]) -> Program:
+def program(place: Place) -> Program:
     return Program(place)
 
 

@@ -9,24 +9,18 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from chatcore.bootstrap import Core
 from chatcore.db.tables import Conversation, Message, UsageMetric
 from chatcore.ids import new_id
-from tests.api.asking import serving
-from tests.chat import COMPLETION_PRICE, PROMPT_PRICE, Chat, running_core, until
-from tests.hostile import HostileProvider
+from tests.api.asking import Place, api_place
+from tests.chat import COMPLETION_PRICE, PROMPT_PRICE, Chat, until
 
 MODEL, WORDS, CLIENTS = "ok;n=40;rate=10", 40, 100
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Core, HostileProvider, str]]:
-    with (
-        HostileProvider() as provider,
-        running_core(tmp_path_factory.mktemp("core"), provider, [MODEL]) as core,
-        serving(core) as url,
-    ):
-        yield core, provider, url
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with api_place(tmp_path_factory.mktemp("core"), [MODEL]) as found:
+        yield found
 
 
 async def read(answer: httpx.Response, cut_after: float | None) -> tuple[str, bool]:
@@ -73,7 +67,7 @@ async def one(http: httpx.AsyncClient, number: int, moment: random.Random) -> tu
     return conversation_id, text
 
 
-def test_a_hundred_clients_cut_and_resumed(place: tuple[Core, HostileProvider, str]) -> None:
+def test_a_hundred_clients_cut_and_resumed(place: Place) -> None:
     core, provider, url = place
     chat = Chat(core, provider, new_id("p"))
     _, key = core.accounts.create_key(chat.who, "program")

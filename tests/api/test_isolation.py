@@ -9,11 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from chatcore.bootstrap import Core
 from chatcore.ids import new_id
-from tests.api.asking import QUICK, serving
-from tests.chat import Chat, running_core
-from tests.hostile import HostileProvider
+from tests.api.asking import QUICK, Place, api_place
+from tests.chat import Chat
 
 # What stands in a path, by the beginning of the path: an id of Ann's conversation, message or share.
 NAMES = {"/api/v1/messages/{id}": "message", "/api/v1/shares/{id}": "share"}
@@ -28,17 +26,13 @@ NOBODYS = {"/api/v1/agents/{id}", "/v1/models/{name}"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Core, HostileProvider, str]]:
-    with (
-        HostileProvider() as provider,
-        running_core(tmp_path_factory.mktemp("core"), provider, [QUICK]) as core,
-        serving(core) as url,
-    ):
-        yield core, provider, url
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with api_place(tmp_path_factory.mktemp("core"), [QUICK]) as found:
+        yield found
 
 
 def test_every_route_that_names_something_hides_what_is_anothers(
-    place: tuple[Core, HostileProvider, str],
+    place: Place,
 ) -> None:
     core, provider, url = place
     ann = Chat(core, provider, new_id("p"))
@@ -72,7 +66,7 @@ def test_every_route_that_names_something_hides_what_is_anothers(
     assert core.conversations.get(ann.who, asked.conversation_id).title == "secret words"
 
 
-def test_lists_and_numbers_are_ones_own(place: tuple[Core, HostileProvider, str]) -> None:
+def test_lists_and_numbers_are_ones_own(place: Place) -> None:
     core, provider, url = place
     ann, bob = Chat(core, provider, new_id("p")), Chat(core, provider, new_id("p"))
     ann.answer(QUICK, "swordfish")
@@ -85,7 +79,7 @@ def test_lists_and_numbers_are_ones_own(place: tuple[Core, HostileProvider, str]
         assert http.get("/api/chat?sessionId=s&stepId=define").status_code == 404
 
 
-def test_methods_that_a_path_does_not_take_are_named(place: tuple[Core, HostileProvider, str]) -> None:
+def test_methods_that_a_path_does_not_take_are_named(place: Place) -> None:
     core, provider, url = place
     ann = Chat(core, provider, new_id("p"))
     by = {"Authorization": f"Bearer {core.accounts.create_key(ann.who, 'k')[1]}"}

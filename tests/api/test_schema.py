@@ -14,9 +14,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from chatcore.ids import new_id
-from tests.api.asking import QUICK, serving
-from tests.chat import Chat, running_core
-from tests.hostile import HostileProvider
+from tests.api.asking import QUICK, api_place
+from tests.chat import Chat
 
 EACH = 10  # requests for each operation; more with patience
 CHECKS: list[CheckFunction] = [
@@ -27,11 +26,7 @@ CHECKS: list[CheckFunction] = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, str]]]:
-    with (
-        HostileProvider() as provider,
-        running_core(tmp_path_factory.mktemp("core"), provider, [QUICK]) as core,
-        serving(core) as url,
-    ):
+    with api_place(tmp_path_factory.mktemp("core"), [QUICK]) as (core, provider, url):
         chat = Chat(core, provider, new_id("p"))
         chat.answer(QUICK)
         _, key = core.accounts.create_key(chat.who, "program")

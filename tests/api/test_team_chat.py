@@ -8,30 +8,24 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from chatcore.bootstrap import Core
 from chatcore.db.tables import UsageMetric
 from chatcore.ids import new_id
-from tests.api.asking import chunks, serving, text_of
-from tests.chat import Chat, running_core, until
-from tests.hostile import HostileProvider
+from tests.api.asking import Place, api_place, chunks, text_of
+from tests.chat import Chat, until
 
 QUICK, OTHER, SLOW, LONG = "ok;n=12", "ok;n=13", "ok;n=40;rate=20", "ok;n=1500"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Core, HostileProvider, str]]:
-    with (
-        HostileProvider() as provider,
-        running_core(tmp_path_factory.mktemp("core"), provider, [QUICK, OTHER, SLOW, LONG]) as core,
-        serving(core) as url,
-    ):
-        yield core, provider, url
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with api_place(tmp_path_factory.mktemp("core"), [QUICK, OTHER, SLOW, LONG]) as found:
+        yield found
 
 
 class Person(Chat):
     """A person at the API."""
 
-    def __init__(self, place: tuple[Core, HostileProvider, str], **person: Any) -> None:
+    def __init__(self, place: Place, **person: Any) -> None:
         core, provider, url = place
         super().__init__(core, provider, new_id("p"), **person)
         self.key_info, key = core.accounts.create_key(self.who, "program")
@@ -50,7 +44,7 @@ class Person(Chat):
 
 
 @pytest.fixture
-def somebody(place: tuple[Core, HostileProvider, str]) -> Iterator[Callable[..., Person]]:
+def somebody(place: Place) -> Iterator[Callable[..., Person]]:
     """Makes people, by the columns of their rows."""
     made: list[Person] = []
 

@@ -43,18 +43,12 @@ MARKS: Final = {
 }  # ms but where it says
 
 
-class Chat(Lane):
+class Chat(Http):
     """`POST /api/v1/chat`: a turn that is stored, as the AI SDK's stream."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._url, self._headers = f"{url}/api/v1/chat", {"Authorization": f"Bearer {key}"}
-
-    async def open(self) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
-        self._client = httpx.AsyncClient(timeout=60, limits=limits, trust_env=False, headers=self._headers)
-
-    async def close(self) -> None:
-        await self._client.aclose()
+        super().__init__(url, key, {})
+        self._url = f"{url}/api/v1/chat"
 
     async def words(self, model: str, question: str) -> AsyncIterator[str]:
         body = {"message": question, "model": model}
