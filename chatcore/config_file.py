@@ -141,6 +141,47 @@ class Policies(BaseModel):
     reasoning: Policy = Policy(tries=2, timeout=60)
 
 
+class NamedDatabase(BaseModel):
+    """A database that the tool `query_database` may read. `url`: SQLAlchemy's, or `os.environ/NAME`; of a role that
+    can only read, wherever the database has such roles. `tables`: those that may be read, `schema.table` or `table`;
+    empty for all. `rows`: at most that a query gives. `timeout`: seconds that it may take."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(pattern=r"[a-z][a-z0-9_]{0,39}")
+    url: str = Field(min_length=1, repr=False)
+    description: str = ""
+    tables: list[str] = Field(default_factory=list)
+    access: Access = Access()
+    rows: int = Field(1_000, ge=1, le=100_000)
+    timeout: float = Field(10.0, gt=0, le=300)
+
+
+class McpServer(BaseModel):
+    """A server of the Model Context Protocol, in the LiteLLM proxy's form: a program (`command`, `args`, `env`) or an
+    address (`url`, `headers`); values may be `os.environ/NAME`.
+
+    `allowed_tools`: those that may be chosen; empty for all. `asks_first`: tools that wait for the person's yes; None
+    for all that do not say of themselves that they only read. `allow_private`: its address may be a private one.
+    `timeout`: seconds of a call.
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    transport: Literal["stdio", "http", "streamable_http"] | None = None
+    command: str | None = None
+    args: list[str] = Field(default_factory=list)
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
+    url: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    description: str = ""
+    allowed_tools: list[str] = Field(default_factory=list)
+    asks_first: list[str] | None = None
+    allow_private: bool = False
+    access: Access = Access()
+    timeout: float = Field(60.0, gt=0, le=600)
+
+
 class ChatcoreSection(BaseModel):
     """Our own settings, under `chatcore:`. A key we do not know is kept and named in a warning at the start."""
 
@@ -173,6 +214,10 @@ class ChatcoreSection(BaseModel):
     log_text: bool = False
     alert_seconds: float = Field(60.0, ge=1, le=3600)
     alerts_private_addresses: bool = False
+    tool_rounds: int = Field(8, ge=1, le=50)
+    tool_decision_seconds: float = Field(600.0, gt=0, le=86_400)
+    databases: list[NamedDatabase] = Field(default_factory=list)
+    embedding_model: str | None = None
 
 
 class RouterSettings(BaseModel):
@@ -218,13 +263,17 @@ class ConfigFile(BaseModel):
     router_settings: RouterSettings = Field(default_factory=RouterSettings)
     litellm_settings: dict[str, Any] = Field(default_factory=dict)
     general_settings: dict[str, Any] = Field(default_factory=dict)
+    mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
     chatcore: ChatcoreSection = Field(default_factory=ChatcoreSection)
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         """The proxy's other sections hold secrets too."""
         yield "model_list", self.model_list
 
-    @field_validator("model_list", "router_settings", "litellm_settings", "general_settings", "chatcore", mode="before")
+    @field_validator(
+        "model_list", "router_settings", "litellm_settings", "general_settings", "mcp_servers", "chatcore",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_section(cls, value: Any, info: Any) -> Any:
         if value is not None:

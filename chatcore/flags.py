@@ -63,7 +63,8 @@ class Flags:
     `streaming` off: whole replies. `gateway` off: one direct call, without cache, failover or breaker. `primary`: the
     model of new chats, before the configured one. `fallback`: the model behind every other one. `prices`: by tenant id
     and model, USD a token by litellm's field names, as decimal text. `auto_failover`: alerts may put a provider aside;
-    `degraded_providers`: those that are aside now, which are asked last.
+    `degraded_providers`: those that are aside now, which are asked last. `tools` off: no model is offered any.
+    `execute_code`: agents may run code in the sandbox, where this machine can hold one.
     """
 
     streaming: bool = True
@@ -74,6 +75,8 @@ class Flags:
     disabled_providers: tuple[str, ...] = ()
     auto_failover: bool = True
     degraded_providers: tuple[str, ...] = ()
+    tools: bool = True
+    execute_code: bool = False
     primary: str | None = None
     fallback: str | None = None
     limits: tuple[LimitRule, ...] = DEFAULT_LIMITS

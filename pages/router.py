@@ -17,6 +17,9 @@ _A_PATH = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 PAGES = (
     ("chat", "Chat"),
     ("history", "History"),
+    ("agents", "Agents"),
+    ("knowledge", "Knowledge"),
+    ("workshops", "Workshops"),
     ("prompts", "Prompts"),
     ("shared", "Shared"),
     ("usage", "Usage"),

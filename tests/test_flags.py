@@ -24,7 +24,7 @@ from chatcore.db.tables import AuditEntry, Setting, Tenant, User
 from chatcore.errors import Forbidden, InvalidInput
 from chatcore.flags import DEFAULT_LIMITS, Flags, FlagStore, LimitRule, parse
 
-SWITCHES = ["streaming", "gateway", "cache", "failover", "rate_limits", "auto_failover"]
+SWITCHES = ["streaming", "gateway", "cache", "failover", "rate_limits", "auto_failover", "tools", "execute_code"]
 RULE = LimitRule("tier", "free", "tokens", "hour", 5000)
 PRICES = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
 
@@ -134,10 +134,12 @@ def test_the_config_file_says_what_holds_until_it_is_changed(database: Database,
 @pytest.mark.parametrize("name", SWITCHES)
 def test_a_switch_is_switched_and_taken_back(any_database: Database, settings: Settings, name: str) -> None:
     store = FlagStore(any_database, settings)
-    store.set(OPERATOR, **{name: False})
-    assert getattr(store.now, name) is False
-    assert [one for one in SWITCHES if not getattr(store.now, one)] == [name], "and nothing else"
-    assert stored(any_database) == {name: False}
+    before = getattr(store.now, name)
+    assert before is (name != "execute_code"), "what is dangerous is off until somebody switches it on"
+    store.set(OPERATOR, **{name: not before})
+    changed = [one for one in SWITCHES if getattr(store.now, one) != getattr(Flags(), one)]
+    assert changed == [name], "and nothing else"
+    assert stored(any_database) == {name: not before}
     store.set(OPERATOR, **{name: None})
     assert store.now == Flags()
 

@@ -13,12 +13,21 @@ from chatcore.db import Database
 from chatcore.db.tables import Agent as AgentRow
 from chatcore.ids import new_id
 
-__all__ = ["Agent", "Agents", "seed"]
+__all__ = ["Agent", "AgentTool", "Agents", "seed"]
+
+
+@dataclass(frozen=True)
+class AgentTool:
+    """A tool of an agent. `name`: as `tools.ToolChoice` has it. `asks_first`: None where the tool's own word holds."""
+
+    name: str
+    asks_first: bool | None = None
 
 
 @dataclass(frozen=True)
 class Agent:
-    """`slug` stands in links (`/?agent=coder`); `parameters` may hold temperature and max_tokens."""
+    """`slug` stands in links (`/?agent=coder`); `parameters` may hold temperature and max_tokens. `knowledge`: ids of
+    knowledge bases."""
 
     id: str
     slug: str
@@ -28,6 +37,8 @@ class Agent:
     model: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     suggestions: tuple[str, ...] = ()
+    tools: tuple[AgentTool, ...] = ()
+    knowledge: tuple[str, ...] = ()
 
 
 def seed(session: Session, tenant_id: str) -> None:
@@ -79,4 +90,6 @@ def _value(row: Any) -> Agent:
         model=row.model,
         parameters=row.parameters or {},
         suggestions=tuple(row.suggestions or ()),
+        tools=tuple(AgentTool(one["name"], one.get("asks_first")) for one in row.tools or ()),
+        knowledge=tuple(row.knowledge or ()),
     )

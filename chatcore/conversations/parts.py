@@ -174,9 +174,25 @@ class FilePart(PartModel):
     characters: Count | None = None
 
 
+class Citation(PartModel):
+    """A passage that a reply may rest on, under the `number` by which the reply names it. `passage_id`: of the
+    knowledge base. `place`: where in the document, as people say it."""
+
+    number: Count
+    passage_id: Name
+    title: Name
+    place: Name = ""
+    text: Words
+
+
+class CitationsPart(PartModel):
+    type: Literal["citations"] = "citations"
+    items: Annotated[list[Citation], Field(min_length=1, max_length=50)]
+
+
 Part = (
     TextPart | MarkdownPart | ReasoningPart | ToolCallPart | ErrorPart | ChartPart | TablePart | ComponentPart
-    | CodePart | MediaPart | FilePart
+    | CodePart | MediaPart | FilePart | CitationsPart
 )  # fmt: skip
 _PARTS: Final[TypeAdapter[Part]] = TypeAdapter(Annotated[Part, Field(discriminator="type")])
 
@@ -209,6 +225,8 @@ def plain_text(part: Part) -> str:
             return part.code
         case MediaPart() | FilePart():
             return part.name
+        case CitationsPart():
+            return joined(*(joined(f"[{one.number}] {one.title} {one.place}".rstrip(), one.text) for one in part.items))
 
 
 def table_of(chart: ChartPart) -> tuple[list[str], list[list[Cell]]]:

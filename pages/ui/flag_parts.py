@@ -19,6 +19,11 @@ _SWITCHES: Final[Mapping[str, tuple[str, str]]] = {
         "Failover by alerts",
         "A provider that an alert finds failing is asked last until it works again.",
     ),
+    "tools": ("Tools", "Off: no model is offered any, whatever its agent has."),
+    "execute_code": (
+        "Running code",
+        "Agents may run Python in a sandbox, on a machine that can hold one. The documentation says what it keeps in.",
+    ),
     "rate_limits": ("Rate limits", "Off: nobody is limited in requests and tokens. Budgets hold all the same."),
 }
 _PROVIDERS: Final = "disabled_providers"

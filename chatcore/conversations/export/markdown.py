@@ -18,6 +18,7 @@ from chatcore.conversations.export.document import (
 )
 from chatcore.conversations.parts import (
     ChartPart,
+    CitationsPart,
     CodePart,
     ComponentPart,
     ErrorPart,
@@ -67,7 +68,7 @@ def _part(part: Part) -> str:
             return _fenced(part.code, part.language)
         case MediaPart() | FilePart():
             return f"- {_plain(file_line(part))}"
-        case ComponentPart():
+        case CitationsPart() | ComponentPart():
             return _quoted("  \n".join(_plain(line) for line in plain_text(part).split("\n")))
 
 

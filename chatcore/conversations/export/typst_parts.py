@@ -10,6 +10,7 @@ from chatcore.conversations.export.typst_code import block, call, literal, words
 from chatcore.conversations.export.typst_markdown import Renderer
 from chatcore.conversations.parts import (
     ChartPart,
+    CitationsPart,
     CodePart,
     ComponentPart,
     ErrorPart,
@@ -45,7 +46,7 @@ def part_content(renderer: Renderer, part: Part, pictures: Mapping[str, str], *,
             return renderer.code(part.code, part.language)
         case MediaPart() | FilePart():
             return _file(part, pictures)
-        case ComponentPart():
+        case CitationsPart() | ComponentPart():
             return call("quoted", renderer.plain(plain_text(part)))
 
 

@@ -8,6 +8,7 @@ from chatcore.db.tables.alerts import Alert, AlertChannel, AlertRule
 from chatcore.db.tables.base import Base, UtcDateTime, utcnow
 from chatcore.db.tables.chats import (
     Agent,
+    AgentVersion,
     Attachment,
     CachedReply,
     Conversation,
@@ -18,6 +19,7 @@ from chatcore.db.tables.chats import (
     Rating,
     SearchEntry,
     Share,
+    ToolDecision,
     Turn,
     TurnChunk,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "STILL_RUNNING",
     "USAGE_LATENCY",
     "Agent",
+    "AgentVersion",
     "Alert",
     "AlertChannel",
     "AlertRule",
@@ -81,6 +84,7 @@ __all__ = [
     "Setting",
     "Share",
     "Tenant",
+    "ToolDecision",
     "Turn",
     "TurnChunk",
     "UsageDaily",

@@ -3,14 +3,29 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from chatcore.db.tables.base import Base, utcnow
 
 
 class Agent(Base):
-    """A system prompt, a model and parameters under a name. `slug` is unique in its tenant and stands in links."""
+    """A system prompt, a model, parameters and tools under a name. `slug` is unique in its tenant and stands in links.
+
+    `tools`: objects with `name` and `asks_first`. `knowledge`: ids of knowledge bases. `visibility`: own | people |
+    team; `shared_with`: ids of the people, where it is theirs. `version`: the number of its newest `AgentVersion`.
+    `picture`: a small PNG.
+    """
 
     __tablename__ = "agents"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -25,12 +40,30 @@ class Agent(Base):
     parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
     tools: Mapped[list[Any]] = mapped_column(default=list)
     suggestions: Mapped[list[Any]] = mapped_column(default=list)
+    knowledge: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    visibility: Mapped[str] = mapped_column(default="team", server_default="team")
+    shared_with: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    picture: Mapped[bytes | None] = mapped_column(LargeBinary)
+    version: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     built_in: Mapped[bool] = mapped_column(Boolean, default=False)
     position: Mapped[int] = mapped_column(Integer, default=0)
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
     __table_args__ = (UniqueConstraint("tenant_id", "slug"),)
+
+
+class AgentVersion(Base):
+    """An agent as it was from a change on. `content`: the columns that a person writes."""
+
+    __tablename__ = "agent_versions"
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    content: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    note: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class Conversation(Base):
@@ -145,8 +178,20 @@ class TurnChunk(Base):
     turn_id: Mapped[str] = mapped_column(ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True)
     seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     tenant_id: Mapped[str]
-    kind: Mapped[str]  # text | reasoning | tool_call | notice
+    kind: Mapped[str]  # text | reasoning | tool_call | tool_result
     text: Mapped[str] = mapped_column(Text)
+
+
+class ToolDecision(Base):
+    """What a person said to a call of a tool that asks first. The first word counts."""
+
+    __tablename__ = "tool_decisions"
+    turn_id: Mapped[str] = mapped_column(ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True)
+    call_id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    approved: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class QueuedMessage(Base):

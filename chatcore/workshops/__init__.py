@@ -1,0 +1,1 @@
+"""Workshops: playbooks of steps, and sessions in which several people work through them."""
