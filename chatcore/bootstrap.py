@@ -32,6 +32,7 @@ from chatcore.errors import ConfigError
 from chatcore.flags import FlagStore
 from chatcore.gateway import Gateway, Keyring
 from chatcore.shared import Shared
+from chatcore.tools import Toolbox
 from chatcore.turns import Turns
 from chatcore.usage import Usage
 from chatcore.usage.budgets import Budgets
@@ -74,6 +75,7 @@ class Core:
     bills: Bills
     keyring: Keyring
     gateway: Gateway
+    toolbox: Toolbox
     turns: Turns
     indexer: Indexer
     retention: Retention
@@ -126,8 +128,9 @@ def open_core(settings: Settings | None = None) -> Core:
     alerts = Alerts(db, flags, settings)
     alerts.ensure_defaults()
     preferences = Preferences(db)
-    turns = Turns(db, gateway, limits, preferences, settings)
     attachments = Attachments(db, settings)
+    toolbox = Toolbox()
+    turns = Turns(db, gateway, limits, preferences, settings, toolbox)
     return Core(
         settings=settings,
         db=db,
@@ -155,6 +158,7 @@ def open_core(settings: Settings | None = None) -> Core:
         keyring=gateway.keyring,
         gateway=gateway,
         shared=shared,
+        toolbox=toolbox,
         turns=turns,
         indexer=Indexer(db),
         retention=Retention(db),

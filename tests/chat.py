@@ -53,7 +53,9 @@ def write_config(
     path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": router, "chatcore": own}))
 
 
-def _mode(behaviour: str) -> dict[str, str]:
+def _mode(behaviour: str) -> dict[str, Any]:
+    if behaviour.startswith("script"):
+        return {"supports_function_calling": True}
     return {"mode": "embedding"} if behaviour.startswith("embed") else {}
 
 

@@ -55,7 +55,8 @@ class ReasoningPart(PartModel):
 
 
 class ToolCallPart(PartModel):
-    """A call of a tool. `arguments`: JSON as the model wrote it, which may be broken."""
+    """A call of a tool. `arguments`: JSON as the model wrote it, which may be broken. `round`: of which request of its
+    turn, and `at`: how many characters of the reply were said before it; None where it is no turn's of ours."""
 
     type: Literal["tool_call"] = "tool_call"
     id: Name = ""
@@ -64,6 +65,8 @@ class ToolCallPart(PartModel):
     state: Literal["pending", "success", "error"] = "pending"
     result: LongText | None = None
     duration_ms: Count | None = None
+    round: Count | None = None
+    at: Count | None = None
 
 
 class ErrorPart(PartModel):

@@ -27,6 +27,7 @@ _MANY_CALLS: Final = 24
 _ACCEPTED: Final = frozenset({"truncated", "bad_response", "empty_reply"})
 # A whole reply comes in one frame to the page's process, and one that filled it would end every other call with it.
 _MOST_CHARACTERS: Final = 4 * 2**20
+_MOST_TOOL_CALLS: Final = 128
 
 # litellm reads the providers' own variables by itself, so their values are in no call's arguments.
 _ENVIRONMENT_SECRETS: Final = failures.secrets_in(process_environment())
@@ -290,11 +291,16 @@ class _Call:
         self._clock.reschedule(asyncio.get_running_loop().time() + self.spec.between_words_timeout)
 
     def _tool_piece(self, index: int, piece: Any) -> None:
-        call = self.tool_calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
+        call = self.tool_calls.get(index)
+        if call is None or (piece.id and call["id"] and piece.id != call["id"] and piece.function is not None):
+            index = index if call is None else len(self.tool_calls)  # some providers give every call the first place
+            call = self.tool_calls[index] = {"id": "", "name": "", "arguments": ""}
         call["id"] = piece.id or call["id"]
         if piece.function is not None:
             call["name"] += piece.function.name or ""
             call["arguments"] += piece.function.arguments or ""
+        if len(call["arguments"]) > _MOST_CHARACTERS or len(self.tool_calls) > _MOST_TOOL_CALLS:
+            raise ValueError("the calls of tools are more than any model's")
 
     def _finish_tool_calls(self) -> None:
         for call in self.tool_calls.values():
@@ -309,7 +315,8 @@ class _Call:
         refused = failure is not None and failure.code not in _ACCEPTED
         if not self.sent or (refused and self.first_word is None and not self._gave_up):
             return Usage()
-        return await context.estimate(self.spec.target, self.messages, "".join(self.text), "".join(self.reasoning))
+        said = "".join([*self.text, *(call["name"] + call["arguments"] for call in self.tool_calls.values())])
+        return await context.estimate(self.spec.target, self.messages, said, "".join(self.reasoning))
 
     async def _close(self) -> None:
         if self._stream is not None and hasattr(self._stream, "aclose"):

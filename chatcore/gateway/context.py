@@ -1,6 +1,7 @@
 """Counting tokens without asking the provider: fitting a conversation into a window, and estimating usage."""
 
 import asyncio
+import json
 from typing import Any, Final
 
 import litellm
@@ -99,6 +100,8 @@ def _media_part(part: dict[str, Any]) -> int:
 
 def _text(message: dict[str, Any]) -> str:
     content = message.get("content") or ""
+    if calls := message.get("tool_calls"):
+        content = f"{content} {json.dumps(calls)}"
     if isinstance(content, str):
         return content
     return " ".join(str(part.get("text", "")) for part in content)

@@ -38,6 +38,7 @@ class Delta:
 
     For `tool_call` the text is the JSON of one whole call: id, name, arguments; for `logprobs` that of a list, an entry
     for each token of the text that follows; for `vector` base64 of its numbers, as 32-bit floats, little endian.
+    `tool_result` is no model's: the turn adds what came of a call, as JSON.
     """
 
     kind: DeltaKind

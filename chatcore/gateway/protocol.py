@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-DeltaKind = Literal["text", "reasoning", "tool_call", "logprobs", "vector"]
+DeltaKind = Literal["text", "reasoning", "tool_call", "tool_result", "logprobs", "vector"]
 AttemptOutcome = Literal["ok", "stopped", "error", "timeout", "rate_limited", "truncated", "cached"]
 
 _LENGTH: Final = struct.Struct(">I")

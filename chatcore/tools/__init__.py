@@ -6,6 +6,7 @@ from chatcore.accounts import Principal
 from chatcore.agents import Agent
 from chatcore.tools.values import (
     MAX_RESULT,
+    Living,
     ModelAccess,
     Offered,
     Tool,
@@ -19,6 +20,7 @@ from chatcore.tools.values import (
 
 __all__ = [
     "MAX_RESULT",
+    "Living",
     "ModelAccess",
     "Offered",
     "Tool",
@@ -35,8 +37,24 @@ __all__ = [
 class Toolbox:
     """All sources of tools of this process."""
 
-    def __init__(self, sources: Sequence[ToolSource] = ()) -> None:
+    def __init__(self, sources: Sequence[ToolSource] = (), living: Sequence[Living] = ()) -> None:
+        """`living`: those of the sources that have to be started and closed."""
         self._sources = tuple(sources)
+        self._living = tuple(living)
+
+    def add(self, source: ToolSource) -> None:
+        """One more source, behind the others."""
+        self._sources = (*self._sources, source)
+
+    async def start(self) -> None:
+        """What sources need that live on the engine's loop; waits for nobody else's server."""
+        for source in self._living:
+            await source.start()
+
+    async def close(self) -> None:
+        """The end of it."""
+        for source in self._living:
+            await source.close()
 
     def choices(self, who: Principal) -> list[ToolChoice]:
         """What this person can choose for an agent, in the order of the sources."""

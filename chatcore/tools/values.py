@@ -119,6 +119,16 @@ class ToolSource(Protocol):
         several tools (`mcp/files`). Names of other sources are ignored."""
 
 
+class Living(Protocol):
+    """A source that holds connections or processes, on the engine's loop."""
+
+    async def start(self) -> None:
+        """Begin; waits for nobody."""
+
+    async def close(self) -> None:
+        """End all of it."""
+
+
 @dataclass(frozen=True)
 class Offered:
     """A tool in a turn, and whether it waits for the person's yes."""

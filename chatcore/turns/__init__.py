@@ -19,6 +19,7 @@ from chatcore.db.tables import utcnow
 from chatcore.errors import BudgetExceeded, Conflict, Draining, Forbidden, InvalidInput
 from chatcore.gateway import Gateway, KeyInfo
 from chatcore.gateway.keyring import check as check_key
+from chatcore.tools import Toolbox
 from chatcore.turns import attached, queue, store
 from chatcore.turns.asking import Asking, Question
 from chatcore.turns.completing import (
@@ -76,9 +77,16 @@ class Turns(Waiting):
     """The facade: asks, follows, stops. Everything takes the principal and touches only what is theirs."""
 
     def __init__(
-        self, db: Database, gateway: Gateway, limits: Limits, preferences: Preferences, settings: Settings
+        self,
+        db: Database,
+        gateway: Gateway,
+        limits: Limits,
+        preferences: Preferences,
+        settings: Settings,
+        toolbox: Toolbox | None = None,
     ) -> None:
-        super().__init__(db, TurnEngine(db, gateway, limits, preferences, settings, self._after_end))
+        toolbox = toolbox or Toolbox()
+        super().__init__(db, TurnEngine(db, gateway, limits, preferences, settings, toolbox, self._after_end))
         self._gateway = gateway
         self._limits = limits
         self._asking = Asking(gateway, preferences, self.engine.owner, settings)
@@ -286,6 +294,19 @@ class Turns(Waiting):
         self._db.read(allowed)
         self.engine.stop(turn_id)
         self._db.write(lambda session: store.request_stop(session, turn_id))
+
+    def decide(self, principal: Principal, turn_id: str, call_id: str, *, approved: bool) -> None:
+        """Say whether a call of a tool that asks first may be made; only who asked the question can.
+
+        Raises `NotFound`, `Forbidden`, `Conflict` where it was decided already.
+        """
+
+        def work(session: Session) -> None:
+            accounts.require_active(session, principal)
+            store.decide(session, principal, turn_id, call_id, approved=approved)
+
+        self._db.write(work)
+        self.engine.look()
 
     def active(self, principal: Principal, conversation_id: str) -> list[ActiveTurn]:
         """The turns that are being answered in a conversation: several while models are compared. Raises `NotFound`."""

@@ -14,12 +14,16 @@ from chatcore import metrics
 from chatcore.config import Settings
 from chatcore.db import Database
 from chatcore.errors import BudgetExceeded, ChatcoreError, ProviderError
-from chatcore.gateway import Delta, Gateway, StoredReply
+from chatcore.gateway import CompletionRequest, Delta, Gateway, StoredReply
+from chatcore.tools import Offered, Toolbox, ToolCall
 from chatcore.turns import admission, observed, replies
-from chatcore.turns.attempts import Attempts
+from chatcore.turns.hops import Hops
+from chatcore.turns.journal import Written
 from chatcore.turns.keeping import Keeping, payer
 from chatcore.turns.live import LiveTurn
-from chatcore.turns.values import Begun, TurnEnd, Work
+from chatcore.turns.tool_models import ToolModels
+from chatcore.turns.tool_runs import Around, ToolRuns
+from chatcore.turns.values import Begun, TurnEnd
 from chatcore.usage import ledger
 from chatcore.usage.limits import Limits
 
@@ -34,18 +38,29 @@ class Answering:
     """One turn being answered. Belongs to the engine's loop."""
 
     def __init__(
-        self, db: Database, gateway: Gateway, limits: Limits, settings: Settings, begun: Begun, live: LiveTurn
+        self,
+        db: Database,
+        gateway: Gateway,
+        limits: Limits,
+        settings: Settings,
+        toolbox: Toolbox,
+        begun: Begun,
+        live: LiveTurn,
+        turn: Written,
     ) -> None:
+        """`turn`: how it stands in the database."""
         self._db = db
         self._gateway = gateway
         self._limits = limits
         self._settings = settings
         self._own = settings.own
+        self._toolbox = toolbox
         self._begun = begun
         self._live = live
+        self._turn = turn
         self._branch = replies.Branch(db, begun, settings.data_dir)
         self._reply = replies.Reply(begun, live)
-        self._attempts: Attempts | None = None
+        self._hops: Hops | None = None
 
     async def run(self, stop: asyncio.Event, interrupted: Callable[[], bool]) -> TurnEnd:
         """Answer. Never raises: what our own code breaks is an end too. `interrupted`: whether the process ends."""
@@ -55,7 +70,8 @@ class Answering:
             end = await self._answer(stop, interrupted)
         except Exception:
             log.exception("a turn failed in our own code")
-            ledger_id = self._attempts.ledger_id if self._attempts else self._begun.ledger_id
+            attempts = self._hops.attempts if self._hops else None
+            ledger_id = attempts.ledger_id if attempts else self._begun.ledger_id
             end = self._reply.end_broken(ProviderError(_BROKEN), ledger_id)
         metrics.turn_ended(end.model, end.provider, end.result.outcome, end.saved_nano_usd)
         log.info("turn ended", extra=self._facts() | {
@@ -70,41 +86,54 @@ class Answering:
         begun, reply = self._begun, self._reply
         if begun.step is None or begun.ledger_id is None:
             return await self._refused(begun.route.refusal(), "breaker")
-        messages = await self._branch.messages(begun.step.model)
+        messages, tools = await self._branch.messages(begun.step.model), await self._tools(stop)
+        hops = self._hops = Hops(self._db, self._gateway, self._settings, begun, self._branch, self._live, tools)
+        self._models = ToolModels(self._db, self._gateway, self._settings, begun, stop, hops.next_number, hops.add)
         log.info("turn begun", extra=self._facts() | {
             "model": begun.step.model.name, "asked": begun.asked, "messages_sent": len(messages),
             "message_chars": observed.characters(messages[-1]) if messages else 0,
         })  # fmt: skip
         if stop.is_set():
             return reply.end_unsent()
-        keeping = Keeping(
-            self._db, self._gateway, self._limits, self._settings, replace(begun.request, messages=messages),
-            begun.step, begun.call,
-        )  # fmt: skip
-        if begun.cached and (found := await keeping.earlier()) is not None:
+        request = replace(hops.request(), messages=messages)
+        keeping = Keeping(self._db, self._gateway, self._limits, self._settings, request, begun.step, begun.call)
+        if begun.cached and not begun.search_first and (found := await keeping.earlier()) is not None:
             return await self._repeat(found, stop)
-        if (error := await self._not_enough(messages)) is not None:
+        if (error := await self._not_enough(request)) is not None:
             return await self._refused(error, "budget")
-        # To continue means nothing without the question and the reply that are to be gone on with.
-        request = replace(begun.request, keep_last=3 if begun.continuing else 1)
-        work = Work(
-            request, self._branch.messages, begun.route, begun.step, begun.ledger_id, begun.call,
-            holder=None if begun.reserved is None else begun.turn_id,
-            mid_reply="continue" if begun.compared else self._own.mid_reply,
-        )  # fmt: skip
-        self._attempts = Attempts(self._db, self._gateway, work, self._take, stop)
-        answered = await self._attempts.run()
+        answered = await hops.run(self._take, stop)
         self._live.close_text()
         end = reply.end(answered, "interrupted" if answered.stopped and interrupted() else None)
-        if self._attempts.out_of_money:
+        if hops.out_of_money and answered.refusal is None:
             end = replace(end, parts=replies.not_paid(end.parts))
-        await keeping.note(
-            answered, self._live, asked=begun.request.model.name, out_of_money=self._attempts.out_of_money
-        )
+        await keeping.note(answered, self._live, asked=begun.request.model.name, out_of_money=hops.out_of_money)
         return end
 
+    async def _tools(self, stop: asyncio.Event) -> ToolRuns:
+        """The tools that the model is offered: none where it takes none."""
+        begun, offered = self._begun, list[Offered]()
+        if begun.wanted and begun.who is not None and begun.step is not None:
+            if begun.step.model.tools:
+                offered = await asyncio.to_thread(self._toolbox.offered, begun.who, begun.agent, begun.wanted)
+            else:
+                self._reply.note("no_tools", True)
+        around = Around(self._call, self._told, self._turn.stored, self._turn.decided, self._own.tool_decision_seconds)
+        return ToolRuns(offered, around, stop)
+
+    def _call(self, call_id: str) -> ToolCall:
+        begun = self._begun
+        assert begun.who is not None
+        return ToolCall(
+            call_id, begun.who, begun.agent, begun.conversation_id, begun.message_id, begun.turn_id,
+            begun.request.trace_id, self._models, self._branch.attachments,
+        )  # fmt: skip
+
+    def _told(self, delta: Delta) -> None:
+        self._live.append([delta])
+
     def _take(self, batch: list[Delta]) -> None:
-        if self._attempts and (step := self._attempts.speaking):
+        attempts = self._hops.attempts if self._hops else None
+        if attempts and (step := attempts.speaking):
             self._live.model_used = f"{step.model.provider}/{step.model.name}"
         self._reply.take(batch)
 
@@ -120,9 +149,9 @@ class Answering:
         await self._db.awrite(work)
         return self._reply.end_refused(error)
 
-    async def _not_enough(self, messages: list[dict[str, Any]]) -> BudgetExceeded | None:
+    async def _not_enough(self, request: CompletionRequest) -> BudgetExceeded | None:
         """Hold more where the whole request is larger than was reckoned; the refusal where there is not enough."""
-        begun, bound = self._begun, admission.bound(messages)
+        begun, bound = self._begun, admission.bound_of(request)
         if begun.reserved is None or bound <= begun.reserved:
             return None
         assert begun.step is not None

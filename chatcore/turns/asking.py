@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts import Principal
 from chatcore.accounts.preferences import Preferences
+from chatcore.agents import Agent
 from chatcore.config import Settings
 from chatcore.conversations import Conversation, Message, removing
 from chatcore.conversations import store as conversations
@@ -15,7 +16,8 @@ from chatcore.conversations.text import clean
 from chatcore.db.tables import utcnow
 from chatcore.errors import Conflict, InvalidInput
 from chatcore.gateway import Gateway, Model, Task
-from chatcore.turns import admission, attached, queue, store
+from chatcore.turns import admission, attached, queue, store, tool_calls
+from chatcore.turns.hops import SEARCH
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import TEMPORARY_FOR, Begun, Choice, TurnSettings
 from chatcore.usage import budgets
@@ -154,6 +156,7 @@ class Asking:
         begun = replace(
             begun,
             system_prompt=_with_instructions(begun.system_prompt, instructions),
+            wanted=_wanted(begun.agent, choice) if flags.tools else {},
             # What is temporary must not be kept, and who asks again wants to hear something else.
             cached=flags.cache and flags.gateway and choice.settings.cache is not False and not choice.again
             and not continuing and conversation.expires_at is None,
@@ -218,7 +221,8 @@ class Asking:
         conversation = self.locked(session, principal, conversation_id)
         if message.role != "assistant" or message.parent_id is None:
             raise InvalidInput("Only a reply can be tried again or continued.")
-        parent_id = message.id if below and message.content else message.parent_id
+        has_begun = message.content or tool_calls.has_run(message)
+        parent_id = message.id if below and has_begun else message.parent_id
         _, parent = conversations.message(session, principal, parent_id, "reply")
         chosen = settings or TurnSettings.from_dict(conversation.settings)
         choice = self.choose(
@@ -247,6 +251,15 @@ class Asking:
         if store.running(session, conversation_id):
             raise Conflict(BUSY)
         return conversation
+
+
+def _wanted(agent: Agent | None, choice: Choice) -> dict[str, bool | None]:
+    """The tools of a turn: the agent's, or those that the request names; knowledge too, where it is searched first."""
+    of_agent = {one.name: one.asks_first for one in agent.tools} if agent else {}
+    named = of_agent if choice.tools is None else {name: of_agent.get(name) for name in choice.tools}
+    if (choice.search_first or (agent and agent.knowledge)) and SEARCH not in named:
+        named = {**named, SEARCH: None}
+    return named
 
 
 def _with_instructions(system_prompt: str, instructions: str) -> str:

@@ -45,6 +45,15 @@ def link(session: Session, principal: Principal, conversation_id: str, message_i
     store.link(session, principal, conversation_id, message_id, store.allowed(session, principal, _once(ids)))
 
 
+def link_made(
+    session: Session, who: Principal | None, conversation_id: str, message_id: str, parts: Sequence[Part]
+) -> None:
+    """Let whoever may read a reply read what tools made for it. What is gone meanwhile is left out."""
+    ids = list(dict.fromkeys(str(part["attachment_id"]) for part in parts if "attachment_id" in part))
+    if ids and who is not None:
+        store.link(session, who, conversation_id, message_id, store.those_there(session, who, ids))
+
+
 def require_capable(model: Model, parts: Sequence[Part]) -> None:
     """Raises `InvalidInput` when there is a picture or sound among the parts, and the model takes none."""
     media = [part.get("media") for part in parts if part.get("type") == "media"]

@@ -81,13 +81,18 @@ class Attempts:
         self._unsettled: list[tuple[str, ledger.Settlement]] = []
         self._before: list[Tried] = []
         self._spent = Spent()
-        self._number = 1
+        self._number = work.call.attempt
         self._said: list[str] = []
         self._spoken = False
         self._called_tools = False
         self.ledger_id = work.ledger_id  # the row of the call that was begun last
         self.open_rows = {work.ledger_id}  # of calls that are not settled
         self.out_of_money = False  # a further call was not made, as the budget does not pay for it
+
+    @property
+    def number(self) -> int:
+        """Of the call that was begun last, in the order of the request's."""
+        return self._number
 
     @property
     def speaking(self) -> Step | None:

@@ -18,11 +18,12 @@ from chatcore.conversations import erasing
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
 from chatcore.gateway import Gateway
+from chatcore.tools import Toolbox
 from chatcore.turns import observed, recovery, store
 from chatcore.turns.answering import Answering
 from chatcore.turns.chores import Chores
 from chatcore.turns.completing import BegunCompletion, Completing, Completions
-from chatcore.turns.journal import Entry, Journal
+from chatcore.turns.journal import Entry, Journal, Written
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import Begun, TurnEnd
@@ -49,6 +50,7 @@ class TurnEngine:
         limits: Limits,
         preferences: Preferences,
         settings: Settings,
+        toolbox: Toolbox,
         next_turn: Callable[[Session, TurnEnd], tuple[Begun, str] | None],
     ) -> None:
         """`next_turn`: called in the transaction of a turn's end; the queued question that follows it, begun."""
@@ -58,6 +60,7 @@ class TurnEngine:
         self._gateway = gateway
         self._limits = limits
         self._settings = settings
+        self._toolbox = toolbox
         self._attachments = Attachments(db, settings)
         self._rollups = RollupJobs(db)
         self._collect_at = time.monotonic() + _COLLECT_EVERY
@@ -117,6 +120,11 @@ class TurnEngine:
         if stop is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(stop.set)
 
+    def look(self) -> None:
+        """Somebody said something to a tool that waits: it may wait here."""
+        if self._loop is not None and self._journal is not None:
+            self._loop.call_soon_threadsafe(self._journal.look)
+
     def _register(self, begun: Begun) -> LiveTurn:
         self._stops[begun.turn_id] = asyncio.Event()
         trace_id, call = begun.request.trace_id, begun.call
@@ -166,6 +174,7 @@ class TurnEngine:
         try:
             metrics.turns_recovered(await self._db.awrite(lambda session: recovery.recover(session, self.owner)))
             await self._gateway.start()
+            await self._toolbox.start()
         except BaseException as error:
             started.set_exception(error)
             raise
@@ -175,6 +184,7 @@ class TurnEngine:
         await self._stopped.wait()
         for task in tasks:
             task.cancel()
+        await self._toolbox.close()
         await self._gateway.close()
 
     async def _run(self, begun: Begun, live: LiveTurn, tenant_id: str) -> None:
@@ -185,7 +195,10 @@ class TurnEngine:
         trace_id = begun.request.trace_id
         timed = tracing.span("turn", observed.question(begun), trace_id)
         with logs.bound(trace_id=trace_id, turn_id=begun.turn_id), timed as span:
-            answering = Answering(self._db, self._gateway, self._limits, self._settings, begun, live)
+            answering = Answering(
+                self._db, self._gateway, self._limits, self._settings, self._toolbox, begun, live,
+                Written(self._journal, entry),
+            )  # fmt: skip
             try:
                 end = await answering.run(stop_asked, lambda: self._interrupt)
             finally:

@@ -16,7 +16,7 @@ from chatcore.errors import NotFound
 from chatcore.gateway import Delta
 from chatcore.turns import store
 from chatcore.turns.engine import TurnEngine
-from chatcore.turns.live import PATIENCE, Pace, split
+from chatcore.turns.live import JOINED, PATIENCE, Pace, split
 from chatcore.turns.replies import words_of
 from chatcore.turns.values import Opened
 
@@ -177,15 +177,15 @@ class _Said:
     def take(self, batch: Sequence[Delta]) -> None:
         """These were handed out."""
         for delta in batch:
-            self._far[delta.kind] += 1 if delta.kind == "tool_call" else len(delta.text)
+            self._far[delta.kind] += len(delta.text) if delta.kind in JOINED else 1
 
     def rest(self, words: Sequence[Delta]) -> list[Delta]:
         """Those of a reply's words that were not."""
         left, found = self._far.copy(), list[Delta]()
         for delta in words:
-            size = 1 if delta.kind == "tool_call" else len(delta.text)
+            size = len(delta.text) if delta.kind in JOINED else 1
             skipped = min(left[delta.kind], size)
             left[delta.kind] -= skipped
             if skipped < size:
-                found.append(delta if delta.kind == "tool_call" else Delta(delta.kind, delta.text[skipped:]))
+                found.append(Delta(delta.kind, delta.text[skipped:]) if delta.kind in JOINED else delta)
         return found

@@ -38,9 +38,27 @@ class Entry:
     on_stop: Callable[[], None]
     end: TurnEnd | None = None
     stored: asyncio.Event = field(default_factory=asyncio.Event)
+    marks: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)  # who waits for how many deltas
+    decisions: dict[str, "asyncio.Future[bool]"] = field(default_factory=dict)  # by the ids of calls that wait
     failures: int = 0
     doubtful: bool = False  # a commit failed, or only seemed to: what it wrote is written again
     not_before: float = 0.0
+
+
+@dataclass(frozen=True)
+class Written:
+    """One turn as the database has it."""
+
+    journal: "Journal"
+    entry: Entry
+
+    async def stored(self) -> None:
+        """Returns when all that was said so far is written."""
+        await self.journal.written(self.entry)
+
+    async def decided(self, call_id: str) -> bool:
+        """The person's word to a call of a tool, once it is there."""
+        return await self.journal.decided(self.entry, call_id)
 
 
 class Journal:
@@ -65,6 +83,28 @@ class Journal:
         entry.end = end
         self._wake.set()
         await entry.stored.wait()
+
+    async def written(self, entry: Entry) -> None:
+        """Returns when all that was said so far is in the database."""
+        mark, future = len(entry.live.deltas), asyncio.get_running_loop().create_future()
+        if entry.live.flushed < mark:
+            entry.marks.append((mark, future))
+            self._wake.set()
+            await future
+
+    async def decided(self, entry: Entry, call_id: str) -> bool:
+        """The person's word to a call of a tool, once it is in the database."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        entry.decisions[call_id] = future
+        self._wake.set()
+        try:
+            return await future
+        finally:
+            entry.decisions.pop(call_id, None)
+
+    def look(self) -> None:
+        """Somebody said something to a tool that waits."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Write for ever; cancel it when `idle`."""
@@ -120,6 +160,8 @@ class Journal:
         ]
         tenants = {entry.live.turn_id: entry.tenant_id for entry in entries}
         afterwards: list[Callable[[], None]] = []
+        waiting = [entry.live.turn_id for entry in entries if entry.decisions]
+        decisions: list[tuple[str, str, bool]] = []
 
         def work(session: Session) -> list[str]:
             afterwards.clear()
@@ -135,6 +177,7 @@ class Journal:
                 assert entry.end is not None
                 if store.finish(session, entry.end) and (then := self._after_end(session, entry.end)):
                     afterwards.append(then)
+            decisions[:] = store.decisions(session, waiting) if waiting else []
             return [*store.stop_requested(session, list(marks)), *erased]
 
         stops = await self._db.awrite(work)
@@ -145,8 +188,13 @@ class Journal:
         for entry in entries:
             entry.live.flushed = marks[entry.live.turn_id]
             entry.failures, entry.doubtful = 0, False
+            _wake_marks(entry)
             if entry.live.turn_id in stops and entry.end is None:
                 entry.on_stop()
+        for turn_id, call_id, approved in decisions:
+            future = self._entries[turn_id].decisions.get(call_id)
+            if future is not None and not future.done():
+                future.set_result(approved)
         for then in afterwards:
             then()
         for entry in ended:
@@ -157,6 +205,15 @@ class Journal:
             entry.stored.set()
         if not self._entries:
             self.idle.set()
+
+
+def _wake_marks(entry: Entry) -> None:
+    """Those who waited for what is written now."""
+    reached = [future for mark, future in entry.marks if mark <= entry.live.flushed]
+    entry.marks = [(mark, future) for mark, future in entry.marks if mark > entry.live.flushed]
+    for future in reached:
+        if not future.done():
+            future.set_result(None)
 
 
 def _lock_budgets(session: Session, ended: list[Entry]) -> None:

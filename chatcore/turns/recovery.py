@@ -8,12 +8,16 @@ from typing import Any, Final
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
+from chatcore.accounts.sessions import as_principal
 from chatcore.conversations import store as conversation_store
 from chatcore.db import changed_rows
 from chatcore.db.tables import STILL_RUNNING, Agent, UsageMetric, UtcDateTime, utcnow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
+from chatcore.db.tables import User as UserRow
+from chatcore.gateway import Delta
 from chatcore.gateway.prices import Prices, Tokens, cost_nano_usd
+from chatcore.turns import attached, tool_calls
 from chatcore.turns.owner import Owner
 from chatcore.usage import budget_locks, budgets, ledger, rollups
 
@@ -76,17 +80,20 @@ def _interrupt(session: Session, turn: TurnRow) -> int:
     )
     if changed_rows(changed) == 0:
         return 0
-    text, reasoning = _words(session, turn.id)
-    parts: list[dict[str, Any]] = []
-    if reasoning:
-        parts = [{"type": "reasoning", "text": reasoning, "duration_ms": None}]
-        parts += [{"type": "text", "text": text}] if text else []
+    said = _words(session, turn.id)
+    text, reasoning = (_joined(said, kind) for kind in ("text", "reasoning"))
+    parts = [{"type": "reasoning", "text": reasoning, "duration_ms": None}] if reasoning else []
+    parts += tool_calls.parts(said)
+    if all(part["type"] == "text" for part in parts):
+        parts = []
     _settle_rows(session, turn, text, reasoning)
     budgets.release(session, turn.id)
     conversation_store.finish_message(
         session, turn.conversation_id, turn.message_id, text,
         parts=parts, status="interrupted", **_facts(session, turn.id),
     )  # fmt: skip
+    asker = session.get(UserRow, turn.user_id)
+    attached.link_made(session, as_principal(asker) if asker else None, turn.conversation_id, turn.message_id, parts)
     return 1
 
 
@@ -98,6 +105,9 @@ def _settle_rows(session: Session, turn: TurnRow, text: str, reasoning: str) -> 
     billed = sum(row.completion_tokens for row in found if row.outcome != "running")
     text = text[billed * _CHARACTERS_A_TOKEN :]
     for row in (row for row in found if row.outcome == "running"):
+        if row.message_id is None:  # a tool's own call: what it used is not known
+            ledger.settle_call(session, row.id, ledger.Settlement(outcome="interrupted"))
+            continue
         _settle(session, turn, row, text, reasoning)
         text = reasoning = ""
 
@@ -106,27 +116,28 @@ def _facts(session: Session, turn_id: str) -> dict[str, Any]:
     """What a turn's calls used together, and which model was called last."""
     columns = (
         UsageMetric.model, UsageMetric.provider, UsageMetric.prompt_tokens, UsageMetric.completion_tokens,
-        UsageMetric.cost_nano_usd,
+        UsageMetric.cost_nano_usd, UsageMetric.message_id,
     )  # fmt: skip
     rows = session.execute(select(*columns).where(UsageMetric.turn_id == turn_id).order_by(UsageMetric.attempt)).all()
     if not rows:
         return {}
     prompt, completion = sum(row.prompt_tokens for row in rows), sum(row.completion_tokens for row in rows)
     costs = [row.cost_nano_usd for row in rows]
+    last = next((row for row in reversed(rows) if row.message_id is not None), rows[-1])
     return {
-        "model": rows[-1].model, "provider": rows[-1].provider, "prompt_tokens": prompt,
+        "model": last.model, "provider": last.provider, "prompt_tokens": prompt,
         "completion_tokens": completion, "total_tokens": prompt + completion,
         "cost_nano_usd": None if None in costs else sum(costs),
     }  # fmt: skip
 
 
-def _words(session: Session, turn_id: str) -> tuple[str, str]:
+def _words(session: Session, turn_id: str) -> list[Delta]:
     statement = select(ChunkRow.kind, ChunkRow.text).where(ChunkRow.turn_id == turn_id)
-    rows = session.execute(statement.order_by(ChunkRow.seq))
-    said: dict[str, list[str]] = {"text": [], "reasoning": []}
-    for row in rows:
-        said.setdefault(row.kind, []).append(row.text)
-    return "".join(said["text"]), "".join(said["reasoning"])
+    return [Delta(row.kind, row.text) for row in session.execute(statement.order_by(ChunkRow.seq))]
+
+
+def _joined(said: list[Delta], kind: str) -> str:
+    return "".join(delta.text for delta in said if delta.kind == kind)
 
 
 def _settle(session: Session, turn: TurnRow, row: UsageMetric, text: str, reasoning: str) -> ledger.Settlement:

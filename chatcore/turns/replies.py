@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from chatcore.conversations import Message, part_blocks, removing, store
+from chatcore.conversations import Message, removing, store
 from chatcore.db import Database
 from chatcore.errors import ChatcoreError, ProviderError
 from chatcore.gateway import AttemptResult, Delta, Model, StoredReply, Usage
-from chatcore.turns import attached
+from chatcore.turns import attached, tool_calls
 from chatcore.turns.attempts import CONTINUE_PROMPT
 from chatcore.turns.live import LiveTurn
 from chatcore.turns.values import Answered, Begun, Spent, TurnEnd, TurnStatus
@@ -32,14 +32,25 @@ class Branch:
         self._db = db
         self._begun = begun
         self._data_dir = data_dir
-        self._made: dict[tuple[bool, bool], list[dict[str, Any]]] = {}
+        self._made: dict[tuple[bool, bool, bool], list[dict[str, Any]]] = {}
+        self.attachments: tuple[str, ...] = ()  # ids, once the branch was read
 
     async def messages(self, model: Model) -> list[dict[str, Any]]:
         """System prompt, then the branch up to the question, as this model takes it."""
-        found = self._made.get((model.vision, model.audio))
+        takes = (model.vision, model.audio, model.tools)
+        found = self._made.get(takes)
         if found is None:
-            found = self._made[model.vision, model.audio] = await self._make(model)
+            found = self._made[takes] = await self._make(model)
         return found
+
+    async def question(self) -> str:
+        """The words of what is to be answered."""
+        begun = self._begun
+        if begun.sent is not None:
+            return str(begun.sent[-1].get("content") or "") if begun.sent else ""
+        head = begun.context_head
+        found = await self._db.aread(lambda session: store.messages(session, begun.conversation_id, [head]))
+        return found[head].content if head in found else ""
 
     async def _make(self, model: Model) -> list[dict[str, Any]]:
         begun = self._begun
@@ -52,7 +63,12 @@ class Branch:
             return window.messages, attached.reader(session, begun.conversation_id, window.messages, self._data_dir)
 
         branch, read = await self._db.aread(work)
-        make = partial(messages, begun.system_prompt, branch, model, read, continuing=begun.continuing)
+        self.attachments = tuple(str(part["attachment_id"]) for message in branch for part in message.parts
+                                 if "attachment_id" in part)  # fmt: skip
+        make = partial(
+            messages, begun.system_prompt, branch, model, read,
+            continuing=begun.continuing, with_tools=bool(begun.wanted) and model.tools,
+        )  # fmt: skip
         return await asyncio.to_thread(make) if read.has_files else make()
 
 
@@ -63,21 +79,24 @@ def messages(
     read: attached.Reader | None = None,
     *,
     continuing: bool = False,
+    with_tools: bool = False,
 ) -> list[dict[str, Any]]:
     """The branch in OpenAI's form. A message with nothing in it is left out, one whose words were removed, and so are
     the system and tool messages that an import may have brought: they were for another product's request.
 
-    `model`, `read`: without them attachments are only named. Reads files: not for a loop.
+    `model`, `read`: without them attachments are only named. `with_tools`: with the calls of tools in earlier replies,
+    which some providers take only where the request offers tools. Reads files: not for a loop.
     """
     sent: list[dict[str, Any]] = [{"role": "user", "content": CONTINUE_PROMPT}] if continuing else []
     # From the last to the first: where there are more attachments than fit into a request, the newest go with it.
-    sent += [
-        {"role": message.role, "content": found}
-        for message in reversed(branch)
-        if message.role in ("user", "assistant")
-        and removing.MARK not in message.meta
-        and (found := attached.content(message, model, read))
-    ]
+    for number, message in enumerate(reversed(branch)):
+        if message.role not in ("user", "assistant") or removing.MARK in message.meta:
+            continue
+        if with_tools and message.role == "assistant" and tool_calls.has_run(message):
+            sent += reversed(tool_calls.stored_messages(message, whole=continuing and number == 0))
+        # No provider takes files in a reply, where tools may have put some.
+        elif found := message.content if message.role == "assistant" else attached.content(message, model, read):
+            sent.append({"role": message.role, "content": found})
     if system_prompt:
         sent.append({"role": "system", "content": system_prompt})
     return sent[::-1]
@@ -93,6 +112,11 @@ class Reply:
         self._thinking_since: float | None = None
         self._thought_ms: int | None = None
         self._first_word: float | None = None
+        self._notes: dict[str, Any] = {}
+
+    def note(self, name: str, value: Any) -> None:
+        """Something that the reply's metadata is to say."""
+        self._notes[name] = value
 
     def take(self, batch: list[Delta]) -> None:
         """Words have come."""
@@ -108,7 +132,11 @@ class Reply:
     def end(self, answered: Answered, status: TurnStatus | None = None) -> TurnEnd:
         """The turn's end. `status` overrides what follows from the outcome."""
         begun, result = self._begun, answered.result
-        if status is None:
+        if status is None and answered.refusal is not None:
+            status = "failed"
+        elif status is None and answered.settled:
+            status = "stopped"
+        elif status is None:
             status = "complete" if result.outcome == "ok" else "stopped" if answered.stopped else "failed"
         model = answered.step.model
         meta = self._meta(result.outcome, answered.spent, model.name)
@@ -121,9 +149,13 @@ class Reply:
         if restart in begun.tried or restart == model.name:
             restart = None  # each model begins once, or two that break off would take turns for ever
         parts = self._parts(result, model.provider, None if answered.stopped else others)
+        if answered.refusal is not None:
+            parts.append(error_part(answered.refusal, model.provider))
+        if answered.rounds:
+            meta["tool_rounds"] = answered.rounds
         return TurnEnd(
-            begun, status, self._live.text(), parts, result, meta, answered.ledger_id, answered.spent, model.name,
-            model.provider, *self._times(answered), restart, unsettled=answered.unsettled,
+            begun, status, self._live.text(), parts, result, meta, None if answered.settled else answered.ledger_id,
+            answered.spent, model.name, model.provider, *self._times(answered), restart, unsettled=answered.unsettled,
         )  # fmt: skip
 
     def end_cached(self, stored: StoredReply, seconds: float) -> TurnEnd:
@@ -163,14 +195,14 @@ class Reply:
 
     def _times(self, answered: Answered) -> tuple[int | None, int]:
         """Milliseconds to the first word and to the end: of the one call, or of all from the first one's beginning."""
-        if not answered.before:
+        if not answered.before and not answered.rounds:
             return answered.result.ttft_ms, answered.result.latency_ms
         first = None if self._first_word is None else round((self._first_word - self._started) * 1000)
         return first, round((time.monotonic() - self._started) * 1000)
 
     def _meta(self, outcome: str, spent: Spent, model: str) -> dict[str, Any]:
         begun = self._begun
-        meta: dict[str, Any] = {"trace_id": begun.request.trace_id, "outcome": outcome, **begun.place}
+        meta: dict[str, Any] = {"trace_id": begun.request.trace_id, "outcome": outcome, **begun.place, **self._notes}
         meta["usage_source"] = "estimated" if spent.estimated else "provider" if spent.known else "none"
         if begun.asked != model:
             meta["asked"] = begun.asked
@@ -188,9 +220,7 @@ class Reply:
             if self._thought_ms is None and self._thinking_since is not None:
                 self._thought_ms = round((time.monotonic() - self._thinking_since) * 1000)
             parts.append({"type": "reasoning", "text": reasoning, "duration_ms": self._thought_ms})
-        calls = [json.loads(delta.text) for delta in self._live.deltas if delta.kind == "tool_call"]
-        parts.extend({"type": "tool_call", "state": "pending", **call} for call in calls)
-        parts.extend(part_blocks.split(self._live.text()))
+        parts.extend(tool_calls.parts(self._live.deltas))
         if result.error is not None and others is not None:
             parts.append(error_part(result.error, provider, others))
         return [] if all(part["type"] == "text" for part in parts) else parts
@@ -203,6 +233,9 @@ def words_of(reply: Message) -> list[Delta]:
         if part.get("type") == "tool_call":
             call = {name: part.get(name, "") for name in ("id", "name", "arguments")}
             found.append(Delta("tool_call", json.dumps(call)))
+            if part.get("state") in ("success", "error") and part.get("id"):
+                said = {name: part.get(name) for name in ("id", "state", "result", "duration_ms")} | {"parts": []}
+                found.append(Delta("tool_result", json.dumps(said)))
     return [*found, Delta("text", reply.content)] if reply.content else found
 
 

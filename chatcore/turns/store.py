@@ -13,13 +13,14 @@ from chatcore.conversations import Conversation, Message, store
 from chatcore.conversations.access import ALLOWED, scope
 from chatcore.db import changed_rows
 from chatcore.db.tables import Conversation as ConversationRow
+from chatcore.db.tables import ToolDecision as DecisionRow
 from chatcore.db.tables import Turn as TurnRow
 from chatcore.db.tables import TurnChunk as ChunkRow
 from chatcore.db.tables import User as UserRow
 from chatcore.db.tables import utcnow
 from chatcore.gateway import CompletionRequest, Delta, Route
 from chatcore.ids import new_id
-from chatcore.turns import admission
+from chatcore.turns import admission, attached
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import ActiveTurn, Begun, Choice, TurnEnd, TurnSettings, settlement
 from chatcore.usage import budgets, ledger
@@ -79,7 +80,8 @@ def begin(
     system_prompt = agent.system_prompt if agent else ""
     return Begun(
         turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing, call, route,
-        step, asked=choice.picked.asked, why=choice.picked.why, place=place_of(conversation),
+        step, asked=choice.picked.asked, why=choice.picked.why, place=place_of(conversation), who=principal,
+        agent=agent, caller=choice.caller, task=choice.task, search_first=choice.search_first and not continuing,
     )  # fmt: skip
 
 
@@ -193,6 +195,28 @@ def stop_requested(session: Session, turn_ids: Sequence[str]) -> list[str]:
     return list(session.scalars(statement))
 
 
+def decide(session: Session, principal: Principal, turn_id: str, call_id: str, *, approved: bool) -> None:
+    """Keep the person's word to a call of a tool. Raises `NotFound`, `Forbidden` to others, `Conflict` where there was
+    a word already."""
+    require_turn(session, principal, turn_id)
+    asker = session.scalar(select(TurnRow.user_id).where(TurnRow.id == turn_id))
+    if asker != principal.user_id:
+        raise errors.Forbidden("Only who asked the question can say whether its tools may run.")
+    if session.get(DecisionRow, (turn_id, call_id)) is not None:
+        raise errors.Conflict("This was decided already.")
+    session.add(DecisionRow(
+        turn_id=turn_id, call_id=call_id, tenant_id=principal.tenant_id, user_id=principal.user_id, approved=approved
+    ))  # fmt: skip
+
+
+def decisions(session: Session, turn_ids: Sequence[str]) -> list[tuple[str, str, bool]]:
+    """What was said to calls of these turns: turn, call, whether it may run."""
+    statement = select(DecisionRow.turn_id, DecisionRow.call_id, DecisionRow.approved)
+    return [(row.turn_id, row.call_id, row.approved) for row in session.execute(statement.where(
+        DecisionRow.turn_id.in_(turn_ids)
+    ))]  # fmt: skip
+
+
 def request_stop(session: Session, turn_id: str) -> None:
     """Leave word for the process that runs it."""
     session.execute(
@@ -234,6 +258,7 @@ def finish(session: Session, end: TurnEnd) -> bool:
         total_tokens=spent.prompt_tokens + spent.completion_tokens if spent.known else None,
         cost_nano_usd=spent.cost_nano_usd, ttft_ms=end.ttft_ms, latency_ms=end.latency_ms, meta=end.meta,
     )  # fmt: skip
+    attached.link_made(session, begun.who, begun.conversation_id, begun.message_id, end.parts)
     return True
 
 

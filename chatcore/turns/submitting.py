@@ -154,7 +154,7 @@ class Submitting:
         choice = self._asking.choose(
             session, principal, sent.model, agent_id, settings, text=question.text, parts=parts, again=again
         )
-        return replace(choice, kept=kept)
+        return replace(choice, kept=kept, tools=sent.tools, search_first=sent.search_first)
 
     def _ask(
         self, session: Session, principal: Principal, conversation: Conversation | None, sent: Submission

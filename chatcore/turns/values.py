@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from chatcore.accounts import Principal
+from chatcore.agents import Agent
+from chatcore.errors import ChatcoreError
 from chatcore.gateway import AttemptResult, Caller, CompletionRequest, Model, Picked, Route, Step, Task
 from chatcore.usage import ledger
 
@@ -49,7 +52,8 @@ def _positive(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Choice:
-    """Who is to answer, for whom, and how. `kept`: settings of the conversation that a program's do not replace."""
+    """Who is to answer, for whom, and how. `kept`: settings of the conversation that a program's do not replace.
+    `tools`, `search_first`: as in `Submission`."""
 
     picked: Picked
     caller: Caller
@@ -58,6 +62,8 @@ class Choice:
     task: Task = field(default_factory=Task)
     again: bool = False
     kept: Mapping[str, Any] | None = None
+    tools: tuple[str, ...] | None = None
+    search_first: bool = False
 
     @property
     def remembered(self) -> dict[str, Any]:
@@ -108,7 +114,8 @@ class Submission:
     that is known is answered with the turn it had, or is edited where the text is another. `parent_id`: of the reply
     that it follows; the head where it is None or not known. `regenerates`: of the reply or the question that is to be
     answered again, '' for the last one; then `text` does not matter. `workshop_session_id` and `step_id` together name
-    the person's conversation of that step.
+    the person's conversation of that step. `tools`: names of those that the model is offered; None for the agent's.
+    `search_first`: knowledge is searched before the model is asked.
     """
 
     text: str
@@ -123,6 +130,8 @@ class Submission:
     workshop_session_id: str | None = None
     step_id: str | None = None
     brought: Brought = field(default_factory=Brought)
+    tools: tuple[str, ...] | None = None
+    search_first: bool = False
 
     @property
     def again(self) -> bool:
@@ -227,6 +236,8 @@ class Answered:
 
     `restart`: another model is to begin a new reply, as words of this one stand already. `stopped`: somebody stopped
     it, be it between two calls. `unsettled`: rows of earlier calls that could not be settled when they ended.
+    `rounds`: of tools. `settled`: the last call's row is settled already, as tools ran behind it; `refusal`: why it did
+    not go on then, None where the turn was stopped.
     """
 
     result: AttemptResult
@@ -238,6 +249,9 @@ class Answered:
     stopped: bool = False
     restart: Step | None = None
     unsettled: tuple[tuple[str, ledger.Settlement], ...] = ()
+    rounds: int = 0
+    settled: bool = False
+    refusal: ChatcoreError | None = None
 
 
 @dataclass(frozen=True)
@@ -248,6 +262,8 @@ class Begun:
     call where every breaker on the `route` is open. `reserved`: prompt tokens that money was reserved for, None where
     no budget applies. `asked`: the name that was chosen, `why`: of `auto`. `cached`: an earlier reply may serve.
     `place`: the workshop's step, as metadata. `sent`: messages that a model gets in place of the branch.
+    `who`, `agent`, `caller`, `task`: for the tools. `wanted`: their names, as `Toolbox.offered` has them.
+    `search_first`: knowledge is searched before the model is asked.
     """
 
     turn_id: str
@@ -269,6 +285,12 @@ class Begun:
     compared: bool = False
     place: Mapping[str, str] = field(default_factory=dict)
     sent: tuple[Mapping[str, Any], ...] | None = None
+    who: Principal | None = None
+    agent: Agent | None = None
+    caller: Caller | None = None
+    task: Task = field(default_factory=Task)
+    wanted: Mapping[str, bool | None] = field(default_factory=dict)
+    search_first: bool = False
 
 
 @dataclass(frozen=True)

@@ -140,19 +140,48 @@ def _tools(request: Request, options: Options) -> Reply:
     calls = [_tool_call(request, index) for index in range(options.calls)]
     if options.how == "badjson":
         calls = [call | {"arguments": call["arguments"][:-1] + ', "half'} for call in calls]
+    return _calling(request, options, [], calls)
+
+
+def _calling(request: Request, options: Options, said: list[str], calls: list[dict[str, str]]) -> Reply:
     stream = Stream(request, options)
     pieces = [delta for index, call in enumerate(calls) for delta in _tool_deltas(index, call)]
-    usage = whole_usage(request, ["" for _ in pieces])
+    usage = whole_usage(request, [*said, *("" for _ in pieces)])
     if not request.stream:
         whole = [
             {"id": c["id"], "type": "function", "function": {k: c[k] for k in ("name", "arguments")}} for c in calls
         ]
-        return completion(request, options, {"content": None, "tool_calls": whole}, "tool_calls", usage, 0)
-    steps = [stream.role()]
+        return completion(
+            request, options, {"content": "".join(said) or None, "tool_calls": whole}, "tool_calls", usage, 0
+        )
+    steps = [stream.role(), *stream.text(said)]
     for delta in pieces:
         steps.append(Step(stream.due(stream.sent), stream.chunk({"tool_calls": [delta]})))
         stream.sent += 1
     return Reply([*steps, *stream.close("tool_calls", usage)], head_at=head_at(options))
+
+
+def _script(request: Request, options: Options) -> Reply:
+    """Calls what the question says: JSON, a list of rounds, each a list of [name, arguments] and of texts to be said
+    before them; then answers in words. `how=forever`: the last round is asked for again and again."""
+    asked = [(number, message) for number, message in enumerate(request.messages) if message.get("role") == "user"]
+    last = max(number for number, message in asked if str(message["content"]).startswith("["))
+    rounds = json.loads(str(request.messages[last]["content"]))
+    made = sum(bool(message.get("tool_calls")) for message in request.messages[last:])
+    if made >= len(rounds) and options.how == "forever":
+        made = len(rounds) - 1
+    if made >= len(rounds):
+        return reply(request, options, numbered(options))
+    said = [one for one in rounds[made] if isinstance(one, str)]
+    calls = [
+        {
+            "id": f"call_{made}_{index}",
+            "name": name,
+            "arguments": given if isinstance(given, str) else json.dumps(given),
+        }
+        for index, (name, given) in enumerate(one for one in rounds[made] if not isinstance(one, str))
+    ]
+    return _calling(request, options, said, calls)
 
 
 def _tool_call(request: Request, index: int) -> dict[str, str]:
@@ -169,7 +198,11 @@ def _tool_call(request: Request, index: int) -> dict[str, str]:
 def _tool_deltas(index: int, call: dict[str, str]) -> list[dict[str, Any]]:
     first = {"index": index, "id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": ""}}
     text = call["arguments"]
-    return [first, *({"index": index, "function": {"arguments": text[k : k + 5]}} for k in range(0, len(text), 5))]
+    size = max(5, len(text) // 100)
+    return [
+        first,
+        *({"index": index, "function": {"arguments": text[k : k + size]}} for k in range(0, len(text), size)),
+    ]
 
 
 def _broken(ending: Ending) -> Callable[[Request, Options], Reply]:
@@ -283,6 +316,7 @@ BEHAVIOURS: Final[dict[str, tuple[Callable[[Request, Options], Reply], Options]]
     "cachewrite": (cachewrite, Options()),
     "wrongusage": (wrongusage, Options(how="huge")),
     "tools": (_tools, Options()),
+    "script": (_script, Options(n=3)),
     "bigchunk": (_bigchunk, Options()),
     "control": (_control, Options()),
     "comments": (_comments, Options()),
