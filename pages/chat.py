@@ -20,7 +20,7 @@ from pages.ui import (
     sidebar,
     temporary,
 )
-from pages.ui.chat_acts import acts, pick
+from pages.ui.chat_acts import acts, decide, pick
 from pages.ui.chat_place import Place
 from pages.ui.messages import draw_messages, pace, stream_reply
 from pages.ui.session import require_principal
@@ -69,7 +69,10 @@ def _draw_conversation(principal: Principal, conversation: Conversation, place: 
         )  # fmt: skip
     elif turn := place.streaming:
         # Words first: when many people ask at once, each sees theirs before anybody's sidebar is drawn again.
-        stream_reply(core().turns.follow(principal, turn.turn_id, pace=pace), meanwhile=rest)
+        stream_reply(
+            core().turns.follow(principal, turn.turn_id, pace=pace), meanwhile=rest, key=turn.turn_id,
+            decide=partial(decide, principal, turn.turn_id),
+        )  # fmt: skip
         st.rerun()
     else:
         rest()

@@ -16,6 +16,7 @@ from chatcore.api import (
     choices,
     completions,
     conversations,
+    deciding,
     described,
     embeddings,
     exporting,
@@ -35,8 +36,8 @@ _LARGE = ("/api/v1/chat", "/api/chat", "/v1/chat/completions", "/v1/embeddings")
 def routers(core: Parts) -> list[APIRouter]:
     """Every part of the API, in the order in which it is described."""
     return [part.router(core) for part in (
-        chat, asking, chat_v2, conversations, branches, sharing, exporting, searching, rating, choices, usage_numbers,
-        completions, embeddings,
+        chat, asking, deciding, chat_v2, conversations, branches, sharing, exporting, searching, rating, choices,
+        usage_numbers, completions, embeddings,
     )]  # fmt: skip
 
 

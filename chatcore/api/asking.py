@@ -80,7 +80,7 @@ def router(core: Parts) -> APIRouter:
     @found.get("/api/chat/{id}/stream", summary="Resume a stream", responses=_RESUMED)
     async def resume(id: _Id, caller: Annotated[Caller, reader]) -> Response:
         """The reply that is being written, from its first word; 204 where none is."""
-        running = await asyncio.to_thread(_active, core, caller.principal, id)
+        running = await asyncio.to_thread(active, core, caller.principal, id)
         if not running:
             return Response(status_code=204)
         turn = running[0]
@@ -89,7 +89,7 @@ def router(core: Parts) -> APIRouter:
     @found.post("/api/chat/{id}/stop", summary="Stop a reply")
     def stop(id: _Id, caller: Annotated[Caller, chatter]) -> Stopped:
         """Whoever began it, and wherever it runs; its words stay."""
-        running = _active(core, caller.principal, id)
+        running = active(core, caller.principal, id)
         for turn in running:
             core.turns.stop(caller.principal, turn.turn_id)
         return Stopped(stopped=len(running))
@@ -97,7 +97,8 @@ def router(core: Parts) -> APIRouter:
     return found
 
 
-def _active(core: Parts, who: Principal, any_id: str) -> list[ActiveTurn]:
+def active(core: Parts, who: Principal, any_id: str) -> list[ActiveTurn]:
+    """The turns that run in a conversation, by its id or alias. Raises `NotFound`."""
     return core.turns.active(who, core.conversations.resolve(who, any_id))
 
 

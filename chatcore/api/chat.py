@@ -170,6 +170,16 @@ def ui_parts(one: Message) -> list[dict[str, Any]]:
     return [found for number, part in enumerate(one.parts) if (found := _ui_part(one, number, part))]
 
 
+def _tool_part(part: Mapping[str, Any], number: int) -> dict[str, Any]:
+    call = {"toolCallId": part.get("id") or f"call-{number}", "toolName": part["name"], "input": part.get("arguments")}
+    match part.get("state"):
+        case "success":
+            return {"type": "dynamic-tool", **call, "state": "output-available", "output": part.get("result") or ""}
+        case "error":
+            return {"type": "dynamic-tool", **call, "state": "output-error", "errorText": part.get("result") or ""}
+    return {"type": "dynamic-tool", **call, "state": "input-available"}
+
+
 def _ui_part(one: Message, number: int, part: Mapping[str, Any]) -> dict[str, Any] | None:
     match part.get("type"):
         case "text" | "markdown":
@@ -177,8 +187,7 @@ def _ui_part(one: Message, number: int, part: Mapping[str, Any]) -> dict[str, An
         case "reasoning":
             return {"type": "reasoning", "text": part["text"], "state": "done"}
         case "tool_call":
-            call = {"toolCallId": part.get("id") or f"call-{number}", "toolName": part["name"]}
-            return {"type": "dynamic-tool", **call, "state": "input-available", "input": part.get("arguments")}
+            return _tool_part(part, number)
         case "error":
             return None
     return {"type": f"data-{part['type']}", "id": f"{one.id}-{number}", "data": dict(part)}

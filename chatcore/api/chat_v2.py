@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from chatcore.accounts import Principal
 from chatcore.api import asking
 from chatcore.api.callers import Caller, needs
 from chatcore.api.chat import earlier
@@ -34,19 +35,20 @@ class MessageV2(BaseModel):
 
 
 class ConfigV2(Schema):
-    """Who answers, and how. `model`: a model's name or an alias. `tools`: none can be chosen here yet."""
+    """Who answers, and how. `model`: a model's name or an alias. `tools`: names of those that the model is offered;
+    left out: those of the conversation's agent."""
 
     model: Id = "balanced"
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     max_tokens: Annotated[int, Field(ge=1, le=4000)] = 1000
-    tools: list[Id] = []
+    tools: Annotated[list[Id] | None, Field(max_length=100)] = None
 
 
 class ContextV2(Schema):
     """What the model knows.
 
-    `includeHistory`: false sends it the messages of this request alone. `sessionData`: kept with the question, and told
-    to the model.
+    `useRAG`: the knowledge bases are searched for the question first. `includeHistory`: false sends it the messages of
+    this request alone. `sessionData`: kept with the question, and told to the model.
     """
 
     use_rag: Annotated[bool, Field(alias="useRAG")] = False
@@ -71,18 +73,17 @@ def router(core: Parts) -> APIRouter:
     @found.post("/api/chat/v2", summary="Ask with settings and context", responses=asking.STREAM, response_model=None)
     async def chat(body: ChatV2Body, caller: Annotated[Caller, chatter]) -> Response:
         """`X-Model-Used`, `X-Gateway-Cache` and `X-Trace-Id` come with the first words; tokens with the finish."""
-        return await asking.submitted(core, caller.principal, lambda: _submission(body), patience=_FIRST_WORDS)
+        who = caller.principal
+        return await asking.submitted(core, who, lambda: _submission(core, who, body), patience=_FIRST_WORDS)
 
     return found
 
 
-def _submission(body: ChatV2Body) -> Submission:
+def _submission(core: Parts, who: Principal, body: ChatV2Body) -> Submission:
     last, before, config, context = body.messages[-1], body.messages[:-1], body.config, body.context
     if last.role != "user":
         raise InvalidInput("`messages`: the last one has to be the user's.")
-    if config.tools or context.use_rag:
-        wanted = "config.tools" if config.tools else "context.useRAG"
-        raise InvalidInput(f"`{wanted}`: this instance has no tools and no knowledge to search.")
+    _require_known(core, who, config.tools or [])
     system = "\n\n".join(one.words() for one in before if one.role == "system")
     brought = Brought(
         earlier([(one.role, one.words()) for one in before]), system, context.session_data, tuple(last.data_parts),
@@ -91,4 +92,16 @@ def _submission(body: ChatV2Body) -> Submission:
     return Submission(
         last.words(), config.model, body.conversation_id, last.id, brought=brought,
         settings=TurnSettings(config.temperature, config.max_tokens),
+        tools=None if config.tools is None else tuple(config.tools), search_first=context.use_rag,
     )  # fmt: skip
+
+
+def _require_known(core: Parts, who: Principal, tools: list[str]) -> None:
+    """Raises `InvalidInput` for a tool that there is not, or that cannot be used now."""
+    choices = {one.name: one for one in core.toolbox.choices(who)}
+    for name in tools:
+        found = choices.get(name)
+        if found is None:
+            raise InvalidInput(f"`config.tools`: there is no tool {name}. There are: {', '.join(choices) or 'none'}.")
+        if found.why_not:
+            raise InvalidInput(f"`config.tools`: {name} cannot be used. {found.why_not}")

@@ -14,6 +14,7 @@ from chatcore.conversations.ratings import Ratings
 from chatcore.conversations.sharing import Shares
 from chatcore.db import Database
 from chatcore.gateway import Gateway
+from chatcore.tools import Toolbox
 from chatcore.turns import Turns
 from chatcore.usage import Usage
 from chatcore.usage.live import Live
@@ -50,5 +51,7 @@ class Parts(Protocol):
     def ratings(self) -> Ratings: ...
     @property
     def gateway(self) -> Gateway: ...
+    @property
+    def toolbox(self) -> Toolbox: ...
     @property
     def turns(self) -> Turns: ...

@@ -25,7 +25,7 @@ SILENCE: Final = 15.0
 """Seconds until a comment is sent, and until an answer in OpenAI's form begins without a word."""
 _MOST: Final = 16_384  # characters of one chunk, so that a reader that lags costs no more at a time
 _BLOCKS: Final = {"text": "text", "reasoning": "reasoning"}
-_DATA_PARTS: Final = frozenset({"chart", "table", "component", "code", "media", "file"})
+_DATA_PARTS: Final = frozenset({"chart", "table", "component", "code", "media", "file", "citations"})
 # From a provider's words to the protocol's; what stopped early for another reason has a status of its own.
 _REASONS: Final = {
     "stop": "stop", "length": "length", "content_filter": "content-filter", "tool_calls": "tool-calls",
@@ -47,6 +47,7 @@ class Encoder:
         self._open: str | None = None  # the kind of the block that is open
         self._blocks = 0
         self._called: set[str] = set()
+        self._ran = False  # tools did, so what the model says next is a step of its own
 
     def start(self) -> list[Chunk]:
         """The beginning, before the first word."""
@@ -72,6 +73,13 @@ class Encoder:
         return [*self._close(), {"type": "error", "errorText": sentence}, {"type": "finish", "finishReason": "error"}]
 
     def _delta(self, delta: Delta) -> Iterator[Chunk]:
+        if delta.kind == "tool_result":
+            yield from self._close()
+            yield from self._tool_result(json.loads(delta.text))
+            return
+        if self._ran:
+            self._ran = False
+            yield from [*self._close(), {"type": "finish-step"}, {"type": "start-step"}]
         if delta.kind == "tool_call":
             yield from self._close()
             yield from self._tool_call(json.loads(delta.text))
@@ -83,10 +91,27 @@ class Encoder:
             for at in range(0, len(delta.text), _MOST):
                 yield {"type": f"{kind}-delta", "id": self._id(), "delta": delta.text[at : at + _MOST]}
 
-    def _tool_call(self, call: Mapping[str, str]) -> Iterator[Chunk]:
+    def _tool_result(self, said: Mapping[str, Any]) -> Iterator[Chunk]:
+        """What came of a call that Chatcore runs; or that it waits for the person's word, which is told to
+        `POST /api/chat/{id}/tools/{call_id}`."""
+        match said["state"]:
+            case "asking":
+                yield {"type": "tool-approval-request", "approvalId": said["id"], "toolCallId": said["id"]}
+            case "pending":
+                yield {"type": "tool-approval-response", "approvalId": said["id"], "approved": True}
+            case "success":
+                self._ran = True
+                yield {"type": "tool-output-available", **_executed(said["id"]), "output": said["result"]}
+            case "error":
+                self._ran = True
+                yield {"type": "tool-output-error", **_executed(said["id"]), "errorText": said["result"]}
+
+    def _tool_call(self, call: Mapping[str, Any]) -> Iterator[Chunk]:
         call_id = call.get("id") or f"call-{len(self._called) + 1}"
         self._called.add(call_id)
         about = {"toolCallId": call_id, "toolName": call.get("name") or "unknown", "dynamic": True}
+        if "round" in call:
+            about["providerExecuted"] = True
         yield {"type": "tool-input-start", **about}
         said = call.get("arguments") or "{}"
         try:
@@ -104,6 +129,10 @@ class Encoder:
 
     def _id(self) -> str:
         return f"{self._open}-{self._blocks}"
+
+
+def _executed(call_id: str) -> Chunk:
+    return {"toolCallId": call_id, "providerExecuted": True, "dynamic": True}
 
 
 def metadata_of(message: Message) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def words_of(reply: Message) -> list[Delta]:
     found = [Delta("reasoning", part["text"]) for part in reply.parts if part.get("type") == "reasoning"]
     for part in reply.parts:
         if part.get("type") == "tool_call":
-            call = {name: part.get(name, "") for name in ("id", "name", "arguments")}
+            call = {name: part.get(name, "") for name in ("id", "name", "arguments", "round") if name in part}
             found.append(Delta("tool_call", json.dumps(call)))
             if part.get("state") in ("success", "error") and part.get("id"):
                 said = {name: part.get(name) for name in ("id", "state", "result", "duration_ms")} | {"parts": []}

@@ -30,6 +30,11 @@ def pick(principal: Principal, conversation_id: str, message_id: str) -> None:
     composer.tried(partial(core().conversations.pick, principal, conversation_id, message_id))
 
 
+def decide(principal: Principal, turn_id: str, call_id: str, approved: bool) -> None:
+    """Allow a tool that asks first, or refuse it."""
+    composer.tried(partial(core().turns.decide, principal, turn_id, call_id, approved=approved))
+
+
 def _switch(principal: Principal, conversation_id: str, message_id: str) -> None:
     st.query_params.pop("m", None)
     message_actions.end_editing()

@@ -6,6 +6,7 @@ A streamed reply is drawn with the same elements in the same places as the store
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Final
 
 import streamlit as st
@@ -17,6 +18,7 @@ from pages.ui.figures import seconds, usd, whole
 from pages.ui.markdown import CUT, Cutter, as_typed, segments
 from pages.ui.message_actions import Acts
 from pages.ui.text import plain
+from pages.ui.tool_parts import Decide, LiveTools
 
 THINKING: Final = ":shimmer[Thinking…]"
 CURSOR: Final = " ▍"
@@ -106,11 +108,12 @@ def draw_body(message: Message, following: Message | None = None, share: str | N
     structured = [part for part in message.parts if part["type"] not in ("reasoning", "error")]
     if any(part["type"] not in ("text", "media", "file") for part in structured):
         for number, part in enumerate(structured):
-            parts.draw(part, key=f"{message.id}-{number}")
+            if not parts.draw(part, key=f"{message.id}-{number}"):
+                attachments.draw([part], share=share)
     else:
         for segment in segments(message.content):
             st.markdown(segment)
-    attachments.draw(message.parts, share=share)
+        attachments.draw(message.parts, share=share)
     for part in message.parts:
         if part["type"] == "error" and following is None:
             st.error(plain(part["message"]), icon=":material/error:")
@@ -118,22 +121,27 @@ def draw_body(message: Message, following: Message | None = None, share: str | N
             st.markdown(f":gray[:material/error: {plain(part['message'])}]")
 
 
-def stream_reply(batches: Iterator[list[Delta]], *, meanwhile: Callable[[], None]) -> None:
+def stream_reply(
+    batches: Iterator[list[Delta]], *, meanwhile: Callable[[], None], key: str = "live", decide: Decide | None = None
+) -> None:
     """Draw a running reply with `st.write_stream` until its end, with its thinking and its first sign of life.
 
     `meanwhile` draws the rest of the page: after the first words, or when they let wait for themselves.
+    `key`: tells this reply's elements from all others. `decide`: says yes or no to a tool that asks first.
     """
     message = st.chat_message("assistant")  # not entered: what `meanwhile` draws belongs to the page, not in here
     head = message.container()
     sign = head.empty()
     sign.markdown(THINKING)
-    message.write_stream(_Running(head, sign, meanwhile).items(batches), cursor=CURSOR)
+    tools = LiveTools(message, key, decide)
+    message.write_stream(_Running(head, sign, meanwhile, tools).items(batches), cursor=CURSOR)
 
 
 class _Running:
     """A running reply's pieces, as `st.write_stream` takes them: text, and a callable where an element ends."""
 
-    def __init__(self, head: Any, sign: Any, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, head: Any, sign: Any, meanwhile: Callable[[], None], tools: LiveTools) -> None:
+        self._tools = tools
         self._meanwhile: Callable[[], None] | None = meanwhile
         self._head = head
         self._sign: Any = sign
@@ -153,12 +161,21 @@ class _Running:
                     self._think(delta.text)
                 elif delta.kind == "text":
                     self._answer()
+                    if self._tools.has_more:
+                        yield self._tools.draw_after
                     yield from self._drawn(self._cutter.feed(delta.text))
+                elif delta.kind in ("tool_call", "tool_result"):
+                    yield from self._drawn(self._cutter.finish())
+                    self._cutter = Cutter()
+                    self._answer()
+                    yield partial(self._tools.take, delta)
             if time.monotonic() >= rest_at:
                 self._draw_rest()
         self._draw_rest()
         yield from self._drawn(self._cutter.finish())
         self._answer()
+        if self._tools.has_more:
+            yield self._tools.draw_after
 
     def _draw_rest(self) -> None:
         if self._meanwhile is not None:
@@ -239,6 +256,8 @@ def note(message: Message) -> str:
     notes = []
     if isinstance(trimmed := message.meta.get("trimmed"), int) and trimmed:
         notes.append(f"The {whole(trimmed)} oldest messages no longer fit this model's window and were left out.")
+    if message.meta.get("no_tools"):
+        notes.append("This model cannot use tools, so it answered without its agent's.")
     if message.status == "stopped":
         notes.append("Stopped.")
     elif message.status == "interrupted":

@@ -10,6 +10,7 @@ from chatcore.conversations.part_components import Callout, KeyValues, Metric, M
 from chatcore.conversations.parts import (
     Cell,
     ChartPart,
+    CitationsPart,
     CodePart,
     ComponentPart,
     ErrorPart,
@@ -29,6 +30,14 @@ from pages.ui.text import plain
 _MOST_RESULT: Final = 4_000  # characters of a tool's arguments or result
 _TALL: Final = 1_000  # characters over which it scrolls
 _SMALL_TABLE: Final = (12, 5)  # rows and columns up to which all of a table is shown without scrolling
+_MOST_TITLE: Final = 40
+_LABELS: Final = {
+    "search_knowledge": ("Search knowledge", "query"),
+    "query_database": ("Query a database", "database"),
+    "generate_report": ("Generate a report", "title"),
+    "execute_code": ("Run code", ""),
+    "analyze_video": ("Analyze a video", "question"),
+}
 _STATES: Final = {
     "pending": (":material/build:", ""),
     "success": (":material/check_circle:", ""),
@@ -59,6 +68,8 @@ def draw(part: Mapping[str, Any], *, key: str) -> bool:
             _draw_component(props, key)
         case CodePart(code=code, language=language):
             st.code(code, language=language or None)
+        case CitationsPart() as citations:
+            _draw_citations(citations)
         case _:
             return False
     return True
@@ -73,19 +84,43 @@ def draw_reasoning(part: Mapping[str, Any]) -> None:
             _draw_markdown(reasoning.text)
 
 
-def draw_tool_call(part: Mapping[str, Any]) -> None:
-    """A tool's call as a step, with what went in and what came out folded."""
+def draw_tool_call(part: Mapping[str, Any], *, running: bool = False) -> None:
+    """A tool's call as a step, with what went in and what came out folded. `running`: it may run just now."""
     call = parse(part)
     if not isinstance(call, ToolCallPart):
         return
     icon, outcome = _STATES[call.state]
     took = f" · {seconds(call.duration_ms)}" if call.duration_ms else ""
-    with st.expander(f"Tool call: {plain(call.name)}{outcome}{took}", type="step", icon=icon):
+    label = tool_label(part)
+    if running and call.state == "pending":
+        label, icon = f":shimmer[{label}…]", ":material/hourglass_top:"
+    with st.expander(f"{label}{outcome}{took}", type="step", icon=icon):
         st.caption("Arguments")
         _draw_cut(call.arguments or "{}")
         if call.result is not None:
             st.caption("Result")
             _draw_cut(call.result)
+
+
+def tool_label(part: Mapping[str, Any]) -> str:
+    """What a call does, for people, as Markdown."""
+    known, argument = _LABELS.get(str(part.get("name")), (f"Tool call: {plain(str(part.get('name')))}", ""))
+    try:
+        given = json.loads(part.get("arguments") or "{}").get(argument) if argument else None
+    except (ValueError, AttributeError, RecursionError):
+        given = None  # shown as it came, below
+    return f"{known}: {plain(' '.join(str(given).split())[:80])}" if given else known
+
+
+def _draw_citations(citations: CitationsPart) -> None:
+    """The passages that a reply may rest on: each opens."""
+    st.caption("Sources")
+    with st.container(horizontal=True, gap="xsmall"):
+        for one in citations.items:
+            title = one.title if len(one.title) <= _MOST_TITLE else f"{one.title[:_MOST_TITLE]}…"
+            with st.popover(f"{one.number} · {plain(title)}", type="secondary"):
+                st.markdown(f"**{plain(one.title)}**" + (f" :gray[· {plain(one.place)}]" if one.place else ""))
+                st.text(one.text)
 
 
 def _draw_cut(text: str) -> None:

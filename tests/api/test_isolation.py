@@ -20,6 +20,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/chat/{id}/shares"): {},
     ("put", "/api/v1/chat/{id}/branch"): {"messageId": "msg_x"},
     ("put", "/api/v1/messages/{id}/rating"): {"stars": 1},
+    ("post", "/api/chat/{id}/tools/{call_id}"): {"approved": True},
 }
 # They name nothing of anybody's: agents and models are the team's.
 NOBODYS = {"/api/v1/agents/{id}", "/v1/models/{name}"}
@@ -53,7 +54,9 @@ def test_every_route_that_names_something_hides_what_is_anothers(
             for method in operations:
                 answers = [
                     http.request(
-                        method, path.replace("{id}", one).replace("{message_id}", ids["message"]),
+                        method, path.replace("{id}", one).replace("{message_id}", ids["message"]).replace(
+                            "{call_id}", "call_1"
+                        ),
                         json=BODIES.get((method, path)), headers={"Authorization": f"Bearer {key}"},
                     )
                     for key in keys for one in (ids[kind], new_id("conv"))
@@ -86,7 +89,8 @@ def test_methods_that_a_path_does_not_take_are_named(place: Place) -> None:
     with httpx.Client(base_url=url, timeout=30, headers=by) as http:
         for path, operations in http.get("/api/openapi.json").json()["paths"].items():
             answer = http.request(
-                "TRACE", path.replace("{id}", "x").replace("{name}", "x").replace("{message_id}", "x")
+                "TRACE",
+                path.replace("{id}", "x").replace("{name}", "x").replace("{message_id}", "x").replace("{call_id}", "x"),
             )
             assert answer.status_code == 405, path
             allowed = {method.strip().lower() for method in answer.headers["allow"].split(",")}

@@ -89,6 +89,30 @@ def test_arguments_that_are_no_json_are_an_error_of_that_call() -> None:
     assert chunks[1]["toolCallId"] == "call-1"
 
 
+def told(**facts: Any) -> Delta:
+    return Delta("tool_result", json.dumps({"id": "call_9", "duration_ms": 1, "parts": []} | facts))
+
+
+CALL = Delta("tool_call", json.dumps({"id": "call_9", "name": "weather", "arguments": "{}", "round": 1, "at": 0}))
+
+
+def test_a_tool_of_ours_comes_with_its_output_and_a_step_follows() -> None:
+    chunks = encoder().words([CALL, told(state="success", result="rain"), Delta("text", "It rains.")])
+    assert [one["type"] for one in chunks] == [
+        "tool-input-start", "tool-input-available", "tool-output-available", "finish-step", "start-step", "text-start",
+        "text-delta",
+    ]  # fmt: skip
+    assert chunks[1]["providerExecuted"]
+    assert chunks[2]["output"] == "rain"
+
+
+def test_a_tool_that_asks_first_requests_an_approval() -> None:
+    chunks = encoder().words([CALL, told(state="asking"), told(state="pending"), told(state="error", result="no")])
+    assert chunks[2] == {"type": "tool-approval-request", "approvalId": "call_9", "toolCallId": "call_9"}
+    assert chunks[3] == {"type": "tool-approval-response", "approvalId": "call_9", "approved": True}
+    assert (chunks[4]["type"], chunks[4]["errorText"]) == ("tool-output-error", "no")
+
+
 def test_one_that_failed_says_our_sentence() -> None:
     failed = reply(status="failed", parts=({"type": "error", "message": "The provider is down. Try again."},))
     chunks = encoder().end(failed)

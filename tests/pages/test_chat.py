@@ -234,7 +234,7 @@ def test_long_thoughts_are_not_sent_again_with_every_word(between: str) -> None:
     thoughts = between.join(["one thought after another, " * 20] * 60)
     batches = [[Delta("reasoning", thoughts[at : at + 100])] for at in range(0, len(thoughts), 100)]
     head, sign = Sent(), Sent()
-    list(messages._Running(head, sign, lambda: None).items(iter(batches)))
+    list(messages._Running(head, sign, lambda: None, messages.LiveTools(head, "t", None)).items(iter(batches)))
     assert len(thoughts) < head.characters < 12 * len(thoughts)
 
 
