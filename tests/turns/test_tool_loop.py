@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.bootstrap import Core
 from chatcore.conversations import store as conversation_store
-from chatcore.db.tables import Message, ToolDecision, Turn, TurnChunk
+from chatcore.db.tables import Message, Reservation, ToolDecision, Turn, TurnChunk
 from chatcore.errors import Conflict, Forbidden, NotFound
 from chatcore.gateway import Delta
 from chatcore.ids import new_id
@@ -353,3 +353,20 @@ def test_a_call_is_in_the_database_before_the_tool_runs(chat: Chat, source: Sour
     assert "tool_call" in chat.core.db.read(lambda session: list(session.scalars(chunks)))
     source.made["wait"].go_on.set()
     chat.words(asked)
+
+
+# ---- money
+
+
+def test_a_round_that_the_budget_does_not_pay_for_is_not_begun(core: Core, chat: Chat, source: Source) -> None:
+    admin = add_person(core.db, new_id("admin"), role="admin")
+    nano = 50_000_000  # five cents: for the first call with its reply, not for 60,000 characters of a result
+    core.budgets.set(admin, "user", chat.who.user_id, "day", nano, hard=True)
+    asked = asked_with(chat, [["long", {"n": 60_000}]], tools=("long",))
+    chat.words(asked)
+    reply = chat.reply(asked)
+    assert reply.status == "failed"
+    assert reply.parts[-1]["code"] == "budget_exceeded"
+    assert [row.outcome for row in chat.ledger_rows(asked.turn_id)] == ["ok"]
+    held = select(func.count()).where(Reservation.holder == asked.turn_id)
+    assert core.db.read(lambda session: session.scalar(held)) == 0
