@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import yaml
@@ -18,6 +18,23 @@ _PRICE: Final = re.compile(r"(\w+_cost_per_(reasoning_)?token|cache_\w+_input_to
 
 Purpose = Literal["fast", "balanced", "powerful", "reasoning"]
 """What a model is good for: an alias that `chatcore.aliases` gives a model."""
+
+
+def resolved(value: Any, env: Mapping[str, str]) -> tuple[Any, list[str]]:
+    """`value` with its `os.environ/NAME` replaced, also inside lists and mappings, and the names that are not set."""
+    if isinstance(value, str) and value.startswith(ENV_REFERENCE):
+        name = value.removeprefix(ENV_REFERENCE)
+        found = env.get(name, "").strip()  # a line end that came along with a key breaks the call
+        return found or None, [] if found else [name]
+    if isinstance(value, dict):
+        pairs = {key: resolved(inner, env) for key, inner in value.items()}
+        return {key: found for key, (found, _) in pairs.items()}, [
+            name for _, absent in pairs.values() for name in absent
+        ]
+    if isinstance(value, list):
+        items = [resolved(inner, env) for inner in value]
+        return [found for found, _ in items], [name for _, absent in items for name in absent]
+    return value, []
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from chatcore.config import Settings
-from chatcore.config_file import ENV_REFERENCE, Access, ModelEntry
+from chatcore.config_file import Access, ModelEntry, resolved
 from chatcore.errors import ModelUnavailable
 from chatcore.gateway import aliases
 from chatcore.gateway.demo import DEMO_MODELS, DemoModel
@@ -283,7 +283,7 @@ def _arguments(
     keys: list[str] = []
     arguments: dict[str, Any] = {}
     for name, value in given.items():
-        value, absent = _resolved(value, env)
+        value, absent = resolved(value, env)
         (keys if name == "api_key" else missing).extend(absent)
         if absent:
             continue
@@ -296,23 +296,6 @@ def _arguments(
         else:
             keys.append(" or ".join(variables))
     return arguments, (*missing, *keys), bool(keys) and not missing
-
-
-def _resolved(value: Any, env: Mapping[str, str]) -> tuple[Any, list[str]]:
-    """`value` with its `os.environ/NAME` replaced, also inside lists and mappings, and the names that are not set."""
-    if isinstance(value, str) and value.startswith(ENV_REFERENCE):
-        name = value.removeprefix(ENV_REFERENCE)
-        found = env.get(name, "").strip()  # a line end that came along with a key breaks the call
-        return found or None, [] if found else [name]
-    if isinstance(value, dict):
-        pairs = {key: _resolved(inner, env) for key, inner in value.items()}
-        return {key: found for key, (found, _) in pairs.items()}, [
-            name for _, absent in pairs.values() for name in absent
-        ]
-    if isinstance(value, list):
-        items = [_resolved(inner, env) for inner in value]
-        return [found for found, _ in items], [name for _, absent in items for name in absent]
-    return value, []
 
 
 def _demo(demo: DemoModel) -> Model:
