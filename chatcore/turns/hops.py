@@ -176,7 +176,7 @@ class Hops:
     async def _search_first(self) -> None:
         """What the knowledge bases say to the question, before the model is asked."""
         question = await self._branch.question()
-        call = Called("search_first", SEARCH, json.dumps({"query": question[:_MOST_SEARCHED]}), 0, 0)
+        call = Called("search_first", SEARCH, json.dumps({"question": question[:_MOST_SEARCHED]}), 0, 0)
         self._ids.add(call.id)
         self._live.append([call.delta()])
         self._extra += tool_calls.request_messages("", await self._tools.run([call]))

@@ -32,7 +32,7 @@ _TALL: Final = 1_000  # characters over which it scrolls
 _SMALL_TABLE: Final = (12, 5)  # rows and columns up to which all of a table is shown without scrolling
 _MOST_TITLE: Final = 40
 _LABELS: Final = {
-    "search_knowledge": ("Search knowledge", "query"),
+    "search_knowledge": ("Search knowledge", "question"),
     "query_database": ("Query a database", "database"),
     "generate_report": ("Generate a report", "title"),
     "execute_code": ("Run code", ""),

@@ -6,9 +6,11 @@ Each public function answers one kind of question, and returns None where the qu
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from chatcore.gateway.demo import maths as sums
+from chatcore.gateway.demo import tool_use
 from chatcore.gateway.demo.reader import Reading, says
 
 NO_TOOLS = (
@@ -42,12 +44,21 @@ def tool_call(reading: Reading, tools: list[dict[str, Any]]) -> dict[str, Any] |
         for f in functions
         if re.search(rf"\b{re.escape(f['name'].lower().replace('_', ' '))}\b", asked.replace("_", " "))
     ]
+    wanted = [(function, given) for function in functions if (given := tool_use.arguments(reading, function))]
+    if wanted and not named:
+        return _call(reading, *wanted[0])
     if not functions or not (named or re.search(r"\b(?:use|call|run|try) (?:a|the|your|any|some) tools?\b", asked)):
         return None
     function = (named or functions)[0]
+    if given := tool_use.arguments(reading, function):
+        return _call(reading, function, given)
     schema = function.get("parameters") or {}
     needed = schema.get("required") or list(schema.get("properties") or {})
     arguments = {key: _argument(key, (schema.get("properties") or {}).get(key, {}), reading) for key in needed}
+    return _call(reading, function, arguments)
+
+
+def _call(reading: Reading, function: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     call_id = f"call_{zlib.crc32((reading.seed + function['name']).encode()):08x}"
     body = {"name": function["name"], "arguments": json.dumps(arguments, ensure_ascii=False)}
     return {"index": 0, "id": call_id, "type": "function", "function": body}
@@ -74,6 +85,8 @@ def _argument(key: str, about: dict[str, Any], reading: Reading) -> Any:
 
 def from_results(reading: Reading) -> str:
     """What came back from the tools, told without adding to it."""
+    if said := tool_use.answer(reading.tool_results):
+        return said
     shown = "\n\n".join(f"```\n{result[:1500]}\n```" for result in reading.tool_results)
     many = "The tool answered" if len(reading.tool_results) == 1 else f"{len(reading.tool_results)} tools answered"
     return f"{many}, and this is what came back, word for word:\n\n{shown}\n\nA real model would go on from there."
