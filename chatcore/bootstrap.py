@@ -33,6 +33,7 @@ from chatcore.flags import FlagStore
 from chatcore.gateway import Gateway, Keyring
 from chatcore.shared import Shared
 from chatcore.tools import Toolbox
+from chatcore.tools.query_database import Databases
 from chatcore.turns import Turns
 from chatcore.usage import Usage
 from chatcore.usage.budgets import Budgets
@@ -129,7 +130,7 @@ def open_core(settings: Settings | None = None) -> Core:
     alerts.ensure_defaults()
     preferences = Preferences(db)
     attachments = Attachments(db, settings)
-    toolbox = Toolbox()
+    toolbox = Toolbox([Databases(db, settings)])
     turns = Turns(db, gateway, limits, preferences, settings, toolbox)
     return Core(
         settings=settings,

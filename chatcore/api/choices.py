@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chatcore.agents import Agent
+from chatcore.agents import ListedAgent
 from chatcore.api.callers import Caller, needs
 from chatcore.api.etags import tagged
 from chatcore.api.parts import Parts
@@ -30,18 +30,23 @@ class Me(Answer):
 
 
 class AgentAnswer(Answer):
-    """An agent of the team. `slug` stands in links (`/?agent=coder`)."""
+    """An agent that I may use. `slug` stands in links (`/?agent=coder`). `icon`: an emoji or ''. `visibility`: `own`,
+    `people` or `team`, by what its owner chose. `tools`: what it may ask for."""
 
     id: str
     slug: str
     name: str
     description: str
+    icon: str
     model: str | None
     suggestions: list[str]
+    tools: list[str]
+    visibility: Literal["own", "people", "team"]
+    is_own: bool
 
 
 class Agents(Answer):
-    """All agents, in their order."""
+    """All agents that I may use, in their order."""
 
     agents: list[AgentAnswer]
 
@@ -138,10 +143,11 @@ def router(core: Parts) -> APIRouter:
     return found
 
 
-def _agent(one: Agent) -> AgentAnswer:
+def _agent(one: ListedAgent) -> AgentAnswer:
     return AgentAnswer(
-        id=one.id, slug=one.slug, name=one.name, description=one.description, model=one.model,
-        suggestions=list(one.suggestions),
+        id=one.id, slug=one.slug, name=one.name, description=one.description, icon=one.icon, model=one.model,
+        suggestions=list(one.suggestions), tools=[tool.name for tool in one.tools], visibility=one.visibility,
+        is_own=one.is_own,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import streamlit as st
 
 from chatcore.accounts import Principal
-from chatcore.agents import Agent
+from chatcore.agents import ListedAgent
 from chatcore.bootstrap import core
 from chatcore.conversations import RECENT, Conversation, ConversationSummary
 from chatcore.db.tables import utcnow
@@ -22,7 +22,7 @@ _SEEN: Final = "chat_seen"  # the list of recent conversations as it was drawn
 _WIDGETS: Final = ("model", "compare", "agent", "own_temperature", "temperature", "max_tokens", "ask_anew")
 
 
-def draw(principal: Principal, conversation: Conversation | None, agents: list[Agent]) -> list[Model]:
+def draw(principal: Principal, conversation: Conversation | None, agents: list[ListedAgent]) -> list[Model]:
     """All of it. What is chosen is read with `model_name`, `agent_id` and `settings`. Returns what there was to choose
     from."""
     models = choices(principal)
@@ -39,10 +39,10 @@ def draw(principal: Principal, conversation: Conversation | None, agents: list[A
         # In fixed places: what stands elsewhere in the next run would show twice until that run ends.
         with st.container():
             _draw_model(principal, conversation, models)
-        labels = {agent.id: agent.name for agent in agents}
+        labels = {agent.id: agent.label for agent in agents}
         st.selectbox(
             "Agent", list(labels), key="agent", format_func=lambda key: labels.get(key, key),
-            on_change=_remember, args=(principal, conversation),
+            on_change=_agent_chosen, args=(principal, conversation, agents),
             help=next((agent.description for agent in agents if agent.id == st.session_state.get("agent")), None),
         )  # fmt: skip
         _draw_settings(principal, conversation, models)
@@ -123,7 +123,7 @@ def open_conversation(conversation_id: str | None) -> None:
 
 
 def _preselect(
-    principal: Principal, conversation: Conversation | None, agents: list[Agent], models: list[Model]
+    principal: Principal, conversation: Conversation | None, agents: list[ListedAgent], models: list[Model]
 ) -> None:
     """Set the widgets when another conversation is shown: from it, else from the link, else as they were."""
     place = conversation.id if conversation else f"new {st.query_params.get('model')} {st.query_params.get('agent')}"
@@ -140,6 +140,8 @@ def _preselect(
         wanted_agent = conversation.agent_id if conversation else _agent_by_slug(agents, st.query_params.get("agent"))
         if wanted_agent in {agent.id for agent in agents}:
             st.session_state["agent"] = wanted_agent
+            if conversation is None and wanted not in known:
+                _bring_model(wanted_agent, agents, known)
         if conversation:
             _set_settings(TurnSettings.from_dict(conversation.settings))
     if st.session_state.get("model") not in known and (default := core().gateway.default(principal)):
@@ -148,11 +150,23 @@ def _preselect(
         st.session_state["agent"] = agents[0].id
 
 
-def _agent_by_slug(agents: list[Agent], wanted: str | None) -> str | None:
-    for agent in agents:
-        if wanted and wanted.lower() in (agent.slug, agent.id, agent.name.lower()):
-            return agent.id
-    return None
+def _agent_by_slug(agents: list[ListedAgent], wanted: str | None) -> str | None:
+    """By slug or id; else by name, as two agents may have the same one."""
+    asked = (wanted or "").lower()
+    by_slug = next((agent.id for agent in agents if asked in (agent.slug, agent.id)), None)
+    return by_slug or next((agent.id for agent in agents if asked and asked == agent.name.lower()), None)
+
+
+def _agent_chosen(principal: Principal, conversation: Conversation | None, agents: list[ListedAgent]) -> None:
+    """An agent brings its model along."""
+    _bring_model(agent_id(), agents, {model.name for model in choices(principal)})
+    _remember(principal, conversation)
+
+
+def _bring_model(chosen: str | None, agents: list[ListedAgent], known: set[str]) -> None:
+    model = next((agent.model for agent in agents if agent.id == chosen), None)
+    if model in known:
+        st.session_state["model"] = model
 
 
 def _set_settings(chosen: TurnSettings) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import streamlit as st
 
 from chatcore.accounts import Principal
-from chatcore.agents import Agent
+from chatcore.agents import ListedAgent
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError, NotFound
 from chatcore.gateway import Model
@@ -45,14 +45,19 @@ def draw_problem() -> None:
 
 
 def draw_choice(
-    principal: Principal, agents: list[Agent], choices: list[Model], *, new: bool = False, owner: str | None = None
+    principal: Principal,
+    agents: list[ListedAgent],
+    choices: list[Model],
+    *,
+    new: bool = False,
+    owner: str | None = None,
 ) -> None:
     """Who will answer, in one quiet line (on a phone the sidebar is closed), and the prompts. `choices`: what the
     sidebar offers. `owner`: whose conversation it is, where it is a colleague's."""
     shown = {model.name: model for model in choices}
     found = [shown.get(name) for name in chat_sidebar.asked_models()]
     models = " and ".join(plain(model.display_name) for model in found if model)
-    agent = next((agent.name for agent in agents if agent.id == chat_sidebar.agent_id()), None)
+    agent = next((agent.label for agent in agents if agent.id == chat_sidebar.agent_id()), None)
     with st.container(key="choice", horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
         whose = f"in {plain(owner)}'s conversation, billed to you" if owner else ""
         said = (models, plain(agent or ""), whose, allowance.warning(principal))
@@ -73,7 +78,7 @@ def returned() -> dict[str, str] | None:
     return found
 
 
-def draw_suggestions(principal: Principal, agent: Agent | None) -> None:
+def draw_suggestions(principal: Principal, agent: ListedAgent | None) -> None:
     """Two-line suggestions of the chosen agent: a heading, and the question it asks."""
     for number, suggestion in enumerate(agent.suggestions if agent else ()):
         heading, _, question = suggestion.partition("\n")

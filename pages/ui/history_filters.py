@@ -8,7 +8,7 @@ from typing import Final, Literal
 import streamlit as st
 
 from chatcore.accounts import Principal
-from chatcore.agents import Agent
+from chatcore.agents import ListedAgent
 from chatcore.bootstrap import core
 from chatcore.conversations.history import Filters
 
@@ -61,7 +61,7 @@ class Choice:
     narrowed: bool
 
 
-def draw(principal: Principal, agents: Sequence[Agent]) -> Choice:
+def draw(principal: Principal, agents: Sequence[ListedAgent]) -> Choice:
     """Draw the search field and the filters."""
     words = _search()
     with st.container(key="history_filters", horizontal=True, vertical_alignment="center", gap="small"):

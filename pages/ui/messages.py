@@ -156,6 +156,7 @@ class _Running:
         for batch in batches:
             # Touching the session's state is where Streamlit ends a run whose tab has gone.
             st.session_state.setdefault("stream", 0)
+            self._tools.look_ahead(batch)
             for delta in batch:
                 if delta.kind == "reasoning":
                     self._think(delta.text)

@@ -1,7 +1,7 @@
 """Tools while a reply is being said: each call in its place, a question where one asks first, what came of it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -24,8 +24,17 @@ class LiveTools:
         self._decide = decide
         self._calls: dict[str, dict[str, Any]] = {}
         self._slots: dict[str, Any] = {}
+        self._coming: dict[str, dict[str, Any]] = {}
         self._after: list[Mapping[str, Any]] = []
         self._drawn = 0
+
+    def look_ahead(self, batch: Sequence[Delta]) -> None:
+        """What came of calls by the end of this batch: each is drawn once for it. Of two containers that follow one
+        another in the same place within a moment the page would mix the contents, and break."""
+        for delta in batch:
+            if delta.kind == "tool_result":
+                said = json.loads(delta.text)
+                self._coming[str(said["id"])] = self._coming.get(str(said["id"]), {}) | said
 
     def take(self, delta: Delta) -> None:
         """A call, or what came of one."""
@@ -34,12 +43,13 @@ class LiveTools:
         if delta.kind == "tool_call":
             self._calls[call_id] = {"type": "tool_call", "state": "pending", **said}
             self._slots[call_id] = self._box.empty()
-        elif call_id in self._calls:
-            self._after += said.pop("parts", ())
-            self._calls[call_id] |= said
-        if call_id in self._slots:
-            with self._slots[call_id].container():
-                self._draw(call_id)
+        elif call_id not in self._coming or call_id not in self._calls:
+            return  # drawn already
+        became = self._coming.pop(call_id, {})
+        self._after += became.pop("parts", ())
+        self._calls[call_id] |= became
+        with self._slots[call_id].container():
+            self._draw(call_id)
 
     @property
     def has_more(self) -> bool:
