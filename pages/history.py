@@ -30,7 +30,7 @@ def page() -> None:
         elif choice.words:
             results(principal, choice)
         else:
-            conversations(principal, choice, {agent.id: agent.name for agent in agents})
+            conversations(principal, choice)
         history_acts.draw_question(principal)
     except ChatcoreError as error:
         st.error(str(error), icon=":material/error:")
@@ -48,7 +48,7 @@ def results(principal: Principal, choice: history_filters.Choice) -> None:
         st.button("Show more", key="history_more", type="tertiary", on_click=_show_more)
 
 
-def conversations(principal: Principal, choice: history_filters.Choice, agents: dict[str, str]) -> None:
+def conversations(principal: Principal, choice: history_filters.Choice) -> None:
     """The list, page by page."""
     key = f"history_page-{hash((choice.state, choice.filters))}"
     number = st.session_state.get(key, 1)
@@ -57,6 +57,7 @@ def conversations(principal: Principal, choice: history_filters.Choice, agents: 
         _nothing(choice)
         return
     models = {model.name: model.display_name for model in core().gateway.catalog.models()}
+    agents = core().agents.names(principal, [row.agent_id for row in listed.rows if row.agent_id])
     chosen = history_acts.ticked(listed.rows)
     if chosen:
         history_parts.draw_bulk(principal, listed.rows, chosen)

@@ -13,7 +13,6 @@ from chatcore.accounts import audit, audit_log, people, sessions
 from chatcore.accounts.principal import Principal
 from chatcore.accounts.validation import normal_username
 from chatcore.db.tables import (
-    Agent,
     Alert,
     ApiKey,
     BrowserSession,
@@ -80,7 +79,6 @@ def _drop_what_is_theirs(session: Session, user_id: str) -> None:
         update(LoginAttempt).where(LoginAttempt.address.in_(where_from)).values(address=""),
         *(delete(table).where(table.user_id == user_id) for table in (BrowserSession, ApiKey, OneTimeCode)),
         delete(ProviderKey).where(ProviderKey.owner_id == user_id),
-        update(Agent).where(Agent.owner_id == user_id).values(owner_id=None),  # it is the team's
     )
     for statement in statements:
         session.execute(statement.execution_options(synchronize_session=False))

@@ -77,7 +77,7 @@ def begin(
         max_tokens=settings.max_tokens or defaults.max_tokens,
         stream=stream,
     )
-    system_prompt = agent.system_prompt if agent else ""
+    system_prompt = agents.prompt_of(session, principal, agent) if agent else ""
     return Begun(
         turn_id, conversation.id, message_id, ledger_id, request, system_prompt, parent_id, continuing, call, route,
         step, asked=choice.picked.asked, why=choice.picked.why, place=place_of(conversation), who=principal,

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import select, union
+from sqlalchemy import case, exists, or_, select, union
 from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.db.tables import NOT_ROLLED_UP, Agent, UsageDaily, UsageMetric, User
 from chatcore.usage.scope import NONE, scope
 
+_PRIVATE: Final = "A private agent"
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,7 +83,12 @@ def _calls(session: Session, principal: Principal) -> list[tuple[str, str, str]]
 
 
 def _agents(session: Session, principal: Principal) -> tuple[tuple[str, str], ...]:
-    rows = session.execute(select(Agent.id, Agent.name).where(Agent.tenant_id == principal.tenant_id))
+    """A private agent of somebody else has no name here; a member sees those of their own calls besides the team's."""
+    theirs = or_(Agent.visibility == "team", Agent.owner_id == principal.user_id)
+    name = case((theirs, Agent.name), else_=_PRIVATE)
+    called = exists().where(UsageMetric.agent_id == Agent.id, *scope(principal))
+    where = [Agent.tenant_id == principal.tenant_id, *([] if principal.is_admin else [or_(theirs, called)])]
+    rows = session.execute(select(Agent.id, name).where(*where, or_(Agent.visibility != "draft", called)))
     named = sorted(((agent_id, name) for agent_id, name in rows), key=lambda one: (one[1].casefold(), one[0]))
     return (*named, (NONE, "No agent"))
 

@@ -115,7 +115,8 @@ def _scene(db: Database, tenant_id: str, rows: int, people: int | None, models: 
     team = demo_team.people(rows, len(chosen), people)
     made = [_person(one, tenant_id, now) for one in team]
     db.write(lambda session: session.execute(insert(User), made))
-    agents = select(Agent.id).where(Agent.tenant_id == tenant_id, Agent.archived_at.is_(None)).order_by(Agent.position)
+    of_team = (Agent.tenant_id == tenant_id, Agent.archived_at.is_(None), Agent.visibility == "team")
+    agents = select(Agent.id).where(*of_team).order_by(Agent.position)
     agent_ids = db.read(lambda session: session.scalars(agents.limit(8)).all())
     return Scene(tenant_id, chosen, team, tuple(one["id"] for one in made), tuple(agent_ids))
 

@@ -1,6 +1,7 @@
 """Trying an agent beside its form: a temporary chat, answered as the form says now."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import streamlit as st
@@ -9,6 +10,7 @@ from chatcore.accounts import Principal
 from chatcore.agents import OpenedAgent
 from chatcore.bootstrap import core
 from chatcore.errors import ChatcoreError, NotFound
+from pages.ui import chat_acts
 from pages.ui.agent_state import Editing, keep, read
 from pages.ui.messages import draw_messages, pace, stream_reply
 from pages.ui.text import plain
@@ -65,7 +67,10 @@ def _draw_talk(principal: Principal, conversation_id: str, place: st.delta_gener
             turn_id = turns[-1].turn_id
             st.button("Stop", key="agent_try_stop", icon=":material/stop_circle:", on_click=_stop,
                       args=(principal, turn_id))  # fmt: skip
-            stream_reply(core().turns.follow(principal, turn_id, pace=pace), meanwhile=lambda: None)
+            stream_reply(
+                core().turns.follow(principal, turn_id, pace=pace), meanwhile=lambda: None, key=turn_id,
+                decide=partial(chat_acts.decide, principal, turn_id),
+            )  # fmt: skip
             st.rerun()
 
 

@@ -247,7 +247,7 @@ class Screen:
 
     def finished(self, timeout: float = 20.0) -> "Screen":
         """Wait for the end of the reply that is being said: the last message has its caption, and Stop has gone."""
-        caption = self.messages.last.locator('[data-testid="stCaptionContainer"]')
+        caption = self.messages.last.locator('[data-testid="stCaptionContainer"]:visible')  # a folded tool has some
         caption.first.wait_for(timeout=timeout * 1000)  # behind it stands `2/3` where there are versions
         self.stop.wait_for(state="detached")
         return self.ready()

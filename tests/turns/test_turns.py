@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from chatcore.agents.built_in import BUILT_IN
 from chatcore.bootstrap import Core
 from chatcore.db.tables import Conversation, Message, TurnChunk, UsageMetric
 from chatcore.errors import Conflict, DatabaseError, InvalidInput, ModelUnavailable, NotFound, Unauthorized
@@ -176,14 +177,15 @@ def test_the_conversation_is_kept_up_to_date(chat: Chat) -> None:
 
 def test_context_grows_and_settings_reach_the_provider(chat: Chat) -> None:
     [coder] = [agent for agent in chat.core.agents.list(chat.who) if agent.slug == "coder"]
+    prompt = next(one["system_prompt"] for one in BUILT_IN if one["slug"] == "coder")
     first = chat.ask("ok;n=20", "remember me", agent_id=coder.id, settings=TurnSettings(0.9, 77))
     chat.words(first)
     chat.words(chat.ask("ok;n=20", "and now?", first.conversation_id, agent_id=coder.id))
     before, after = [call for call in chat.provider.log if "remember me" in str(call.messages)]
-    assert before.messages[0] == {"role": "system", "content": coder.system_prompt}
+    assert before.messages[0] == {"role": "system", "content": prompt}
     assert (before.params["temperature"], before.params["max_tokens"]) == (0.9, 77)
     assert [message["role"] for message in after.messages] == ["system", "user", "assistant", "user"]
-    assert after.params["temperature"] == coder.parameters["temperature"]
+    assert after.params["temperature"] == 0.2, "the agent's own"
 
 
 @pytest.mark.parametrize("text", ["", "   \n\t ", "\x00\x01"])

@@ -48,7 +48,11 @@ _FOUND: Final = (
     )
     .order_by(ConversationRow.id)
 )
-_AGENT: Final = select(AgentRow.id).where(AgentRow.tenant_id == bindparam("tenant"), AgentRow.slug == bindparam("slug"))
+# One's own or the team's: an import that names somebody's private agent does not learn that there is one.
+_AGENT: Final = select(AgentRow.id).where(
+    AgentRow.tenant_id == bindparam("tenant"), AgentRow.slug == bindparam("slug"),
+    or_(AgentRow.visibility == "team", AgentRow.owner_id == bindparam("user")),
+)  # fmt: skip
 _INSERT_MESSAGES: Final = insert(MessageRow.__table__)  # type: ignore[arg-type]
 _UPDATE: Final = update(ConversationRow).execution_options(synchronize_session=False)
 _FACTS: Final = (
@@ -239,7 +243,8 @@ class Writer:
         if slug is None:
             return None
         if slug not in known:
-            known[slug] = session.scalar(_AGENT, {"tenant": self._principal.tenant_id, "slug": slug})
+            who = self._principal
+            known[slug] = session.scalar(_AGENT, {"tenant": who.tenant_id, "user": who.user_id, "slug": slug})
         return known[slug]
 
     def _create(self, session: Session, one: ImportedConversation, plan: _Plan) -> None:
