@@ -66,6 +66,7 @@ def _draw_conversation(principal: Principal, conversation: Conversation, place: 
         compare.draw(
             principal, conversation, place.compared, place.turns, labels=labels, meanwhile=rest,
             pick=partial(pick, principal, conversation.id), stop=partial(composer.stop, principal),
+            decide=partial(decide, principal),
         )  # fmt: skip
     elif turn := place.streaming:
         # Words first: when many people ask at once, each sees theirs before anybody's sidebar is drawn again.

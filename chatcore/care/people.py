@@ -30,6 +30,7 @@ from chatcore.db.tables import (
     QueuedMessage,
     Rating,
     Share,
+    ToolDecision,
     Turn,
     UsageDaily,
     UsageMetric,
@@ -179,7 +180,7 @@ def _finish(user_id: str, stand_in: str, session: Session) -> bool:
         update(Attachment).where(Attachment.user_id == user_id).values(**new),
         update(LimitHit).where(LimitHit.user_id == user_id).values(**new),
         update(Budget).where(Budget.scope == "user", Budget.scope_id == user_id).values(scope_id=stand_in),
-        *(delete(table).where(table.user_id == user_id) for table in (Share, Prompt, CachedReply)),
+        *(delete(table).where(table.user_id == user_id) for table in (Share, Prompt, CachedReply, ToolDecision)),
     )
     for statement in statements:
         session.execute(statement.execution_options(synchronize_session=False))

@@ -1,6 +1,7 @@
 """Several models' replies to one question, side by side until one of them is picked."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import streamlit as st
@@ -14,6 +15,7 @@ from pages.ui import answerers
 from pages.ui.markdown import CUT, Cutter
 from pages.ui.messages import CURSOR, THINKING, caption, draw_body, note
 from pages.ui.text import plain
+from pages.ui.tool_parts import Decide, LiveTools
 
 _THOUGHT_SHOWN: Final = 300  # characters
 
@@ -37,6 +39,7 @@ def draw(
     labels: Mapping[str, str],
     pick: Callable[[str], None],
     stop: Callable[[str], None],
+    decide: Callable[[str, str, bool], None],
     meanwhile: Callable[[], None],
 ) -> None:
     """The replies in columns. `meanwhile` draws the rest of the page; the run lasts until the next reply has ended."""
@@ -51,7 +54,7 @@ def draw(
                 if turn is None:
                     _draw_ended(message, labels, pick)
                 else:
-                    places[turn.turn_id] = _Column(st.container())
+                    places[turn.turn_id] = _Column(st.container(), turn.turn_id, partial(decide, turn.turn_id))
                     st.button(
                         f"Stop {plain(answerers.name(message.model, labels))}", key=f"stop-{turn.turn_id}",
                         icon=":material/stop_circle:", type="tertiary",
@@ -90,8 +93,10 @@ def _stream(principal: Principal, places: Mapping[str, "_Column"]) -> None:
 class _Column:
     """One running reply: elements that end where `markdown.Cutter` cuts, so that long replies stay cheap."""
 
-    def __init__(self, box: Any) -> None:
+    def __init__(self, box: Any, turn_id: str, decide: Decide) -> None:
+        """`decide`: says yes or no to a tool that asks first."""
         self._box = box
+        self._tools = LiveTools(box, turn_id, decide)
         self._slot: Any = box.empty()
         self._slot.markdown(THINKING)
         self._cutter = Cutter()
@@ -103,12 +108,27 @@ class _Column:
         self._thought += "".join(delta.text for delta in batch if delta.kind == "reasoning")
         if self._thought and not self._text:
             self._slot.markdown(f"{THINKING}\n\n:gray[{plain(self._thought[-_THOUGHT_SHOWN:])}]")
-        said = "".join(delta.text for delta in batch if delta.kind == "text")
-        for item in self._cutter.feed(said) if said else ():
+        self._tools.look_ahead(batch)
+        for delta in batch:
+            if delta.kind == "text":
+                self._say(delta.text)
+            elif delta.kind in ("tool_call", "tool_result"):
+                self._close()
+                self._tools.take(delta)
+                self._slot = self._box.empty()
+
+    def _say(self, said: str) -> None:
+        self._tools.draw_after()
+        for item in self._cutter.feed(said):
             if item is CUT:
                 self._slot.markdown(self._text)
                 self._slot, self._text = self._box.empty(), ""
             else:
                 self._text += str(item)
-        if said:
-            self._slot.markdown(self._text + CURSOR)
+        self._slot.markdown(self._text + CURSOR)
+
+    def _close(self) -> None:
+        """What was said so far stands; what comes next stands below."""
+        self._text += "".join(str(item) for item in self._cutter.finish() if item is not CUT)
+        self._slot.markdown(self._text)
+        self._cutter, self._text = Cutter(), ""
