@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NoReturn
 
 from chatcore import agents, logs, metrics, tracing
@@ -31,9 +32,11 @@ from chatcore.db import Database, upgrade
 from chatcore.errors import ConfigError
 from chatcore.flags import FlagStore
 from chatcore.gateway import Gateway, Keyring
+from chatcore.knowledge import Knowledge
 from chatcore.shared import Shared
 from chatcore.tools import Toolbox
 from chatcore.tools.query_database import Databases
+from chatcore.tools.search_knowledge import KnowledgeTools
 from chatcore.turns import Turns
 from chatcore.usage import Usage
 from chatcore.usage.budgets import Budgets
@@ -77,6 +80,7 @@ class Core:
     keyring: Keyring
     gateway: Gateway
     toolbox: Toolbox
+    knowledge: Knowledge
     turns: Turns
     indexer: Indexer
     retention: Retention
@@ -92,6 +96,7 @@ class Core:
         self.flags.start()
         self.turns.engine.start()
         self.indexer.start()
+        self.knowledge.start()
         self.keeper.start()
         self.watch.start()
 
@@ -100,6 +105,7 @@ class Core:
         self.turns.engine.drain(self.settings.drain_seconds)
         with self.db.let_go_after(_LET_GO_AFTER):
             self.indexer.stop()
+            self.knowledge.stop()
             self.keeper.stop()
             self.watch.stop()
             self.flags.stop()
@@ -130,8 +136,12 @@ def open_core(settings: Settings | None = None) -> Core:
     alerts.ensure_defaults()
     preferences = Preferences(db)
     attachments = Attachments(db, settings)
-    toolbox = Toolbox([Databases(db, settings)])
+    toolbox = Toolbox()
     turns = Turns(db, gateway, limits, preferences, settings, toolbox)
+    model = settings.own.embedding_model
+    knowledge = Knowledge(db, settings, partial(turns.vectors, model=model) if model else None)
+    for source in (KnowledgeTools(knowledge), Databases(db, settings)):
+        toolbox.add(source)
     return Core(
         settings=settings,
         db=db,
@@ -160,6 +170,7 @@ def open_core(settings: Settings | None = None) -> Core:
         gateway=gateway,
         shared=shared,
         toolbox=toolbox,
+        knowledge=knowledge,
         turns=turns,
         indexer=Indexer(db),
         retention=Retention(db),

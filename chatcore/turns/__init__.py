@@ -34,6 +34,7 @@ from chatcore.turns.engine import TurnEngine
 from chatcore.turns.replies import can_continue, words_of
 from chatcore.turns.submitting import Submitting
 from chatcore.turns.succession import Succession
+from chatcore.turns.tool_models import vector
 from chatcore.turns.values import (
     ActiveTurn,
     Asked,
@@ -173,6 +174,21 @@ class Turns(Waiting):
         return self._completed(
             principal, ask.model, lambda session: self.engine.completions.begin_embedding(session, principal, ask)
         )
+
+    def vectors(self, principal: Principal, texts: Sequence[str], model: str) -> list[list[float]]:
+        """A vector for each text, waited for: in the ledger and in budgets, but no request of the person's against
+        their limits, as nobody asked. Raises as `complete` does, and `ProviderError` where the call fails."""
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Nothing was sent; try again in a minute.")
+        begin = partial(
+            self.engine.completions.begin_embedding, principal=principal, ask=EmbeddingAsk(model, tuple(texts))
+        )
+        completing = self.engine.complete(self._db.write(begin))
+        deltas = [delta for batch in completing.live.follow(lambda _: 0.0) for delta in batch]
+        assert completing.end is not None
+        if completing.end.error is not None:
+            raise completing.end.error
+        return [vector(delta.text) for delta in deltas if delta.kind == "vector"]
 
     def edit(
         self,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from chatcore.bootstrap import Core
 from chatcore.conversations import store as conversation_store
-from chatcore.db.tables import Message, Reservation, ToolDecision, Turn, TurnChunk
+from chatcore.db.tables import Message, Reservation, ToolDecision, Turn, TurnChunk, UsageMetric
 from chatcore.errors import Conflict, Forbidden, NotFound
 from chatcore.gateway import Delta
 from chatcore.ids import new_id
@@ -370,3 +370,20 @@ def test_a_round_that_the_budget_does_not_pay_for_is_not_begun(core: Core, chat:
     assert [row.outcome for row in chat.ledger_rows(asked.turn_id)] == ["ok"]
     held = select(func.count()).where(Reservation.holder == asked.turn_id)
     assert core.db.read(lambda session: session.scalar(held)) == 0
+
+
+# ---- vectors
+
+
+def test_vectors_are_made_in_the_ledger_and_count_as_no_request(chat: Chat) -> None:
+    found = chat.core.turns.vectors(chat.who, ["one", "three"], "embed")
+    assert [vector[:2] for vector in found] == [[3.0, 0.0], [5.0, 1.0]]
+    rows = select(UsageMetric.purpose, UsageMetric.outcome).where(UsageMetric.user_id == chat.who.user_id)
+    assert chat.core.db.read(lambda session: session.execute(rows).all()) == [("embedding", "ok")]
+
+
+def test_a_tool_gets_vectors(chat: Chat, source: Source) -> None:
+    asked = asked_with(chat, [["embed", {"n": 1}]], tools=("embed",))
+    chat.words(asked)
+    assert tool_parts(chat.reply(asked))[0]["result"] == "[[3.0, 0.0, 0.5], [5.0, 1.0, 0.5]]"
+    assert [row.purpose for row in chat.ledger_rows(asked.turn_id)] == ["chat", "embedding", "tool"]
