@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from chatcore.accounts import Principal
+from chatcore.agents import ListedAgent
 from chatcore.api import ui_stream
 from chatcore.api.callers import Caller, needs
 from chatcore.api.conversation_schemas import MessageAnswer, message
@@ -40,7 +41,8 @@ _RESUMED: Final[dict[int | str, dict[str, Any]]] = STREAM | {204: {"description"
 
 
 class AskBody(Schema):
-    """A question. Without a conversation a new one begins; without a model its last one, or the default, answers."""
+    """A question. Without a conversation a new one begins; without a model the agent's, the conversation's last one, or
+    the default answers."""
 
     message: Annotated[str, StringConstraints(min_length=1)]
     conversation_id: Id | None = None
@@ -105,20 +107,22 @@ def active(core: Parts, who: Principal, any_id: str) -> list[ActiveTurn]:
 def _asked(core: Parts, who: Principal, body: AskBody) -> Asked:
     """Ask. Raises `NotFound`, and what `Turns.submit` raises."""
     conversation = core.conversations.get(who, body.conversation_id) if body.conversation_id else None
+    chosen = agent(core, who, body.agent_id)
+    last = (chosen.model if chosen else None) or (conversation.model if conversation else None)
     return core.turns.submit(who, Submission(
-        body.message, body.model or _model(core, who, conversation.model if conversation else None),
-        conversation.id if conversation else None, agent_id=agent(core, who, body.agent_id),
+        body.message, body.model or _model(core, who, last), conversation.id if conversation else None,
+        agent_id=chosen.id if chosen else None,
         settings=TurnSettings(body.temperature, body.max_tokens),
     ))  # fmt: skip
 
 
-def agent(core: Parts, who: Principal, wanted: str | None) -> str | None:
-    """The id of the agent that is wanted by its id or slug. Raises `NotFound`."""
+def agent(core: Parts, who: Principal, wanted: str | None) -> ListedAgent | None:
+    """The agent that is wanted by its id or slug. Raises `NotFound`."""
     if wanted is None:
         return None
     for one in core.agents.list(who):
         if wanted in (one.id, one.slug):
-            return one.id
+            return one
     raise NotFound("There is no such agent.")
 
 

@@ -118,15 +118,15 @@ def _submission(core: Parts, who: Principal, body: ChatBody) -> Submission:
     again = body.trigger == "regenerate-message"
     if not again and last.role != "user":
         raise InvalidInput("`messages`: the last one has to be the user's.")
-    chat_id = body.id or body.thread_id
+    chat_id, agent = body.id or body.thread_id, asking.agent(core, who, body.agent_id)
     return Submission(
         "" if again else last.words(),
-        body.model or asking.last_model(core, who, chat_id),
+        body.model or (agent.model if agent else None) or asking.last_model(core, who, chat_id),
         chat_id,
         message_id=None if again else last.id,
         parent_id=before.id if before else None,
         regenerates=(body.message_id or last.id) if again else None,
-        agent_id=asking.agent(core, who, body.agent_id),
+        agent_id=agent.id if agent else None,
         settings=TurnSettings(temperature=body.temperature, max_tokens=body.max_tokens),
         attachments=() if again else tuple(core.attachments.add(who, *one).id for one in last.files()),
         workshop_session_id=body.session_id,

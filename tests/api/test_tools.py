@@ -83,3 +83,10 @@ def test_a_yes_comes_by_a_request(place: Place, http: httpx.Client, source: Sour
     assert http.post(f"/api/chat/{conversation_id}/tools/call_0_0", json={"approved": True}).status_code == 404
     read = http.get(f"/api/chat/{conversation_id}").json()["messages"][1]["parts"][0]
     assert (read["state"], read["output"]) == ("output-available", "10")
+
+
+def test_an_agent_brings_its_model_along(place: Place, http: httpx.Client, source: Source) -> None:
+    chat = person(place, http)
+    agent_id = agent_with(chat, "double", model="script")
+    answer = http.post("/api/v1/chat", json={"message": script([["double", {"n": 7}]]), "agentId": agent_id})
+    assert [one["output"] for one in chunks(answer) if one["type"] == "tool-output-available"] == ["14"]
