@@ -6,10 +6,11 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Fonts for exported PDFs: most scripts, Chinese, Japanese and Korean, emoji, code.
+# Fonts for exported PDFs: most scripts, Chinese, Japanese and Korean, emoji, code. ffmpeg for videos,
+# bubblewrap for running code.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core \
+        bubblewrap ffmpeg fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji fonts-noto-core \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /app

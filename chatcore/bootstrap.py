@@ -35,6 +35,10 @@ from chatcore.gateway import Gateway, Keyring
 from chatcore.knowledge import Knowledge
 from chatcore.shared import Shared
 from chatcore.tools import Toolbox
+from chatcore.tools.analyze_video import VideoAnalyst
+from chatcore.tools.execute_code import CodeRunner
+from chatcore.tools.generate_report import Reports
+from chatcore.tools.mcp import McpServers
 from chatcore.tools.query_database import Databases
 from chatcore.tools.search_knowledge import KnowledgeTools
 from chatcore.turns import Turns
@@ -81,6 +85,7 @@ class Core:
     gateway: Gateway
     toolbox: Toolbox
     knowledge: Knowledge
+    mcp: McpServers
     turns: Turns
     indexer: Indexer
     retention: Retention
@@ -140,7 +145,11 @@ def open_core(settings: Settings | None = None) -> Core:
     turns = Turns(db, gateway, limits, preferences, settings, toolbox)
     model = settings.own.embedding_model
     knowledge = Knowledge(db, settings, partial(turns.vectors, model=model) if model else None)
-    for source in (KnowledgeTools(knowledge), Databases(db, settings)):
+    mcp = McpServers(db, settings, attachments)
+    private = [settings.data_dir, *([settings.config_path] if settings.config_path else [])]
+    runner = CodeRunner(attachments, flags, private=private)
+    reports, videos = Reports(attachments), VideoAnalyst(attachments)
+    for source in (KnowledgeTools(knowledge), Databases(db, settings), reports, runner, videos, mcp):
         toolbox.add(source)
     return Core(
         settings=settings,
@@ -171,6 +180,7 @@ def open_core(settings: Settings | None = None) -> Core:
         shared=shared,
         toolbox=toolbox,
         knowledge=knowledge,
+        mcp=mcp,
         turns=turns,
         indexer=Indexer(db),
         retention=Retention(db),
@@ -188,7 +198,12 @@ def open_or_exit() -> Core:
         opened.settings.oidc()  # what it needs and is missing ends the start, not the first sign-in
     except ConfigError as error:
         _stop(error)
-    secrets = [*opened.gateway.secrets(), opened.settings.secret_key, opened.settings.admin_password or ""]
+    secrets = [
+        *opened.gateway.secrets(),
+        *opened.mcp.secrets(),
+        opened.settings.secret_key,
+        opened.settings.admin_password or "",
+    ]
     logs.set_up(secrets=secrets, log_text=opened.settings.own.log_text)
     opened.gateway.spawn()
     use(opened)

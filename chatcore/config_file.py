@@ -170,7 +170,7 @@ class NamedDatabase(BaseModel):
     description: str = ""
     tables: list[str] = Field(default_factory=list)
     access: Access = Access()
-    rows: int = Field(1_000, ge=1, le=100_000)
+    rows: int = Field(1_000, ge=1, le=1_000)
     timeout: float = Field(10.0, gt=0, le=300)
 
 
@@ -210,6 +210,7 @@ class ChatcoreSection(BaseModel):
     ollama: bool = True
     max_message_chars: int = Field(200_000, ge=1, le=5_000_000)
     max_attachment_mb: int = Field(20, ge=1, le=100)
+    max_video_mb: int = Field(200, ge=1, le=1000)
     title_model: str | None = None
     first_word_timeout: float | None = Field(None, gt=0)
     between_words_timeout: float = Field(45.0, gt=0)

@@ -18,12 +18,13 @@ from chatcore.errors import NotFound
 _INERT: Final = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp"}
     | {"audio/wav", "audio/mpeg", "audio/mp4", "audio/ogg", "audio/flac", "audio/webm"}
+    | {"video/mp4", "video/webm", "video/quicktime", "video/x-matroska"}
 )
 
 
 def attachment(core: Parts) -> Callable[[Request], Awaitable[Response]]:
-    """Pictures and sound to look at, all else as a download. `?s=`: a share's token. 404 for nobody, for another's
-    and for what does not exist."""
+    """Pictures, sound and videos to look at, all else as a download. `?s=`: a share's token. 404 for nobody, for
+    another's and for what does not exist."""
 
     async def endpoint(request: Request) -> Response:
         session_id = request.headers.get(SESSION_HEADER.decode(), "")

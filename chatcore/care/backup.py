@@ -1,8 +1,8 @@
-"""Backup: the database as of one moment and the attachments that it names, in one archive, while the app runs.
+"""Backup: the database as of one moment and the files that it names, in one archive, while the app runs.
 
-The archive is a ZIP: `chatcore.db`, `attachments/…` as they lie in the data folder, `backup.json`, and the secret key
-where that was asked for. Attachments never change, so they may be read after the database; one that is erased in
-between is missing in the archive, as its message is soon to be.
+The archive is a ZIP: `chatcore.db`, `attachments/…` and `knowledge/…` as they lie in the data folder, `backup.json`,
+and the secret key where that was asked for. Files never change, so they may be read after the database; one that is
+erased in between is missing in the archive, as its message or document is soon to be.
 """
 
 import json
@@ -27,14 +27,16 @@ from chatcore.errors import Conflict, DatabaseError, InvalidInput
 DATABASE: Final = "chatcore.db"
 ABOUT: Final = "backup.json"
 KEY_FILE: Final = "secret_key"
-FOLDER: Final = "attachments"
+FOLDERS: Final = {"attachments": "attachments", "knowledge": "knowledge_documents"}
+"""Folders of files, each with the table that names them."""
 _FORM: Final = 1
 _PAGE: Final = 1_000
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a backup holds. `attachments`: files; `missing`: of those that the database names, how many were not there.
+    """What a backup holds. `attachments`: files, the documents of knowledge bases among them; `missing`: of those that
+    the database names, how many were not there.
 
     `revision`: of the database's schema. `has_secret_key`: provider keys and links of the copy open with it.
     """
@@ -60,7 +62,7 @@ def backup(settings: Settings, target: Path | None = None, *, with_secret_key: b
         raise Conflict(
             f"PostgreSQL is backed up with its own tool: "
             f"{_command('pg_dump --format=custom --file=chatcore.dump', settings)} "
-            f"and then the folder {settings.data_dir / FOLDER}."
+            f"and then the folders {' and '.join(FOLDERS)} in {settings.data_dir}."
         )
     source = Path(settings.database_url.database or "")
     if not source.is_file():
@@ -128,12 +130,14 @@ def _publish(path: Path, target: Path) -> None:
 
 
 def _pack(settings: Settings, copy: Path, archive: Path, with_secret_key: bool) -> Made:
-    files, found, missing = Blobs(settings.data_dir / FOLDER), 0, 0
+    found = missing = 0
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         packed.write(copy, DATABASE, zipfile.ZIP_DEFLATED, compresslevel=1)
-        for sha256 in hashes(copy):
-            there = _pack_file(packed, files, sha256)
-            found, missing = found + there, missing + (not there)
+        for folder in FOLDERS:
+            files = Blobs(settings.data_dir / folder)
+            for sha256 in hashes(copy, folder):
+                there = _pack_file(packed, files, sha256)
+                found, missing = found + there, missing + (not there)
         if with_secret_key:
             packed.write(settings.data_dir / KEY_FILE, KEY_FILE)
         made = _about(copy, found, missing, has_key=with_secret_key)
@@ -146,16 +150,19 @@ def _pack_file(packed: zipfile.ZipFile, files: Blobs, sha256: str) -> bool:
     path, text = files.path(sha256), files.beside(sha256, "txt")
     try:
         for one in (path, text) if text.exists() else (path,):
-            packed.write(one, f"{FOLDER}/{one.parent.name}/{one.name}")
+            packed.write(one, f"{files.folder.name}/{one.parent.name}/{one.name}")
     except FileNotFoundError:
         return path.is_file()
     return True
 
 
-def hashes(copy: Path) -> Iterator[str]:
-    """The hashes of the attachments that a database names."""
+def hashes(copy: Path, folder: str) -> Iterator[str]:
+    """The hashes of the files of a folder that a database names; of an older one that knows no such files, none."""
+    table = FOLDERS[folder]
     with closing(sqlite3.connect(copy)) as connection:
-        rows = connection.execute("SELECT DISTINCT sha256 FROM attachments ORDER BY sha256")
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            return
+        rows = connection.execute(f"SELECT DISTINCT sha256 FROM {table} ORDER BY sha256")  # noqa: S608 - ours
         while some := rows.fetchmany(_PAGE):
             yield from (row[0] for row in some)
 

@@ -15,7 +15,7 @@ from sqlalchemy import Table, delete, exists, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from chatcore import agents
+from chatcore import agents, knowledge
 from chatcore.accounts import Principal, erasure
 from chatcore.conversations import erasing, removing
 from chatcore.db import Database
@@ -186,6 +186,7 @@ def _finish(user_id: str, stand_in: str, session: Session) -> bool:
         session.execute(statement.execution_options(synchronize_session=False))
     _move_rollups(session, user_id, stand_in)  # after the budgets, as everybody locks them
     agents.erase_person(session, user_id)
+    knowledge.erase_person(session, user_id)
     erasure.finish(session, user_id)
     return True
 

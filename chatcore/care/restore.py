@@ -22,7 +22,7 @@ from chatcore.db.migrate import revisions, triggers
 from chatcore.db.tables import utcnow
 from chatcore.errors import Conflict, DatabaseError, InvalidInput
 
-_FILE: Final = re.compile(rf"{backup.FOLDER}/([0-9a-f]{{2}})/([0-9a-f]{{64}})(\.txt)?")
+_FILE: Final = re.compile(rf"({'|'.join(backup.FOLDERS)})/([0-9a-f]{{2}})/([0-9a-f]{{64}})(\.txt)?")
 _SQLITE: Final = b"SQLite format 3\0"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 _FIRST_LOCK: Final = 0x40000000  # the bytes that SQLite locks, whether the file is so long or not
@@ -94,8 +94,8 @@ def _place(settings: Settings, into: Path | None) -> tuple[Path, Path]:
         return into, into / backup.DATABASE
     if settings.database_url.get_backend_name() != "sqlite":
         raise Conflict(
-            f"PostgreSQL is restored with its own tool: {backup.restore_command(settings)}; and the folder "
-            f"{backup.FOLDER} is copied back to {settings.data_dir}."
+            f"PostgreSQL is restored with its own tool: {backup.restore_command(settings)}; and the folders "
+            f"{' and '.join(backup.FOLDERS)} are copied back to {settings.data_dir}."
         )
     return settings.data_dir, Path(settings.database_url.database or "")
 
@@ -138,13 +138,13 @@ def _require_room(packed: zipfile.ZipFile, folder: Path) -> None:
 
 
 def _put_all(packed: zipfile.ZipFile, database: Path, folder: Path) -> int:
-    """The attachments that the database names, then their texts. Whatever else the archive holds stays in it."""
-    named, done = set(backup.hashes(database)), 0
+    """The files that the database names, then their texts. Whatever else the archive holds stays in it."""
+    named, done = {one: set(backup.hashes(database, one)) for one in backup.FOLDERS}, 0
     entries = [(one, found) for one in packed.infolist() if (found := _FILE.fullmatch(one.filename))]
-    for one, found in sorted(entries, key=lambda entry: entry[1][3] or ""):
-        prefix, sha256, ending = found[1], found[2], found[3] or ""
-        path = folder / backup.FOLDER / prefix / f"{sha256}{ending}"
-        if sha256 not in named or (ending and not path.with_suffix("").is_file()):
+    for one, found in sorted(entries, key=lambda entry: entry[1][4] or ""):
+        kind, prefix, sha256, ending = found[1], found[2], found[3], found[4] or ""
+        path = folder / kind / prefix / f"{sha256}{ending}"
+        if sha256 not in named[kind] or (ending and not path.with_suffix("").is_file()):
             continue
         if not sha256.startswith(prefix) or one.file_size > (_LONGEST_TEXT if ending else _LARGEST):
             raise InvalidInput(_FALSE)

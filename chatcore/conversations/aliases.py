@@ -1,8 +1,12 @@
 """Ids that programs made: of a conversation, unique per person, and of a message, unique in its conversation.
 
+The ids of a workshop's session and step are a program's own as well, and name a conversation of one's own. An id of
+the form that ours have never is: it names the one that those who take part in that workshop share.
+
 Functions work inside the caller's transaction. What is another's is as if it were not there.
 """
 
+import re
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
@@ -10,13 +14,16 @@ from sqlalchemy.orm import Session
 
 from chatcore.accounts.principal import Principal
 from chatcore.conversations import store
-from chatcore.conversations.access import ALLOWED, OWNED, scope
+from chatcore.conversations.access import ALLOWED, OWNED, TAKES_PART, scope
 from chatcore.conversations.values import Conversation, Message
 from chatcore.db.tables import Conversation as ConversationRow
 from chatcore.db.tables import Message as MessageRow
+from chatcore.db.tables import WorkshopStep as StepRow
 from chatcore.errors import InvalidInput
 
 MOST: Final = 200  # characters of an id
+WORKSHOP: Final = "workshop"  # the prefix of our sessions' ids
+_WORKSHOP: Final = re.compile(rf"{WORKSHOP}_[0-9a-z]{{26}}")
 _BY_ALIAS: Final = select(ConversationRow.id).where(
     OWNED, ALLOWED["own"], ConversationRow.client_id == bindparam("alias")
 )
@@ -29,6 +36,12 @@ _BY_STEP: Final = (
     .order_by(ConversationRow.id)
     .limit(1)
 )  # fmt: skip
+_SHARED: Final = (
+    select(ConversationRow.id)
+    .join(StepRow, StepRow.conversation_id == ConversationRow.id)
+    .where(ALLOWED["reply"], TAKES_PART)
+    .where(StepRow.session_id == bindparam("session"), StepRow.step_id == bindparam("step"))
+)
 _BY_ID: Final = select(ConversationRow.id).where(ALLOWED["reply"], ConversationRow.id == bindparam("id"))
 _REPLY: Final = (
     select(MessageRow.id)
@@ -52,10 +65,16 @@ def find(session: Session, principal: Principal, any_id: str) -> str | None:
     return None if found is None else str(found)
 
 
+def is_workshop(session_id: str | None) -> bool:
+    """Whether an id has the form of our sessions', be there one or not: nobody learns which there are."""
+    return session_id is not None and _WORKSHOP.fullmatch(session_id) is not None
+
+
 def of_step(session: Session, principal: Principal, session_id: str, step_id: str) -> str | None:
-    """The id of the principal's conversation of a workshop's session and step; None without one."""
+    """The id of the conversation of a workshop's session and step: the principal's own, or the shared one of a session
+    of ours, as long as they take part. None without one."""
     given = scope(principal) | {"session": session_id, "step": step_id}
-    found = session.scalar(_BY_STEP, given)
+    found = session.scalar(_SHARED if is_workshop(session_id) else _BY_STEP, given)
     return None if found is None else str(found)
 
 

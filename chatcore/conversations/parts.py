@@ -162,6 +162,7 @@ class MediaPart(PartModel):
     size: Count
     width: Count | None = None
     height: Count | None = None
+    seconds: Number | None = None
 
 
 class FilePart(PartModel):

@@ -37,10 +37,8 @@ __all__ = [
 class Toolbox:
     """All sources of tools of this process."""
 
-    def __init__(self, sources: Sequence[ToolSource] = (), living: Sequence[Living] = ()) -> None:
-        """`living`: those of the sources that have to be started and closed."""
+    def __init__(self, sources: Sequence[ToolSource] = ()) -> None:
         self._sources = tuple(sources)
-        self._living = tuple(living)
 
     def add(self, source: ToolSource) -> None:
         """One more source, behind the others."""
@@ -48,13 +46,15 @@ class Toolbox:
 
     async def start(self) -> None:
         """What sources need that live on the engine's loop; waits for nobody else's server."""
-        for source in self._living:
-            await source.start()
+        for source in self._sources:
+            if isinstance(source, Living):
+                await source.start()
 
     async def close(self) -> None:
         """The end of it."""
-        for source in self._living:
-            await source.close()
+        for source in self._sources:
+            if isinstance(source, Living):
+                await source.close()
 
     def choices(self, who: Principal) -> list[ToolChoice]:
         """What this person can choose for an agent, in the order of the sources."""

@@ -6,7 +6,7 @@ stopped or its time is over; what it began must then end too. What it returns is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from chatcore.accounts import Principal
 from chatcore.agents import Agent
@@ -119,6 +119,7 @@ class ToolSource(Protocol):
         several tools (`mcp/files`). Names of other sources are ignored."""
 
 
+@runtime_checkable
 class Living(Protocol):
     """A source that holds connections or processes, on the engine's loop."""
 

@@ -139,6 +139,33 @@ class Turns(Waiting):
 
         return self._start(principal, [model], work, text)[0]
 
+    def ask_in_step(
+        self,
+        principal: Principal,
+        step: tuple[str, str],
+        text: str,
+        *,
+        model: str,
+        attachments: Sequence[str] = (),
+    ) -> Asked:
+        """Ask in the shared conversation of a workshop's (session, step), or queue behind the turn that runs there.
+
+        Raises as `ask` does, `NotFound` for who takes no part, `Conflict` where the workshop has ended.
+        """
+        asking = self._asking
+        question = asking.question(text, attachments)
+
+        def work(session: Session) -> Asked | list[Begun]:
+            choice = self._choice(session, principal, question, model, None, None)
+            conversation = asking.in_step(session, principal, step, choice)
+            if store.running(session, conversation.id):
+                queued_id = asking.enqueue(session, principal, conversation, question, choice)
+                return Asked(conversation.id, queued_id=queued_id)
+            parent_id = conversation.head_message_id
+            return [asking.begin(session, principal, conversation, question, choice, parent_id=parent_id)]
+
+        return self._start(principal, [model], work, text)[0]
+
     def submit(self, principal: Principal, sent: Submission) -> Asked:
         """Ask what a program sends, or find the turn that it had where it was here before (`repeated`).
 
@@ -353,6 +380,17 @@ class Turns(Waiting):
             raise Draining("Chatcore is restarting. Nothing was summarised; try again in a minute.")
         with self._counted(principal, [model]):
             self.engine.run_chore(self.engine.chores.summarise(principal, conversation_id, model)).result()
+
+    def summarise_step(self, principal: Principal, session_id: str, step_id: str, *, model: str) -> None:
+        """Write the notes of a workshop's step anew from its conversation, with those that stand, by a model; takes as
+        long as the model does. Billed, one ledger row for each call. Raises `NotFound`, `InvalidInput`,
+        `ProviderError`, `Draining`, and `Conflict` where the workshop has ended, or others were saved meanwhile: then
+        the model's are kept among the earlier ones.
+        """
+        if self.engine.draining:
+            raise Draining("Chatcore is restarting. Nothing was summarised; try again in a minute.")
+        with self._counted(principal, [model]):
+            self.engine.run_chore(self.engine.chores.summarise_step(principal, session_id, step_id, model)).result()
 
     def save_key(self, principal: Principal, slot: str, secret: str, *, for_tenant: bool = False) -> KeyInfo:
         """Try a provider's key with a call of one word, and keep it for oneself or the tenant when it works.

@@ -21,6 +21,7 @@ from chatcore.turns.hops import SEARCH
 from chatcore.turns.owner import Owner
 from chatcore.turns.values import TEMPORARY_FOR, Begun, Choice, TurnSettings
 from chatcore.usage import budgets
+from chatcore.workshops import Said, talking
 
 BUSY: Final = "A reply is being written in this conversation. Wait for its end, or stop it."
 
@@ -93,6 +94,12 @@ class Asking:
             **values,
         )  # fmt: skip
 
+    def in_step(self, session: Session, principal: Principal, step: tuple[str, str], choice: Choice) -> Conversation:
+        """The conversation of a workshop's (session, step), made where there is none; nobody else begins a turn in it
+        until this transaction ends. Raises `NotFound` for who takes no part, `Conflict` where the workshop has ended.
+        """
+        return talking.conversation(session, principal, *step, model=choice.model.name, settings=choice.remembered)
+
     def begin(
         self,
         session: Session,
@@ -142,9 +149,13 @@ class Asking:
         added: int = 0,
         continuing: bool = False,
     ) -> Begun:
-        """Begin a reply below `parent_id`. `added`: messages that were written with it. Raises `BudgetExceeded`."""
+        """Begin a reply below `parent_id`. `added`: messages that were written with it. Raises `BudgetExceeded`,
+        `Conflict` in a workshop that has ended."""
         gateway = self._gateway
         flags = gateway.flags.now
+        workshop = talking.said(session, conversation)
+        if workshop and choice.agent_id is None:
+            choice = replace(choice, agent_id=workshop.agent_id)
         begun = store.begin(
             session, principal, self._owner, conversation, parent_id, choice,
             gateway.planner.route(choice.caller, choice.model.name, choice.task),
@@ -155,7 +166,7 @@ class Asking:
         instructions = self._preferences.of(session, principal.user_id).instructions
         begun = replace(
             begun,
-            system_prompt=_with_instructions(begun.system_prompt, instructions),
+            system_prompt=_with_instructions(_with_workshop(begun.system_prompt, workshop), instructions),
             wanted=_wanted(begun.agent, choice) if flags.tools else {},
             # What is temporary must not be kept, and who asks again wants to hear something else.
             cached=flags.cache and flags.gateway and choice.settings.cache is not False and not choice.again
@@ -260,6 +271,10 @@ def _wanted(agent: Agent | None, choice: Choice) -> dict[str, bool | None]:
     if (choice.search_first or (agent and agent.knowledge)) and SEARCH not in named:
         named = {**named, SEARCH: None}
     return named
+
+
+def _with_workshop(system_prompt: str, workshop: Said | None) -> str:
+    return "\n\n".join(one for one in (system_prompt, workshop.prompt) if one) if workshop else system_prompt
 
 
 def _with_instructions(system_prompt: str, instructions: str) -> str:

@@ -131,6 +131,8 @@ def _sent(part: Part, model: Model | None, read: Reader | None) -> dict[str, Any
     name, kind = part.get("name", "file"), part.get("media", "file")
     if kind == "image" and model is not None and not model.vision:
         return _note(kind, name, "not shown, this model cannot see images")
+    if kind == "video":
+        return _note(kind, name, "attached; only the tool analyze_video can look at it")
     if kind == "audio" and model is not None and not model.audio:
         return _note(kind, name, "not played, this model cannot hear audio")
     attachment = read.attachments.get(str(part["attachment_id"])) if read else None
@@ -156,7 +158,7 @@ def _note(kind: str, name: str, why: str) -> dict[str, Any]:
 
 
 def _part(attachment: Attachment) -> dict[str, Any]:
-    is_media = attachment.kind in ("image", "audio")
+    is_media = attachment.kind in ("image", "audio", "video")
     return {
         **({"type": "media", "media": attachment.kind} if is_media else {"type": "file", "kind": attachment.kind}),
         "attachment_id": attachment.id,

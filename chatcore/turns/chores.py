@@ -34,6 +34,7 @@ from chatcore.turns.calls import Calls, Opening
 from chatcore.turns.values import Answered, TurnEnd
 from chatcore.usage import ledger
 from chatcore.usage.limits import Limits
+from chatcore.workshops import MAX_NOTES, talking
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,12 @@ _SUMMARY_PROMPT: Final = (
 _FURTHER_PROMPT: Final = (
     "Below are a summary of a conversation so far and what was said after it. Write the summary of the whole, in the "
     "same manner, in at most 300 words."
+)
+_STEP_PROMPT: Final = (
+    "Below are the notes of one step of a workshop, where there are any, and what the team and their assistant said in "
+    "it. Write the notes of this step for those who go on with the next one: what was found out and decided, the ideas "
+    "and words of the team that matter, what is assumed, what is open. Keep all of the notes so far that still holds. "
+    "Short headings and lists in Markdown, in the team's own language, at most 400 words, and nothing that nobody said."
 )
 _TITLE_WORDS: Final = 2_000  # characters of question and of reply that a title is made from
 _TITLE_TOKENS: Final = 300  # a model that thinks first needs room for it
@@ -114,15 +121,8 @@ class Chores:
         if not any(message.content for message in messages):
             raise InvalidInput("There is nothing new to summarise.")
         text = str(known.get("text", "")) if len(messages) < len(window.messages) else ""
-        task, cost = await self._task(principal, conversation_id, model, "chat"), 0
-        for chunk in _chunks(messages, _chunk_size(task.model)):
-            prompt = _FURTHER_PROMPT if text else _SUMMARY_PROMPT
-            said, result = await self.call(task, prompt, f"Summary so far:\n{text}\n\n{chunk}" if text else chunk, None)
-            if result.error is not None:
-                raise result.error
-            if not said.strip():
-                raise ProviderError("The model said nothing. Try again, or choose another model.")
-            text, cost = said.strip(), cost + (result.cost_nano_usd or 0)
+        task = await self._task(principal, conversation_id, model, "chat")
+        text, cost = await self._summed(task, messages, text, (_SUMMARY_PROMPT, _FURTHER_PROMPT))
         summary: dict[str, Any] = {
             "text": clean(text)[:MAX_SUMMARY],
             "up_to": conversation.head_message_id,
@@ -139,6 +139,37 @@ class Chores:
             conversations.change(session, conversation_id, summary=summary)
 
         await self._db.awrite(keep)
+
+    async def summarise_step(self, principal: Principal, session_id: str, step_id: str, model: str) -> None:
+        """Write the notes of a workshop's step from its conversation and from those that stand.
+
+        Raises as `summarise` does, and `Conflict` where the workshop has ended, or others were saved meanwhile.
+        """
+        step = await self._db.aread(lambda session: talking.to_summarise(session, principal, session_id, step_id))
+        task = await self._task(principal, step.conversation_id, model, "chat")
+        text, _ = await self._summed(task, step.messages, step.notes, (_STEP_PROMPT, _STEP_PROMPT))
+        text = clean(text)[:MAX_NOTES]
+        saved = await self._db.awrite(
+            lambda session: talking.keep(session, principal, session_id, step_id, text, step.number, task.model.name)
+        )
+        if not saved:
+            raise Conflict("The notes were changed meanwhile, and that change stands. The summary is below “Earlier”.")
+
+    async def _summed(
+        self, task: Task, messages: tuple[Message, ...], text: str, prompts: tuple[str, str]
+    ) -> tuple[str, int]:
+        """A summary of messages that goes on from `text`, and what it cost in nano-USD. `prompts`: for the first call
+        where there is no text yet, and for all others."""
+        cost = 0
+        for chunk in _chunks(messages, _chunk_size(task.model)):
+            asked = f"Summary so far:\n{text}\n\n{chunk}" if text else chunk
+            said, result = await self.call(task, prompts[bool(text)], asked, None)
+            if result.error is not None:
+                raise result.error
+            if not said.strip():
+                raise ProviderError("The model said nothing. Try again, or choose another model.")
+            text, cost = said.strip(), cost + (result.cost_nano_usd or 0)
+        return text, cost
 
     async def try_key(self, principal: Principal, slot: str, secret: str) -> None:
         """Say one word to a model of this `Model.key_slot` with a key that is not saved yet.

@@ -66,7 +66,8 @@ class Submitting:
         found = aliases.find(session, principal, sent.conversation_id) if sent.conversation_id else None
         if sent.workshop_session_id and sent.step_id:
             of_step = aliases.of_step(session, principal, sent.workshop_session_id, sent.step_id)
-            found = of_step or self._without_step(session, principal, found)
+            shared = aliases.is_workshop(sent.workshop_session_id)
+            found = of_step if shared else of_step or self._without_step(session, principal, found)
         return conversations.get(session, principal, found, "reply", lock=lock) if found else None
 
     @staticmethod
@@ -188,8 +189,8 @@ class Submitting:
     def _placed(
         cls, session: Session, principal: Principal, conversation: Conversation, sent: Submission
     ) -> Conversation:
-        """The conversation, which belongs to the step from now on, where one is named."""
-        if not (sent.workshop_session_id and sent.step_id):
+        """The conversation, which belongs to the step from now on, where one is named; a shared one does already."""
+        if not (sent.workshop_session_id and sent.step_id) or aliases.is_workshop(sent.workshop_session_id):
             return conversation
         cls._name(session, principal, conversation, sent)
         if conversation.step_id is None:
@@ -212,6 +213,8 @@ class Submitting:
         sent: Submission,
         brought: Brought,
     ) -> Conversation:
+        if sent.workshop_session_id and sent.step_id and aliases.is_workshop(sent.workshop_session_id):
+            return self._asking.in_step(session, principal, (sent.workshop_session_id, sent.step_id), choice)
         named = {"workshop_session_id": sent.workshop_session_id, "step_id": sent.step_id}
         if not sent.step_id:  # who comes second at the same moment fails here, and finds it when it tries again
             named["client_id"] = sent.conversation_id

@@ -194,7 +194,8 @@ def _kept(call: Called, result: ToolResult, duration_ms: int) -> Ran:
     text = clean(result.text)
     if len(text) > MAX_RESULT:
         text = f"{text[:MAX_RESULT]}\n[The result was cut off: it has {len(text):,} characters.]"
-    parts = tuple(part for part in result.parts if parse(part) is not None)
+    found = (parse(part) for part in result.parts)
+    parts = tuple(part.model_dump(mode="json", exclude_none=True) for part in found if part is not None)
     if len(parts) < len(result.parts) or len(json.dumps([dict(part) for part in parts])) > _MAX_PARTS:
         log.warning("parts of a tool's result were left out", extra={"tool": call.name[:64]})
         parts = () if len(parts) == len(result.parts) else parts

@@ -1,6 +1,7 @@
 """Attachments on the pages: what was handed in at the input, and what a message carries.
 
-Pictures and sound come from our own route, which asks who is there; Streamlit's media folder would not.
+Pictures, videos and sound come from our own route, which asks who is there; Streamlit's media folder would not, and
+`st.video` would keep a whole video in memory for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ _ROW: Final = "display:flex;flex-wrap:wrap;gap:0.5rem;align-items:flex-start;mar
 _PICTURE: Final = "display:block;max-width:100%;border-radius:0.6rem"
 _EDGE: Final = 360  # pixels of a single picture; several stand side by side and are smaller
 _EDGE_OF_SEVERAL: Final = 240
+_VIDEO: Final = "display:block;max-width:100%;border-radius:0.6rem;background:black"
+_VIDEO_EDGE: Final = 480
+_ROW_OF_VIDEO: Final = "display:flex;flex-direction:column;gap:0.35rem;max-width:100%"
 _CHIP: Final = (
     "display:inline-flex;flex-direction:column;max-width:min(100%,22rem);padding:0.4rem 0.8rem;border-radius:0.6rem;"
     "border:1px solid color-mix(in srgb, currentColor 20%, transparent);color:inherit;text-decoration:none;"
@@ -67,17 +71,19 @@ def draw_kept(conversation_id: str | None) -> None:
 
 
 def draw(parts: Sequence[Mapping[str, Any]], *, share: str | None = None) -> None:
-    """What a message carries: pictures side by side, then players, then files. Other parts are left alone.
+    """What a message carries: pictures side by side, then videos, sound and files. Other parts are left alone.
 
     `share`: the token of the share through which the page is read.
     """
     attached = [part for part in parts if "attachment_id" in part]
-    groups: dict[str, list[str]] = {"image": [], "audio": [], "file": []}
+    groups: dict[str, list[str]] = {"image": [], "video": [], "audio": [], "file": []}
     edge = _EDGE if sum(part.get("media") == "image" for part in attached) == 1 else _EDGE_OF_SEVERAL
     for part in attached:
         url = escape(address(part, share))
         if part.get("media") == "image":
             groups["image"].append(_image(part, url, edge))
+        elif part.get("media") == "video":
+            groups["video"].append(_video(part, url))
         elif part.get("media") == "audio":
             groups["audio"].append(_audio(part, url))
         else:
@@ -94,11 +100,19 @@ def address(part: Mapping[str, Any], share: str | None = None) -> str:
 
 
 def about(part: Mapping[str, Any]) -> str:
-    """`PDF · 12 pages · 1.4 MB`."""
-    kind = {"pdf": "PDF", "text": "Text"}.get(str(part.get("kind")), "File")
-    pages = int(part.get("pages") or 0)
+    """`PDF · 12 pages · 1.4 MB`, `Video · 1:03 · 12.0 MB`."""
+    kinds = {"pdf": "PDF", "text": "Text", "video": "Video"}
+    kind = kinds.get(str(part.get("media") or part.get("kind")), "File")
+    pages, seconds = int(part.get("pages") or 0), round(part.get("seconds") or 0)
     counted = [f"{whole(pages)} page{'s' if pages != 1 else ''}"] if pages else []
+    counted += [length(seconds)] if seconds else []
     return " · ".join([kind, *counted, size(int(part.get("size") or 0))])
+
+
+def length(seconds: int) -> str:
+    """`0:07`, `1:02:03`."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def size(count: int) -> str:
@@ -115,13 +129,29 @@ def _remove_kept(conversation_id: str | None, name: str) -> None:
 
 def _image(part: Mapping[str, Any], url: str, edge: int) -> str:
     name, width, height = escape(str(part.get("name"))), int(part.get("width") or 0), int(part.get("height") or 0)
-    place = f"max-width:min(100%,{edge}px);max-height:{edge}px"
-    if width and height:  # known beforehand, it takes its place before it has come, and nothing jumps
-        place = f"width:{max(1, round(min(1.0, edge / width, edge / height) * width))}px;aspect-ratio:{width}/{height}"
+    place = _place(width, height, edge)
     return (
         f'<a href="{url}" target="_blank" rel="noopener" title="Open {name}">'
         f'<img src="{url}" alt="{name}" loading="lazy" style="{_PICTURE};{place}"></a>'
     )
+
+
+def _place(width: int, height: int, edge: int) -> str:
+    if not width or not height:
+        return f"max-width:min(100%,{edge}px);max-height:{edge}px"
+    # Known beforehand, it takes its place before it has come, and nothing jumps.
+    return f"width:{max(1, round(min(1.0, edge / width, edge / height) * width))}px;aspect-ratio:{width}/{height}"
+
+
+def _video(part: Mapping[str, Any], url: str) -> str:
+    """A player, and a link to the file below it: no browser plays every kind."""
+    name, width, height = escape(str(part.get("name"))), int(part.get("width") or 0), int(part.get("height") or 0)
+    place = _place(width, height, _VIDEO_EDGE)
+    player = (
+        f'<video controls playsinline preload="metadata" src="{url}" aria-label="{name}" title="{name}" '
+        f'style="{_VIDEO};{place}"></video>'
+    )
+    return f'<div style="{_ROW_OF_VIDEO}">{player}{_chip(part, url)}</div>'
 
 
 def _audio(part: Mapping[str, Any], url: str) -> str:

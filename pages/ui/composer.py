@@ -31,9 +31,10 @@ def draw_input(principal: Principal, conversation_id: str | None) -> None:
     if unsent := st.session_state.pop(_UNSENT, None):
         st.session_state["chat_input"] = unsent
     attachments.draw_kept(conversation_id)
+    own = core().settings.own
     st.chat_input(
         "Ask anything", key="chat_input", accept_file="multiple", accept_audio=True,
-        max_upload_size=core().settings.own.max_attachment_mb,
+        max_upload_size=max(own.max_attachment_mb, own.max_video_mb),
         on_submit=_submitted, args=(principal, conversation_id),
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ _MOST_TITLE: Final = 40
 _LABELS: Final = {
     "search_knowledge": ("Search knowledge", "question"),
     "query_database": ("Query a database", "database"),
+    "describe_database": ("Look at a database", "database"),
     "generate_report": ("Generate a report", "title"),
     "execute_code": ("Run code", ""),
     "analyze_video": ("Analyze a video", "question"),

@@ -15,6 +15,7 @@ from chatcore.config import Settings
 from chatcore.conversations.attachments import Attachments
 from chatcore.db import Database
 from tests.conversations.test_attachments import document, picture, sound, words
+from tests.tools import films
 
 with warnings.catch_warnings():
     # It would rather have httpx2, which nothing else here needs.
@@ -98,6 +99,15 @@ def test_a_player_may_ask_for_a_part(core: Any, ada: TestClient) -> None:
     data = sound()
     answer = ada.get(f"/api/attachments/{add(core, 'a.wav', data)}", headers={"Range": "bytes=10-19"})
     assert (answer.status_code, answer.content) == (206, data[10:20])
+
+
+def test_a_video_is_played_by_the_browser_piece_by_piece(core: Any, ada: TestClient) -> None:
+    data = films.film()
+    url = f"/api/attachments/{add(core, 'clip.mp4', data)}"
+    answer = ada.get(url, headers={"Range": "bytes=1000-1999"})
+    assert (answer.status_code, answer.content) == (206, data[1000:2000])
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["content-disposition"] == "inline; filename*=UTF-8''clip.mp4"
 
 
 def test_nobody_and_strangers_are_told_that_it_is_not_there(core: Any, ada: TestClient) -> None:

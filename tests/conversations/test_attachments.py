@@ -35,6 +35,7 @@ from chatcore.db.tables import Conversation, QueuedMessage, Share, utcnow
 from chatcore.errors import InvalidInput, NotFound
 from chatcore.ids import new_id
 from tests.conftest import add_person
+from tests.tools import films
 
 DAY_AGO = timedelta(hours=25)
 
@@ -176,8 +177,9 @@ def test_text_is_what_can_be_read_as_text(name: str, data: bytes, characters: in
         ("x.pdf", b"only words", "x.pdf is not what its name says"),
         ("x.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         ("x.txt", b"<?xml version='1.0'?>\n<!-- hi -->\n<!DOCTYPE svg>\n<svg onload='alert(1)'/>", "SVG"),
-        ("film.mp4", b"\0\0\0\x20ftypisom" + b"hdlr" + b"\0" * 8 + b"vide" + b"soun", "film.mp4 is of a kind"),
-        ("film.webm", b"\x1aE\xdf\xa3" + b"\x42\x82\x84webm" + b"V_VP9A_OPUS", "film.webm is of a kind"),
+        ("film.mp4", b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\x90\0mdat" + b"\0" * 99, "film.mp4 cannot be read"),
+        ("film.mp4", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "film.mp4 is not what its name says"),
+        ("film.mkv", b"\x1aE\xdf\xa3" + b"\x42\x82\x88matroska" + b"\x86\x86A_OPUS", "film.mkv is of a kind"),
         ("half.png", picture()[:40], "half.png is a broken picture"),
         ("half.jpg", picture("JPEG", (400, 400))[:600], "half.jpg is a broken picture"),
         ("head.gif", b"GIF89a", "head.gif is a broken picture"),
@@ -199,7 +201,7 @@ def test_whatever_the_bytes_they_are_something_or_refused(data: bytes, head: byt
     if b"%PDF-" in head + data:
         return  # a child process for each would take minutes
     with suppress(InvalidInput):
-        assert checks.examine("some file", head + data).kind in ("image", "audio", "text")
+        assert checks.examine("some file", head + data).kind in ("image", "audio", "video", "text")
 
 
 @given(st.text(max_size=400))
@@ -303,6 +305,99 @@ def test_of_an_animation_a_model_gets_the_first_picture() -> None:
     data, media_type = images.for_model(out.getvalue(), "image/gif")
     assert media_type == "image/png"
     assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == 1
+
+
+# --- videos ---------------------------------------------------------------------------------------------------------
+
+SMALL = "testsrc=size=64x48:rate=5:duration=2"
+VP8 = ("-c:v", "libvpx", "-deadline", "realtime")
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return (8 + len(body)).to_bytes(4) + kind + body
+
+
+def mp4(handler: bytes = b"vide", brand: bytes = b"isom") -> bytes:
+    """The outermost boxes of an MP4 with one track, which holds nothing."""
+    track = box(b"trak", box(b"mdia", box(b"hdlr", bytes(8) + handler + bytes(12))))
+    return box(b"ftyp", brand + bytes(4)) + box(b"mdat", bytes(99)) + box(b"moov", track)
+
+
+def webm(*codecs: bytes, kind: bytes = b"webm") -> bytes:
+    """The head of a Matroska file whose tracks have these codecs."""
+    tracks = b"".join(b"\x86" + bytes([0x80 + len(codec)]) + codec for codec in codecs)
+    return b"\x1aE\xdf\xa3\x93\x42\x82" + bytes([0x80 + len(kind)]) + kind + bytes(40) + tracks
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (mp4(), "video/mp4"),
+        (mp4(brand=b"qt  "), "video/quicktime"),
+        (mp4()[16:], "video/quicktime"),
+        (webm(b"A_OPUS", b"V_VP9"), "video/webm"),
+        (webm(b"V_MPEG4/ISO/AVC", kind=b"matroska"), "video/x-matroska"),
+    ],
+)
+def test_videos_are_known_by_content_where_nothing_can_look_into_them(
+    data: bytes, media_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = checks.examine("whatever.txt", data)
+    assert (found.kind, found.media_type, found.data, found.details) == ("video", media_type, data, {})
+
+
+@pytest.mark.parametrize("data", [mp4(b"soun"), mp4(b"soun", b"M4A "), webm(b"A_OPUS")])
+def test_sound_in_the_form_of_a_video_is_sound(data: bytes) -> None:
+    assert checks.examine("whatever", data).kind == "audio"
+
+
+@pytest.mark.parametrize(
+    ("options", "ending", "media_type"),
+    [
+        (films.X264, "mp4", "video/mp4"),
+        (films.X264, "mov", "video/quicktime"),
+        (films.X264, "mkv", "video/x-matroska"),
+        (VP8, "webm", "video/webm"),
+    ],
+)
+def test_the_size_and_length_of_a_video_are_found(options: tuple[str, ...], ending: str, media_type: str) -> None:
+    found = checks.examine("clip", films.film(SMALL, *options, ending=ending))
+    assert (found.kind, found.media_type) == ("video", media_type)
+    assert found.details == {"width": 64, "height": 48, "seconds": 2.0}
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def overwritten(data: bytes) -> bytes:
+    """The tracks are still named, but what they say of themselves is not there."""
+    at = data.index(b"stbl")
+    return data[:at] + b"\xff" * (len(data) - at)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: cut(films.film()), "clip.mp4 cannot be read: it is a broken video, only a part of one"),
+        (lambda: overwritten(films.film()), "clip.mp4"),
+        (mp4, "clip.mp4"),
+        (lambda: films.film("color=size=9000x5000:rate=1:duration=1", "-c:v", "mjpeg", ending="mkv"), "8,192 × 4,320"),
+    ],
+    ids=["cut", "overwritten", "empty", "huge"],
+)
+def test_a_video_that_cannot_be_used_is_refused_with_why(make: Callable[[], bytes], says: str) -> None:
+    films.need_ffmpeg()
+    assert says in refusal("clip.mp4", make())
+
+
+def test_a_box_that_lies_about_its_size_costs_nothing() -> None:
+    began = time.monotonic()
+    for size in (b"\0\0\0\0", b"\0\0\0\x01", b"\0\0\0\x02", b"\xff\xff\xff\xff"):
+        with suppress(InvalidInput):
+            checks.examine("a.mp4", size + b"free" + bytes(9) + box(b"free", b"") * 200_000)
+    assert time.monotonic() - began < 2
 
 
 # --- PDFs -----------------------------------------------------------------------------------------------------------
@@ -456,6 +551,26 @@ def test_a_file_that_is_too_big_is_refused(lite: Files, settings: Settings) -> N
     with pytest.raises(InvalidInput, match=r"big\.txt has 2\.0 MB; the most that can be attached is 1 MB"):
         small.add(lite.ada, "big.txt", b"a" * 2 * 2**20)
     assert lite.rows() == 0
+
+
+def test_a_video_has_a_limit_of_its_own(lite: Files, settings: Settings) -> None:
+    own = settings.own.model_copy(update={"max_attachment_mb": 1, "max_video_mb": 3})
+    small = Attachments(lite.db, replace(settings, file=settings.file.model_copy(update={"chatcore": own})))
+    data = films.film() + box(b"free", bytes(2 * 2**20))
+    assert small.add(lite.ada, "clip.mp4", data).kind == "video"
+    with pytest.raises(InvalidInput, match=r"clip\.mp4 has 4\.0 MB; the most that can be attached is 3 MB"):
+        small.add(lite.ada, "clip.mp4", data + box(b"free", bytes(2 * 2**20)))
+    with pytest.raises(InvalidInput, match="1 MB"):
+        small.add(lite.ada, "a.mp4", mp4(b"soun") + box(b"free", bytes(2 * 2**20)))
+
+
+def test_a_video_is_stored_once_and_leaves_nothing_else_behind(lite: Files) -> None:
+    data = films.film(SMALL)
+    first, again = lite.all.add(lite.ada, "a.mp4", data), lite.all.add(lite.bob, "b.mp4", data)
+    assert first.sha256 == again.sha256
+    assert lite.names() == {first.sha256}
+    assert lite.all.read(first) == data
+    assert lite.all.text_of(first) == ""
 
 
 def test_nothing_refused_leaves_anything_behind(lite: Files) -> None:

@@ -41,7 +41,7 @@ def db(url: URL) -> Iterator[Database]:
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:
     """The full-text index is of each database's own kind, and no table of the code's."""
-    return kind != "table" or not str(name).startswith("message_search")
+    return kind != "table" or not str(name).startswith(("message_search", "knowledge_search"))
 
 
 def tables(db: Database) -> set[str]:

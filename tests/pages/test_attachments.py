@@ -15,6 +15,11 @@ PICTURE = {
 PAPER = {"type": "file", "kind": "pdf", "attachment_id": "att_2", "name": "b.pdf", "size": 1_400_000, "pages": 12}
 SOUND = {"type": "media", "media": "audio", "attachment_id": "att_3", "name": "recording.wav", "size": 9}
 
+FILM = {
+    "type": "media", "media": "video", "attachment_id": "att_4", "name": "clip.mp4", "size": 12_000_000, "width": 1920,
+    "height": 1080, "seconds": 63.4,
+}  # fmt: skip
+
 
 def uploaded(name: str, data: bytes) -> Any:
     return SimpleNamespace(name=name, getvalue=lambda: data)
@@ -58,6 +63,27 @@ def test_pictures_stand_side_by_side_then_players_then_files() -> None:
     assert "PDF · 12 pages · 1.4 MB" in files
 
 
+def test_a_video_has_a_player_and_a_link_to_its_file() -> None:
+    pictures, videos, players = drawn(SOUND, FILM, PICTURE)
+    assert "<img" in pictures
+    assert "<audio" in players
+    assert '<video controls playsinline preload="metadata" src="/api/attachments/att_4"' in videos
+    assert "width:480px;aspect-ratio:1920/1080" in videos
+    assert 'download="clip.mp4"' in videos
+    assert "Video · 1:03 · 12.0 MB" in videos
+
+
+def test_a_video_that_nobody_could_look_into_has_a_player_too() -> None:
+    (video,) = drawn({key: FILM[key] for key in ("type", "media", "attachment_id", "name", "size")})
+    assert "max-width:min(100%,480px)" in video
+    assert "Video · 12.0 MB" in video
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(7, "0:07"), (63, "1:03"), (3600, "1:00:00"), (36_061, "10:01:01")])
+def test_lengths_are_said_as_players_say_them(seconds: int, said: str) -> None:
+    assert attachments.length(seconds) == said
+
+
 def test_a_single_picture_keeps_its_place_before_it_has_come() -> None:
     (picture,) = drawn(PICTURE)
     assert "width:360px;aspect-ratio:800/400" in picture
@@ -70,12 +96,12 @@ def test_nothing_attached_draws_nothing() -> None:
 
 
 def test_the_token_of_a_share_goes_with_each_address() -> None:
-    assert all("?s=share_1.a%26b" in html for html in drawn(PICTURE, SOUND, PAPER, share="share_1.a&b"))
+    assert all("?s=share_1.a%26b" in html for html in drawn(PICTURE, FILM, SOUND, PAPER, share="share_1.a&b"))
 
 
 def test_no_name_becomes_markup() -> None:
     evil = '"><script>alert(1)</script>'
-    for html in drawn({**PICTURE, "name": evil}, {**SOUND, "name": evil}, {**PAPER, "name": evil}):
+    for html in drawn(*({**part, "name": evil} for part in (PICTURE, FILM, SOUND, PAPER))):
         assert "<script>" not in html
         assert "&lt;script&gt;" in html
 

@@ -12,8 +12,9 @@ from sqlalchemy.engine import URL
 
 from chatcore.config_file import NamedDatabase
 from chatcore.tools import ToolResult
-from chatcore.tools.query_database import QueryDatabase
-from chatcore.tools.sql.sources import Source, named_source
+from chatcore.tools.query_database import QueryDatabase, Threads
+from chatcore.tools.sql.naming import named_source
+from chatcore.tools.sql.sources import Source
 from tests.conftest import fresh_postgres
 
 TABLES = """
@@ -53,6 +54,7 @@ class Shop:
 
     url: URL
     source: Source
+    threads: Threads
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,7 +62,7 @@ class Shop:
 
     def run(self, sql: str, **more: Any) -> ToolResult:
         """As a model runs it. Raises `ToolFailed`."""
-        tool = QueryDatabase({"shop": self.source})
+        tool = QueryDatabase({"shop": self.source}, self.threads)
         return asyncio.run(tool.run({"database": "shop", "sql": sql, **more}, None))  # type: ignore[arg-type]
 
     def rows(self, sql: str) -> list[list[Any]]:
@@ -89,6 +91,23 @@ def shop(kind: str, folder: Path, **named: Any) -> Iterator[Shop]:
             stack.enter_context(fresh_postgres()) if kind == "postgres" else make_url(f"sqlite:///{folder / 'shop.db'}")
         )
         fill(url)
-        given = {"tables": READABLE, "timeout": 2.0, "rows": 100} | named
-        address = url.render_as_string(hide_password=False)
-        yield Shop(url, named_source(NamedDatabase(name="shop", url="os.environ/SHOP", **given), {"SHOP": address}))
+        yield stack.enter_context(_opened(url, **named))
+
+
+@contextmanager
+def shop_of(other: Shop, **named: Any) -> Iterator[Shop]:
+    """The same shop under another setting."""
+    with _opened(other.url, **named) as found:
+        yield found
+
+
+@contextmanager
+def _opened(url: URL, **named: Any) -> Iterator[Shop]:
+    given = {"tables": READABLE, "timeout": 2.0, "rows": 100} | named
+    setting = NamedDatabase(name="shop", url="os.environ/SHOP", **given)
+    environment = {"SHOP": url.render_as_string(hide_password=False)}
+    threads = Threads()
+    try:
+        yield Shop(url, named_source(setting, environment, make_url("sqlite:////nowhere/chatcore.db")), threads)
+    finally:
+        threads.close()

@@ -5,6 +5,7 @@ is as it was, and nothing ran longer than it may.
 """
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,18 @@ from pathlib import Path
 import pytest
 
 from chatcore.tools import ToolFailed
+from chatcore.tools.sql import guard
 from chatcore.tools.sql.guard import Query
 from tests.tools.shop import SECRET, Shop, shop
 
 KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+def doubling(step: str, first: str = "name AS s") -> str:
+    """Each part of the query is made of the one before it, and is twice as large."""
+    parts = [f"a{n + 1} AS (SELECT {step} FROM a{n})" for n in range(28)]
+    return f"WITH a0 AS (SELECT {first} FROM customers), {', '.join(parts)} SELECT LENGTH(s) FROM a28"
+
 
 ATTACKS: dict[str, str] = {
     # writes
@@ -176,7 +185,45 @@ ATTACKS: dict[str, str] = {
     "named parameters": "SELECT * FROM customers WHERE name = :name",
     "numbered parameters": "SELECT * FROM customers WHERE name = $1",
     "user variables": "SELECT @x := 1",
+    "a function by a column's dot": "SELECT s.pg_ls_dir FROM (SELECT '/' AS d) s",
+    "a row as JSON by a dot": "SELECT c.row_to_json FROM customers c",
+    "a row as JSON by a dot, under a name": "SELECT c.row_to_json, 1 AS row_to_json FROM customers c",
+    "a row as JSON by a quoted dot": 'SELECT c."row_to_json" FROM customers AS c, orders AS row_to_json',
+    "a CTE seen from outside": "SELECT b.x FROM (WITH t AS (SELECT 1 AS x) SELECT * FROM t) a, t b",
+    "a CTE seen before it is made": "WITH a AS (SELECT * FROM b), b AS (SELECT 1 AS x) SELECT * FROM a",
+    "a CTE like a virtual table": (
+        "SELECT b.file FROM (WITH pragma_database_list AS (SELECT 1 AS file) SELECT * FROM pragma_database_list) a, "
+        "pragma_database_list b"
+    ),
+    "a subquery like a virtual table": "SELECT * FROM (SELECT 1 AS file) AS pragma_database_list",
+    "a hidden column": "SELECT name FROM pragma_table_info WHERE arg = 'secrets'",
+    "in brackets of its own": "SELECT * FROM (secrets)",
+    "natural join": "SELECT * FROM orders NATURAL JOIN secrets",
+    "VALUES": "VALUES ((SELECT password FROM secrets))",
+    "in VALUES": "SELECT * FROM (VALUES ((SELECT password FROM secrets))) AS x",
+    "in an array": "SELECT ARRAY[(SELECT password FROM secrets)]",
+    "in a filter": "SELECT COUNT(*) FILTER (WHERE EXISTS (SELECT 1 FROM secrets)) FROM orders",
+    "in GROUP BY": "SELECT COUNT(*) FROM orders GROUP BY (SELECT password FROM secrets)",
+    "in ON": "SELECT 1 FROM orders o JOIN customers c ON EXISTS (SELECT 1 FROM secrets)",
+    "in CASE": "SELECT CASE WHEN (SELECT password FROM secrets) LIKE 'h%' THEN 1 END",
+    "operator with a schema": "SELECT 1 OPERATOR(pg_catalog.+) 2",
+    "raise": "SELECT RAISE(ABORT, 'x')",
+    "unnest": "SELECT * FROM UNNEST(ARRAY[1]) AS x",
+    "limit that is worked out": "SELECT id FROM orders LIMIT 1000 * 1000",
+    "limit below zero": "SELECT id FROM orders LIMIT -1",
+    "very many columns": "SELECT " + "id, " * 60 + "id FROM customers",
+    # much out of little, by steps
+    "doubling in subqueries": (
+        "SELECT LENGTH(s) FROM " + "(SELECT s || s AS s FROM " * 20 + "(SELECT name AS s FROM customers) a" + ") a" * 20
+    ),
+    "doubling in CTEs": doubling("s || s AS s"),
+    "doubling numbers": doubling("s + s AS s"),
+    "doubling groups": doubling("MAX(s) || MAX(s) AS s"),
+    "doubling by two columns": doubling("s || t AS s, t || s AS t", "name AS s, name AS t"),
+    "doubling by replacing": doubling("REPLACE(s, 'n', s) || s AS s"),
     # the parser itself
+    "arrays in arrays": "SELECT " + "ARRAY[" * 59 + "1" + "]" * 59,
+    "thousands of indexes": "SELECT a" + "[1]" * 6_000 + " FROM customers",
     "NUL": "SELECT 1\0; DELETE FROM orders",
     "a megabyte": "SELECT " + "1 + " * 300_000 + "1",
     "deep brackets": "SELECT " + "(" * 5_000 + "1" + ")" * 5_000,
@@ -205,6 +252,17 @@ HARMLESS: dict[str, str] = {
     "string in a comment": "SELECT 1 /* ' */ -- '; DELETE FROM orders",
     "a name that is a keyword": 'SELECT 1 AS "; DELETE FROM orders"',
     "a comment as a name": 'SELECT 1 AS "--", 2 AS "/*"',
+    "a backslash before a quote": "SELECT '\\', '; DELETE FROM orders; --'",
+    "two quotes and a backslash": "SELECT 'it''s \\''; DELETE FROM orders; --'",
+    "a name with a quote": 'SELECT 1 AS "a""; DELETE FROM orders; --"',
+    "dollar quoting with a name": "SELECT $x$ '; DELETE FROM orders; -- $x$",
+    "a full-width semicolon": "SELECT 1； DELETE FROM orders",
+    "a line separator in a comment": "SELECT 1 -- \u2028; DELETE FROM orders",
+    "a carriage return in a comment": "SELECT 1 -- x\r; DELETE FROM orders",
+    "a per cent sign": "SELECT '%s %(x)s %%' || '%'",
+    "an alias of a forbidden name": "SELECT secrets.name FROM customers secrets",
+    "a slow pattern": "SELECT 1 FROM orders WHERE '" + "a" * 3_000 + "' LIKE '" + "%a" * 400 + "b'",
+    "a large number": "SELECT POWER(10.0, 300) * POWER(10.0, 300)",
 }
 
 
@@ -242,6 +300,14 @@ def test_what_can_be_read_in_two_ways_does_nothing(target: Shop, name: str) -> N
     assert target.state() == before
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_parsing_has_an_end(monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+    monkeypatch.setattr(guard, "_PARSING", 0.0)
+    with pytest.raises(ToolFailed, match="nested too deeply"):
+        guard.guarded("SELECT 1", guard.Schema(dialect, "main", []), 10)
+    assert sys.getprofile() is None
+
+
 def test_after_all_of_them_everything_is_as_it_was(target: Shop) -> None:
     before = target.state()
     for sql in ATTACKS.values():
@@ -252,14 +318,27 @@ def test_after_all_of_them_everything_is_as_it_was(target: Shop) -> None:
     assert not [name for name in ("/tmp/pwned", "/tmp/stolen.db") if Path(name).exists()]
 
 
+ON_SQLITE = [
+    "DELETE FROM main.orders", "PRAGMA query_only = OFF", "SELECT * FROM secrets", "ATTACH ':memory:' AS x", "VACUUM",
+    "WITH x AS (SELECT password FROM secrets) SELECT * FROM x", "SELECT * FROM (SELECT password FROM secrets) x",
+    "SELECT randomblob(10)", "SELECT load_extension('x')", "SELECT * FROM sqlite_master", "BEGIN",
+    "WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT COUNT(*) FROM x",
+    "SELECT name FROM pragma_table_info WHERE arg = 'secrets'", "SELECT 1; DELETE FROM orders",
+]  # fmt: skip
+ON_POSTGRES = [
+    "DELETE FROM public.orders", "CREATE TABLE public.mine (id INTEGER)",
+    "SELECT 1) AS x; DELETE FROM public.orders; --",
+    "WITH x AS (DELETE FROM public.orders RETURNING 1) SELECT * FROM x", "SELECT * FROM public.orders FOR UPDATE",
+    "SELECT 1; COMMIT; DELETE FROM public.orders", "SELECT pg_sleep(60)", "SELECT * INTO mine FROM public.orders",
+    "SELECT set_config('transaction_read_only', 'off', false)::int", "COPY public.orders TO STDOUT",
+]  # fmt: skip
+
+
 def test_behind_the_parser_the_connection_refuses_too(target: Shop) -> None:
     """The second wall by itself: what would happen if the first one had a hole. On PostgreSQL what may be read is the
     role's business."""
     before = target.state()
-    on_sqlite = ["DELETE FROM main.orders", "PRAGMA query_only = OFF", "SELECT * FROM secrets"]
-    for sql in (
-        on_sqlite if target.is_sqlite else ["DELETE FROM public.orders", "CREATE TABLE public.mine (id INTEGER)"]
-    ):
+    for sql in ON_SQLITE if target.is_sqlite else ON_POSTGRES:
         with pytest.raises(ToolFailed):
-            target.source.running().rows(Query(sql), 10)
+            target.source.running().rows(Query(sql, frozenset({"x", "pragma_table_info"})), 10)
     assert target.state() == before

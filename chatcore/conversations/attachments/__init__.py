@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from chatcore.accounts.principal import Principal
 from chatcore.config import Settings
 from chatcore.conversations import sharing
-from chatcore.conversations.attachments import blobs, checks, images, store
+from chatcore.conversations.attachments import blobs, checks, images, store, videos
 from chatcore.conversations.attachments.blobs import Blobs
 from chatcore.conversations.attachments.store import Attachment
 from chatcore.db import Database
@@ -35,7 +35,8 @@ class Attachments:
         `name`: as the browser says it; it decides nothing. Raises `InvalidInput` with a sentence that names the file.
         """
         name = checks.clean_name(name)
-        most = self._settings.own.max_attachment_mb
+        own = self._settings.own
+        most = own.max_video_mb if videos.media_type(data) else own.max_attachment_mb
         if len(data) > most * 2**20:
             raise InvalidInput(f"{name} has {len(data) / 2**20:,.1f} MB; the most that can be attached is {most} MB.")
         found = checks.examine(name, data)

@@ -5,25 +5,23 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
-from chatcore.conversations.attachments import images, pdf
+from chatcore.conversations.attachments import images, pdf, videos
 from chatcore.errors import InvalidInput
 
-Kind = Literal["image", "audio", "pdf", "text"]
+Kind = Literal["image", "audio", "video", "pdf", "text"]
 
 MAX_CHARACTERS: Final = pdf.MAX_CHARACTERS
 _NAME_LENGTH: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # tab, newline, return and form feed stand in real texts
 # Possessive throughout: a file of thousands of comments must not cost more than one of words.
 _SVG: Final = re.compile(r"\s*+(?:<\?xml[^>]*+>\s*+|(?><!--.*?-->)\s*+|<!DOCTYPE[^>]*+>\s*+)*+<svg\b", re.I | re.S)
-_VIDEO_TRACK: Final = re.compile(rb"hdlr.{8}vide", re.S)
-_VIDEO_CODECS: Final = (b"V_VP8", b"V_VP9", b"V_AV1", b"V_MPEG")
 _NOT_TEXT: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".gif", ".webp", ".heic", ".pdf", ".docx", ".xlsx", ".pptx", ".zip"}
-    | {".wav", ".mp3", ".m4a", ".ogg", ".flac", ".webm", ".mp4"}
+    | {".wav", ".mp3", ".m4a", ".ogg", ".flac", ".webm", ".mp4", ".mov", ".mkv"}
 )
 _UNKNOWN: Final = (
     "{} is of a kind that cannot be read here. Attach pictures (PNG, JPEG, GIF, WebP), PDFs, "
-    "audio (WAV, MP3, M4A, OGG, FLAC, WebM) or text in UTF-8."
+    "videos (MP4, MOV, WebM, MKV), audio (WAV, MP3, M4A, OGG, FLAC, WebM) or text in UTF-8."
 )
 
 
@@ -49,8 +47,12 @@ def examine(name: str, data: bytes) -> Found:
     if b"%PDF-" in data[:1024]:
         pages, text = pdf.extract(name, data)
         return Found("pdf", "application/pdf", data, {"pages": pages, "characters": len(text)}, text)
+    if (media_type := videos.media_type(data)) is not None:
+        return Found("video", media_type, data, videos.check(name, data, media_type))
     if (media_type := _audio(data)) is not None:
         return Found("audio", media_type, data)
+    if videos.is_cut(data):
+        raise videos.broken(name)
     return _text(name, data)
 
 
@@ -93,7 +95,7 @@ def _text(name: str, data: bytes) -> Found:
 
 
 def _audio(data: bytes) -> str | None:
-    """The media type of a sound file, None where it is none, or a video."""
+    """The media type of a sound file, None where it is none. Of a file that is no video."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         return "audio/wav"
     if data[:4] == b"fLaC":
@@ -101,10 +103,9 @@ def _audio(data: bytes) -> str | None:
     if data[:4] == b"OggS":
         return None if b"theora" in data[:4096] else "audio/ogg"
     if data[:4] == b"\x1aE\xdf\xa3":
-        video = any(codec in data[:65536] for codec in _VIDEO_CODECS)
-        return "audio/webm" if b"webm" in data[:64] and not video else None
+        return "audio/webm" if b"webm" in data[:64] else None
     if data[4:8] == b"ftyp":
-        return None if _VIDEO_TRACK.search(data) or b"soun" not in data else "audio/mp4"
+        return "audio/mp4" if b"soun" in data else None
     return "audio/mpeg" if data[:3] == b"ID3" or _is_mp3_frame(data) else None
 
 

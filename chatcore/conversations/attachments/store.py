@@ -25,9 +25,9 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that was attached. `kind`: image, audio, pdf or text. `size`: bytes.
+    """A file that was attached. `kind`: image, audio, video, pdf or text. `size`: bytes.
 
-    `details`: `width` and `height` in pixels, `pages`, `characters`, as far as its kind has them.
+    `details`: `width` and `height` in pixels, `seconds`, `pages`, `characters`, as far as its kind has them.
     """
 
     id: str

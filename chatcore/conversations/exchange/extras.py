@@ -66,7 +66,7 @@ def part_of(file: Attachment) -> dict[str, Any]:
     """The part that shows a file of a message."""
     known = {name: value for name, value in file.details.items() if isinstance(value, int)}
     common = {"attachment_id": file.id, "name": file.name, "media_type": file.media_type, "size": file.size}
-    if file.kind in ("image", "audio"):
+    if file.kind in ("image", "audio", "video"):
         return {"type": "media", "media": file.kind, **common, **_some(known, "width", "height")}
     return {"type": "file", "kind": file.kind, **common, **_some(known, "pages", "characters")}
 

@@ -22,8 +22,8 @@ from chatcore.errors import InvalidInput
 MOST_MESSAGES: Final = 2_000
 MOST_CHARACTERS: Final = 3_000_000
 _SECONDS: Final = 60
-_PAGE: Final = Path(__file__).with_name("page.typ").read_text(encoding="utf-8")
-_COMPILER: Final = Path(__file__).with_name("compile.py")
+PAGE: Final = Path(__file__).with_name("page.typ").read_text(encoding="utf-8")
+COMPILER: Final = Path(__file__).with_name("compile.py")
 _MOST_PIXELS: Final = 40_000_000  # of an image that is opened at all
 _PIXELS_WIDE: Final = 1_400
 _NO_IMAGES: Final[Mapping[str, Path]] = {}
@@ -69,7 +69,7 @@ def source(document: Document, pictures: Mapping[str, str], *, plain: bool = Fal
     heads = literal(title), literal(title if len(title) <= 70 else title[:69] + "…")
     below = literal(f"{document.made_at:%-d %B %Y}"), words(facts(document))
     missing = literal(omission(document)) if document.earlier else "none"
-    return f"{_PAGE}\n#{call('conversation', *heads, *below, missing, block(messages))}\n"
+    return f"{PAGE}\n#{call('conversation', *heads, *below, missing, block(messages))}\n"
 
 
 def _message(
@@ -88,7 +88,7 @@ def _message(
 
 def _compiled(text: str, folder: Path) -> bytes | None:
     """The PDF, or None when the compiler refused the source or ended in another way."""
-    command = [sys.executable, "-I", str(_COMPILER), str(folder)]
+    command = [sys.executable, "-I", str(COMPILER), str(folder)]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and script; without our environment and its keys
             command, input=text.encode(), capture_output=True, timeout=_SECONDS, check=False, cwd=folder, env={}

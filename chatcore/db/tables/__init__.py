@@ -23,6 +23,13 @@ from chatcore.db.tables.chats import (
     Turn,
     TurnChunk,
 )
+from chatcore.db.tables.knowledge import (
+    KnowledgeBase,
+    KnowledgeDocument,
+    KnowledgePassage,
+    KnowledgeSketch,
+    KnowledgeVector,
+)
 from chatcore.db.tables.ledger import (
     NOT_ROLLED_UP,
     STILL_RUNNING,
@@ -46,6 +53,7 @@ from chatcore.db.tables.people import (
     User,
 )
 from chatcore.db.tables.rollups import LATENCY_PLACES, USAGE_LATENCY, LatencyBucket, Measures, UsageDaily, UsageHourly
+from chatcore.db.tables.workshops import Playbook, WorkshopNotes, WorkshopParticipant, WorkshopSession, WorkshopStep
 
 __all__ = [
     "LATENCY_PLACES",
@@ -67,6 +75,11 @@ __all__ = [
     "CachedReply",
     "Conversation",
     "CostCorrection",
+    "KnowledgeBase",
+    "KnowledgeDocument",
+    "KnowledgePassage",
+    "KnowledgeSketch",
+    "KnowledgeVector",
     "LatencyBucket",
     "Lease",
     "LimitHit",
@@ -75,6 +88,7 @@ __all__ = [
     "Message",
     "MessageAttachment",
     "OneTimeCode",
+    "Playbook",
     "Prompt",
     "ProviderKey",
     "QueuedMessage",
@@ -92,5 +106,9 @@ __all__ = [
     "UsageMetric",
     "User",
     "UtcDateTime",
+    "WorkshopNotes",
+    "WorkshopParticipant",
+    "WorkshopSession",
+    "WorkshopStep",
     "utcnow",
 ]

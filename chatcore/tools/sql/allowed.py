@@ -34,7 +34,8 @@ FUNCTIONS: Final[frozenset[type[exp.Expr]]] = frozenset({
     exp.TsOrDsAdd, exp.TsOrDsToDate, exp.TsOrDsToTime, exp.TsOrDsToTimestamp, exp.Typeof, exp.Unicode, exp.Upper,
     exp.Variance, exp.VariancePop, exp.Week, exp.WeekOfYear, exp.WidthBucket, exp.Year, exp.ToChar, exp.ToNumber,
     exp.Chr, exp.Ascii, exp.Cbrt, exp.RegrSlope, exp.RegrIntercept, exp.LogicalAnd, exp.LogicalOr, exp.UnixToTime,
-    exp.ArrayAgg,
+    exp.ArrayAgg, exp.Array, exp.ArrayContainsAll, exp.Collate, exp.JSONBContains, exp.JSONBContainsTopKey,
+    exp.JSONType, exp.Localtimestamp, exp.MD5, exp.RegexpReplace,
 })  # fmt: skip
 """Functions that the parser knows by a name of its own. None that makes much out of little (`repeat`, `lpad`), that
 looks at the server, that has an effect or that reads a file."""
@@ -52,6 +53,9 @@ BY_NAME: Final[dict[str, frozenset[str]]] = {
     }),
 }  # fmt: skip
 """Those that it does not, by the dialect."""
+
+NAMES: Final = frozenset(kind.sql_name().lower() for kind in FUNCTIONS if issubclass(kind, exp.Func))
+"""What the functions of the first kind are called in SQL."""
 
 TYPES: Final = frozenset({
     "BIGINT", "BOOLEAN", "CHAR", "DATE", "DATETIME", "DECIMAL", "DOUBLE", "FLOAT", "INT", "INTERVAL", "JSON", "JSONB",

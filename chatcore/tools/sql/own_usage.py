@@ -11,7 +11,8 @@ from chatcore.accounts import Principal
 from chatcore.config_file import NamedDatabase
 from chatcore.db import Database
 from chatcore.db.tables import Agent, UsageMetric, utcnow
-from chatcore.tools.sql.sources import SqliteSource
+from chatcore.tools.sql.guard import Schema, Table
+from chatcore.tools.sql.sqlite import SqliteSource
 
 NAME: Final = "usage"
 _DAYS: Final = 400
@@ -32,7 +33,8 @@ _ABOUT: Final = (
 def own_usage(db: Database, who: Principal) -> SqliteSource:
     """The source for one person."""
     named = NamedDatabase(name=NAME, url="memory", description=_ABOUT, tables=["calls"])
-    return SqliteSource(named, connect=lambda: _filled(db, who))
+    schema = Schema("sqlite", "main", [Table("main", "calls", tuple(_COLUMNS.items()))])
+    return SqliteSource(named, connect=lambda: _filled(db, who), schema=schema)
 
 
 def _filled(db: Database, who: Principal) -> sqlite3.Connection:
