@@ -47,6 +47,7 @@ from chatcore.usage.budgets import Budgets
 from chatcore.usage.limits import Limits
 from chatcore.usage.live import Live
 from chatcore.watch import Watch
+from chatcore.workshops import Workshops
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Core:
     gateway: Gateway
     toolbox: Toolbox
     knowledge: Knowledge
+    workshops: Workshops
     mcp: McpServers
     turns: Turns
     indexer: Indexer
@@ -180,6 +182,7 @@ def open_core(settings: Settings | None = None) -> Core:
         shared=shared,
         toolbox=toolbox,
         knowledge=knowledge,
+        workshops=Workshops(db),
         mcp=mcp,
         turns=turns,
         indexer=Indexer(db),

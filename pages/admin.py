@@ -1,5 +1,5 @@
-"""What admins look after in their tenant: people, budgets, prices, keys, retention, feedback, and the audit log; for
-operators also limits, access to models, gateway, flags and all tenants."""
+"""What admins look after in their tenant: people, budgets, prices, keys, tools, retention, feedback, and the audit log;
+for operators also limits, access to models, gateway, flags and all tenants."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -24,6 +24,7 @@ from pages.ui import (
     session,
     tabs,
     tenant_parts,
+    toolbox_parts,
 )
 
 Draw = Callable[[Principal], None]
@@ -57,6 +58,7 @@ PARTS: Final[Mapping[str, Draw]] = {
     "Limits & budgets": limits_and_budgets,
     "Models": model_parts.draw,
     "Keys": keys,
+    "Tools": toolbox_parts.draw,
     "Alerts": alert_parts.draw,
     "Tenant": tenant_parts.draw,
     "Feedback": feedback_parts.draw,

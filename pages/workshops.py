@@ -15,7 +15,7 @@ _STYLE = """<style>
 [class*="st-key-workshop_card-"] { overflow-wrap: anywhere; }
 [class*="st-key-workshop_open-"] button,
 [class*="st-key-workshop_open-"] button :is(div, span) { justify-content: flex-start; text-align: left; }
-[class*="st-key-workshop_open-"] button { padding: 0; font-weight: 600; }
+[class*="st-key-workshop_open-"] button { padding: 0; }
 .st-key-workshop_notes { overflow-wrap: anywhere; }
 .st-key-workshop_foot { margin-top: -0.5rem; }
 .st-key-workshop_said h1 { font-size: 1.3rem; } .st-key-workshop_said h2 { font-size: 1.15rem; }

@@ -39,6 +39,7 @@ from chatcore.db.tables import (
 )
 from chatcore.usage import rollups
 from chatcore.usage.rollup_sums import keys_of, values_of
+from chatcore.workshops import erasing as workshops
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class PersonEraser:
     def _go_on(self, user_id: str, stand_in: str) -> bool:
         self._db.write(partial(_stop, user_id))
         runs = self._db.read(partial(_runs, user_id))  # what ends meanwhile may write once more
+        self._db.write(lambda session: workshops.hand_on(session, user_id))
         self._erase_conversations(user_id)
         self._blank_messages(user_id, stand_in)
         while self._db.write(partial(_rename_calls, user_id, stand_in)):
@@ -187,6 +189,7 @@ def _finish(user_id: str, stand_in: str, session: Session) -> bool:
     _move_rollups(session, user_id, stand_in)  # after the budgets, as everybody locks them
     agents.erase_person(session, user_id)
     knowledge.erase_person(session, user_id)
+    workshops.erase_person(session, user_id)
     erasure.finish(session, user_id)
     return True
 

@@ -188,7 +188,7 @@ class Workshops:
         """The notes of a step that stand, None without any."""
 
         def work(session: Session) -> Notes | None:
-            sessions.one(session, principal, session_id)
+            sessions.require_part(session, principal, session_id)
             return notes.standing(session, session_id, [step_id]).get(step_id)
 
         return self._db.read(work)
@@ -197,7 +197,7 @@ class Workshops:
         """All notes of a step that are kept, newest first: at most 50."""
 
         def work(session: Session) -> Sequence[Notes]:
-            sessions.one(session, principal, session_id)
+            sessions.require_part(session, principal, session_id)
             return notes.versions(session, session_id, step_id)
 
         return self._db.read(work)

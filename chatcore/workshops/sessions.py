@@ -162,13 +162,18 @@ def require_led(session: Session, principal: Principal, session_id: str) -> None
         raise Forbidden("Only who leads this workshop can do this.")
 
 
-def require_open(session: Session, principal: Principal, session_id: str) -> None:
-    """Raises `NotFound` for who takes no part, `Conflict` where the session is over."""
-    require_active(session, principal)
+def require_part(session: Session, principal: Principal, session_id: str) -> Any:
+    """The session's `ended_at` and `archived_at`. Raises `NotFound` for who takes no part."""
     row = session.execute(_OPEN, access.scope(principal) | {"id": session_id}).one_or_none()
     if row is None:
         raise NotFound(GONE)
-    require_going_on(row)
+    return row
+
+
+def require_open(session: Session, principal: Principal, session_id: str) -> None:
+    """Raises `NotFound` for who takes no part, `Conflict` where the session is over."""
+    require_active(session, principal)
+    require_going_on(require_part(session, principal, session_id))
 
 
 def require_going_on(row: Any) -> None:

@@ -80,7 +80,7 @@ def _draw_cards(found: Sequence[Listed]) -> None:
         with st.container(border=True, key=f"workshop_card-{one.id}", gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
                 st.button(
-                    plain(one.title), key=f"workshop_open-{one.id}", type="tertiary", width="content",
+                    f"**{plain(one.title)}**", key=f"workshop_open-{one.id}", type="tertiary", width="content",
                     on_click=workshop_acts.open_session, args=(one.id,),
                 )  # fmt: skip
                 if one.ended_at is not None:

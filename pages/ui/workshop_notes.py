@@ -64,7 +64,7 @@ def _draw_buttons(principal: Principal, session_id: str, here: OpenStep, stands:
             disabled=busy or here.conversation_id is None,
             help="A model writes the notes from the conversation and from the notes so far. Billed like a question.",
         )  # fmt: skip
-        if stands is not None:
+        if stands is not None and stands.number > 1:
             _draw_versions(principal, session_id, step_id, stands)
     if wanted:
         with st.spinner("Summarising…"):

@@ -81,8 +81,7 @@ def _draw_form(principal: Principal) -> None:
 
 def _draw_step(ids: Sequence[str], number: int, agents: Mapping[str, str]) -> None:
     one = ids[number]
-    title = st.session_state.get(_field(one, "title")) or "New step"
-    with st.expander(f"{number + 1}. {plain(title)}", key=f"playbook_step-{one}"):
+    with st.expander(f"{number + 1}. {plain(_title(one))}", key=f"playbook_step-{one}"):
         st.text_input("Title", key=_field(one, "title"), max_chars=MAX_NAME)
         st.text_area("Guidance for the team", key=_field(one, "guidance"), height=140, max_chars=MAX_GUIDANCE,
                      placeholder="What to do in this step, and when it is done. Markdown.")  # fmt: skip
@@ -94,13 +93,13 @@ def _draw_step(ids: Sequence[str], number: int, agents: Mapping[str, str]) -> No
             key=_field(one, "agent"), help="Answers in this step, with its own prompt, tools and knowledge.",
             format_func=lambda key: agents.get(key, "An agent that you cannot use") if key else "Nobody in particular",
         )  # fmt: skip
-        earlier = list(ids[:number])
+        earlier = {key: f"{place}. {_title(key)}" for place, key in enumerate(ids[:number], 1)}
         st.session_state[_field(one, "brings")] = [
             key for key in st.session_state.get(_field(one, "brings"), ()) if key in earlier
         ]
         st.multiselect(
-            "Bring forward the notes of", earlier, key=_field(one, "brings"), disabled=not earlier,
-            format_func=lambda key: st.session_state.get(_field(key, "title")) or "New step",
+            "Bring forward the notes of", list(earlier), key=_field(one, "brings"), disabled=not earlier,
+            format_func=lambda key: earlier.get(key, key),
             placeholder="Earlier steps whose notes the model reads" if earlier else "This is the first step",
         )  # fmt: skip
         with st.container(horizontal=True, gap="small"):
@@ -163,6 +162,10 @@ def _keep() -> None:
 
 def _field(one: str, name: str) -> str:
     return f"{_KEY}{name}-{one}"
+
+
+def _title(one: str) -> str:
+    return str(st.session_state.get(_field(one, "title")) or "New step")
 
 
 def _ids() -> list[str]:

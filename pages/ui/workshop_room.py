@@ -79,7 +79,7 @@ def _draw_guidance(here: OpenStep, *, begun: bool) -> None:
     if not here.step.guidance:
         return
     with st.expander("What to do in this step", expanded=not begun, icon=":material/lightbulb:",
-                     key=f"workshop_guidance-{here.step.id}"):  # fmt: skip
+                     key=f"workshop_guidance-{here.step.id}-{begun}"):  # fmt: skip
         for segment in segments(here.step.guidance):
             st.markdown(segment)
 

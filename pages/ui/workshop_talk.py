@@ -9,7 +9,7 @@ import streamlit as st
 
 from chatcore.accounts import Principal
 from chatcore.bootstrap import core
-from chatcore.conversations import WINDOW, Conversation, Window
+from chatcore.conversations import Conversation, Window
 from chatcore.errors import ChatcoreError, NotFound
 from chatcore.turns import ActiveTurn
 from chatcore.workshops import OpenStep, Pulse, Workshop
@@ -18,6 +18,7 @@ from pages.ui.message_actions import Acts
 
 _EVERY: Final = 2.0  # seconds after which a tab notices what somebody else did
 _UNSENT: Final = "workshop_unsent"  # what was typed and could not be sent, until it stands in the input again
+_WINDOW: Final = 20  # messages drawn at a time: all who take part draw them anew whenever anybody asks
 _SHOWN: Final = "workshop_shown"  # a conversation, and how many of its messages are drawn
 _MODEL: Final = "workshop_chosen_model"  # Streamlit forgets the widget while another page is shown
 
@@ -72,7 +73,7 @@ def draw_messages(principal: Principal, workshop: Workshop, talk: Talk) -> None:
                   on_click=_show_earlier, args=(conversation.id, len(talk.window.messages)))  # fmt: skip
     acts = None if workshop.is_over else _acts(principal, conversation)
     messages.draw_messages(
-        talk.window, labels=_labels(), acts=acts, authors=core().conversations.people(principal, conversation.id)
+        talk.window, labels=_labels(), acts=acts, authors=_authors(principal, workshop, conversation, talk.window)
     )
 
 
@@ -132,12 +133,12 @@ def _draw_model(principal: Principal) -> None:
         chosen = default.name if default and default.name in choices else next(iter(choices), None)
     st.session_state["workshop_model"] = chosen
     st.selectbox(
-        "Model", list(choices), key="workshop_model", label_visibility="collapsed", width=220,
+        "Model", list(choices), key="workshop_model", label_visibility="collapsed", width=190,
         format_func=lambda name: choices[name].display_name if name in choices else name,
         placeholder="No model can be used now",
     )  # fmt: skip
     st.session_state[_MODEL] = chosen
-    st.caption("answers, billed to who asks")
+    st.caption("Billed to who asks", width="content")
 
 
 def _submitted(principal: Principal, session_id: str, step_id: str) -> None:
@@ -171,14 +172,22 @@ def _acts(principal: Principal, conversation: Conversation) -> Acts:
     return _StepActs(again=again, edit=edit, switch=switch, choose=choose, user_id=principal.user_id, is_own=False)
 
 
+def _authors(principal: Principal, workshop: Workshop, conversation: Conversation, window: Window) -> dict[str, str]:
+    """Names by user id, those of who takes part no longer too."""
+    names = {one.user_id: one.name for one in workshop.people}
+    if all(message.user_id in names for message in window.messages):
+        return names
+    return names | core().conversations.people(principal, conversation.id)
+
+
 def _labels() -> dict[str, str]:
     return {model.name: model.display_name for model in core().gateway.catalog.models()}
 
 
 def _shown(here: OpenStep) -> int:
     of, count = st.session_state.get(_SHOWN, ("", 0))
-    return int(count) if of == here.conversation_id else WINDOW
+    return int(count) if of == here.conversation_id else _WINDOW
 
 
 def _show_earlier(conversation_id: str, drawn: int) -> None:
-    st.session_state[_SHOWN] = (conversation_id, drawn + WINDOW)
+    st.session_state[_SHOWN] = (conversation_id, drawn + _WINDOW)

@@ -14,7 +14,7 @@ from chatcore.errors import DatabaseError, Unauthorized
 from pages.ui import session
 
 PAGES = Path(__file__).parents[2] / "pages"
-PARTS = ["People", "Limits & budgets", "Models", "Keys", "Alerts", "Tenant", "Feedback", "Audit"]
+PARTS = ["People", "Limits & budgets", "Models", "Keys", "Tools", "Alerts", "Tenant", "Feedback", "Audit"]
 
 
 def page(
@@ -237,7 +237,8 @@ def test_a_path_that_is_no_page_has_one_that_says_so(
 
     def last(pages: list[Any], position: Any) -> Any:
         navigation(pages, position=position)
-        expected = ["", "history", "prompts", "shared", "usage", "account", "admin", *extra]
+        own = ["", "history", "agents", "knowledge", "workshops", "prompts", "shared", "usage", "account", "admin"]
+        expected = [*own, *extra]
         assert [page.url_path for page in pages] == expected
         pages[-1]._can_be_called = True
         return pages[-1] if extra else SimpleNamespace(title="", url_path="usage", run=lambda: None)

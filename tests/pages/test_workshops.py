@@ -29,7 +29,9 @@ def provider() -> Iterator[HostileProvider]:
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[Core]:
-    with running_core(tmp_path_factory.mktemp("core"), provider, [QUICK, SLOW], default_model=QUICK, max_message_chars=500) as core:
+    with running_core(
+        tmp_path_factory.mktemp("core"), provider, [QUICK, SLOW], default_model=QUICK, max_message_chars=500
+    ) as core:
         bootstrap.use(core)
         yield core
         bootstrap.use(None)
@@ -117,7 +119,7 @@ def test_the_list_has_ones_own_and_those_open_to_the_team(team: Team) -> None:
     team.core.workshops.set_done(team.ann.who, team.id, "look", done=True)
     at = team.open()
     assert "Our \\*plan\\* · led by you · 2 people" in words(at)
-    assert at.button(key=f"workshop_open-{team.id}").label == "Fridays \\*only\\*"
+    assert at.button(key=f"workshop_open-{team.id}").label == "**Fridays \\*only\\***"
     team.who = team.eve.who
     assert not has(team.open(), f"workshop_open-{team.id}")
     team.core.workshops.open_to_team(team.ann.who, team.id, is_open=True)
