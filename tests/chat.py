@@ -29,12 +29,14 @@ def write_config(
     behaviours: list[str],
     router: dict[str, Any] | None = None,
     first_word: float | None = None,
+    servers: Mapping[str, Any] | None = None,
     **own: Any,
 ) -> None:
     """A config file with one model for each behaviour of the hostile provider, called like it, and an unpriced one.
 
     `router`: the section `router_settings`; by default nothing is tried a second time. `first_word`: seconds to it;
     None for few where the provider is meant to be silent, and for so many elsewhere that no busy machine takes longer.
+    `servers`: the section `mcp_servers`.
     """
     prices = {"input_cost_per_token": PROMPT_PRICE, "output_cost_per_token": COMPLETION_PRICE}
     entries = [
@@ -50,7 +52,11 @@ def write_config(
     )
     own = {"ollama": False, "rate_limits": False, "breaker_failures": 1000, **own}
     router = {"num_retries": 0} if router is None else router
-    path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": router, "chatcore": own}))
+    path.write_text(
+        yaml.safe_dump(
+            {"model_list": entries, "router_settings": router, "mcp_servers": dict(servers or {}), "chatcore": own}
+        )
+    )
 
 
 def _mode(behaviour: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from chatcore.db.tables import (
     utcnow,
 )
 from chatcore.usage import rollups, zones
+from chatcore.workshops import erasing as workshops
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Retention:
 
     def _erase_conversations(self, tenant_id: str, before: datetime) -> int:
         gone = 0
+        self._db.write(lambda session: workshops.erase_old(session, tenant_id, before))
         while ids := self._db.write(partial(_condemn_old, tenant_id, before)):
             erasing.erase_in_steps(self._db, ids)
             gone += len(ids)

@@ -17,7 +17,7 @@ from chatcore.errors import BudgetExceeded, ChatcoreError, ProviderError
 from chatcore.gateway import CompletionRequest, Delta, Gateway, StoredReply
 from chatcore.tools import Offered, Toolbox, ToolCall
 from chatcore.turns import admission, observed, replies
-from chatcore.turns.hops import Hops
+from chatcore.turns.hops import SEARCH, Hops
 from chatcore.turns.journal import Written
 from chatcore.turns.keeping import Keeping, payer
 from chatcore.turns.live import LiveTurn
@@ -112,13 +112,16 @@ class Answering:
     async def _tools(self, stop: asyncio.Event) -> ToolRuns:
         """The tools that the model is offered: none where it takes none."""
         begun, offered = self._begun, list[Offered]()
-        if begun.wanted and begun.who is not None and begun.step is not None:
-            if begun.step.model.tools:
-                offered = await asyncio.to_thread(self._toolbox.offered, begun.who, begun.agent, begun.wanted)
-            else:
-                self._reply.note("no_tools", True)
+        takes = begun.step is not None and begun.step.model.tools
+        wanted = (
+            begun.wanted if takes else {name: None for name in begun.wanted if name == SEARCH and begun.search_first}
+        )
+        if begun.wanted and not takes and not begun.search_first:
+            self._reply.note("no_tools", True)
+        if wanted and begun.who is not None:
+            offered = await asyncio.to_thread(self._toolbox.offered, begun.who, begun.agent, wanted)
         around = Around(self._call, self._told, self._turn.stored, self._turn.decided, self._own.tool_decision_seconds)
-        return ToolRuns(offered, around, stop)
+        return ToolRuns(offered, around, stop, told=takes)
 
     def _call(self, call_id: str) -> ToolCall:
         begun = self._begun

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SEARCH: Final = "search_knowledge"
 _MOST_SEARCHED: Final = 2_000  # characters of the question
+_FOUND: Final = "This was found for the question above, before you were asked:"
 _NOT_RUN: Final = "Not run: the reply has had as many rounds of tools as it may have."
 
 
@@ -96,7 +97,7 @@ class Hops:
         assert begun.step is not None
         assert begun.ledger_id is not None
         hop: _Hop | None = _Hop(begun.route, begun.step, begun.ledger_id, begun.call)
-        if begun.search_first:
+        if begun.search_first and self._tools.has(SEARCH):
             await self._search_first()
         while hop is not None:
             answered = await self._hop(hop, take, stop)
@@ -143,7 +144,12 @@ class Hops:
         return answered
 
     async def _messages(self, model: Model) -> list[dict[str, Any]]:
-        return [*await self._branch.messages(model), *self._extra]
+        before = await self._branch.messages(model)
+        if model.tools or not self._extra:
+            return [*before, *self._extra]
+        # What was found before this model was asked, for one that knows nothing of tools.
+        found = [str(one["content"]) for one in self._extra if one["role"] == "tool"]
+        return [*before, {"role": "user", "content": "\n\n".join([_FOUND, *found])}]
 
     def _heard(self, batch: list[Delta]) -> list[Delta]:
         """Words of the model: its calls with ids of their own, and what a later hop says apart from what was said."""

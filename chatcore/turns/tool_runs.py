@@ -62,7 +62,9 @@ class Around:
 class ToolRuns:
     """The tools of one turn. Belongs to the engine's loop."""
 
-    def __init__(self, offered: Sequence[Offered], around: Around, stop: asyncio.Event) -> None:
+    def __init__(self, offered: Sequence[Offered], around: Around, stop: asyncio.Event, *, told: bool = True) -> None:
+        """`told`: the model learns of them; else only the turn itself runs them."""
+        self._told = told
         self._offered = {one.name: one for one in offered}
         self._around = around
         self._stop = stop
@@ -75,7 +77,11 @@ class ToolRuns:
 
     def schemas(self) -> list[dict[str, Any]]:
         """What a model is told of them, in OpenAI's form."""
-        return [{"type": "function", "function": _function(one)} for one in self._offered.values()]
+        return [{"type": "function", "function": _function(one)} for one in self._offered.values() if self._told]
+
+    def has(self, name: str) -> bool:
+        """Whether there is this tool."""
+        return name in self._offered
 
     async def run(self, calls: Sequence[Called]) -> list[Ran]:
         """Run a round. Never raises for what a tool does. Ends early, with what there is, when the turn is stopped."""

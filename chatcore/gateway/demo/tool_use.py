@@ -91,7 +91,7 @@ def _report(reading: Reading, _: Mapping[str, Any]) -> Arguments | None:
         f"## {topic}\n\nThis report was made by a demo model: its figures are made up.\n\n"
         f"```chart\n{json.dumps(chart)}\n```\n\n| Part | Figure |\n| --- | ---: |\n| A | 3 |\n| B | 5 |\n| C | 2 |\n"
     )
-    return {"title": topic[:100], "markdown": markdown}
+    return {"title": topic[:100], "markdown": markdown, "format": "pdf"}
 
 
 def _video(reading: Reading, _: Mapping[str, Any]) -> Arguments | None:
