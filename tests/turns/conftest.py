@@ -14,9 +14,10 @@ BEHAVIOURS = [
     "slow;first=1;n=5", "slow;first=1;n=20;rate=40",
     "cut;n=40;at=12", "cut;at=0", "end;n=10", "stall;n=20;at=10", "garbage;n=20", "nousage;n=20",
     "md", "reasoning", "cached", "overflow", "refused", "empty", "length", "tools", "bigchunk", "notjson",
-    "script", "script;how=forever", "embed", "ok;n=4", "usagecum;n=10", "control", "comments;n=10", "crlf;n=10",
+    "usagecum;n=10", "control", "comments;n=10", "crlf;n=10",
     "dribble;n=30", "blocks",
 ]  # fmt: skip
+IN_TOOL_LOOPS = ["script", "script;how=forever", "embed", "ok;n=4"]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def provider() -> Iterator[HostileProvider]:
 
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory, provider: HostileProvider) -> Iterator[Core]:
-    with running_core(tmp_path_factory.mktemp("core"), provider, BEHAVIOURS) as core:
+    with running_core(tmp_path_factory.mktemp("core"), provider, [*BEHAVIOURS, *IN_TOOL_LOOPS]) as core:
         yield core
 
 
