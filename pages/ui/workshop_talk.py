@@ -16,7 +16,8 @@ from chatcore.workshops import OpenStep, Pulse, Workshop
 from pages.ui import browser, chat_acts, composer, message_actions, messages
 from pages.ui.message_actions import Acts
 
-_EVERY: Final = 2.0  # seconds after which a tab notices what somebody else did
+_EVERY: Final = 3.0  # seconds after which a tab notices what somebody else did: there may be hundreds of them
+_PACE: Final = 0.5  # seconds between two updates of a reply, for all who did not ask for it
 _UNSENT: Final = "workshop_unsent"  # what was typed and could not be sent, until it stands in the input again
 _WINDOW: Final = 20  # messages drawn at a time: all who take part draw them anew whenever anybody asks
 _SHOWN: Final = "workshop_shown"  # a conversation, and how many of its messages are drawn
@@ -100,8 +101,10 @@ def draw_input(principal: Principal, workshop: Workshop, here: OpenStep, talk: T
 def follow(principal: Principal, talk: Talk) -> None:
     """Draw the running reply until its end, whoever asked for it; then the page is drawn anew."""
     if turn := talk.streaming:
+        asked = talk.window.messages[-2].user_id if len(talk.window.messages) > 1 else ""
+        pace = messages.pace if asked == principal.user_id else _unhurried
         messages.stream_reply(
-            core().turns.follow(principal, turn.turn_id, pace=messages.pace), meanwhile=lambda: None, key=turn.turn_id,
+            core().turns.follow(principal, turn.turn_id, pace=pace), meanwhile=lambda: None, key=turn.turn_id,
             decide=partial(chat_acts.decide, principal, turn.turn_id),
         )  # fmt: skip
         st.rerun()
@@ -123,6 +126,10 @@ def watch(principal: Principal, session_id: str, step_id: str, drawn: Pulse) -> 
 def model_name() -> str:
     """The model that was chosen to answer here, empty where there is none."""
     return st.session_state.get("workshop_model") or ""
+
+
+def _unhurried(_: int) -> float:
+    return _PACE
 
 
 def _draw_model(principal: Principal) -> None:

@@ -1,7 +1,7 @@
 """What a round of tools adds to a turn, beside the provider's own time: `python -m tests.benchmarks.bench_tools`.
 
 A turn of eight rounds, each of one tool that does nothing, over the hostile provider. What is ours of it is its whole
-time without the calls' own (the ledger's `latency_ms`), for each round; beside it, what is ours of a turn without tools.
+time without the calls' own (the ledger's `latency_ms`), for each round; beside it, what is ours of a turn without.
 """
 
 import argparse

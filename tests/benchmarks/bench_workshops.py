@@ -34,7 +34,7 @@ from tests.benchmarks.watch import Watch, spread
 
 STEP: Final = "empathize"
 IDLE: Final = 10.0  # seconds
-NOTICED: Final = 2.0  # seconds between two looks of a tab at what others did
+NOTICED: Final = 3.0  # seconds between two looks of a tab at what others did
 MOST_MS, MOST_BYTES = 25.0, 60_000  # of one run of the page, as in bench_page
 
 
