@@ -29,8 +29,12 @@ def draw(principal: Principal, workshop: Workshop, here: OpenStep, *, busy: bool
         _draw_form(principal, workshop.id, here.step.id, over, stands)
         return
     _draw_text(stands)
-    if not workshop.is_over:
-        _draw_buttons(principal, workshop.id, here, stands, busy=busy)
+    if not workshop.is_over and _draw_buttons(principal, workshop.id, here, stands, busy=busy):
+        model = workshop_talk.model_name()
+        work = partial(core().turns.summarise_step, principal, workshop.id, here.step.id, model=model)
+        with st.spinner("Summarising…"):
+            acts.act(work, "Summarised.")
+        st.rerun()
 
 
 def _edited() -> int | None:
@@ -54,7 +58,8 @@ def _about(notes: Notes) -> str:
     return f"{f'{plain(notes.model)}, for {who}' if notes.model else who}, {ago(notes.created_at)}"
 
 
-def _draw_buttons(principal: Principal, session_id: str, here: OpenStep, stands: Notes | None, *, busy: bool) -> None:
+def _draw_buttons(principal: Principal, session_id: str, here: OpenStep, stands: Notes | None, *, busy: bool) -> bool:
+    """Whether a summary is wanted."""
     step_id = here.step.id
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.button("Edit" if stands and stands.text else "Write notes", key="workshop_edit", icon=":material/edit:",
@@ -66,11 +71,7 @@ def _draw_buttons(principal: Principal, session_id: str, here: OpenStep, stands:
         )  # fmt: skip
         if stands is not None and stands.number > 1:
             _draw_versions(principal, session_id, step_id, stands)
-    if wanted:
-        with st.spinner("Summarising…"):
-            model = workshop_talk.model_name()
-            acts.act(partial(core().turns.summarise_step, principal, session_id, step_id, model=model), "Summarised.")
-        st.rerun()
+    return wanted
 
 
 def _draw_versions(principal: Principal, session_id: str, step_id: str, stands: Notes) -> None:

@@ -19,7 +19,7 @@ from pages.ui.message_actions import Acts
 _EVERY: Final = 3.0  # seconds after which a tab notices what somebody else did: there may be hundreds of them
 _PACE: Final = 0.5  # seconds between two updates of a reply, for all who did not ask for it
 _UNSENT: Final = "workshop_unsent"  # what was typed and could not be sent, until it stands in the input again
-_WINDOW: Final = 20  # messages drawn at a time: all who take part draw them anew whenever anybody asks
+_WINDOW: Final = 12  # messages drawn at a time: all who take part draw them anew whenever anybody asks
 _SHOWN: Final = "workshop_shown"  # a conversation, and how many of its messages are drawn
 _MODEL: Final = "workshop_chosen_model"  # Streamlit forgets the widget while another page is shown
 

@@ -150,7 +150,16 @@ def test_what_is_typed_into_the_notes_outlives_others_and_the_server(
     kill_and_restart(place, alive, *two.both)
     warning.wait_for()
     expect(area).to_have_value("ann is still writing")
-    two.ann.page.locator(".st-key-workshop_save button").click()
+    save = two.ann.page.locator(".st-key-workshop_save button")
+
+    def saved() -> bool:
+        """A click that comes before the new server has drawn the page is lost: then a person presses again."""
+        if area.count():
+            save.click()
+            two.ann.page.wait_for_timeout(1000)
+        return not area.count()
+
+    two.ann.until(saved, 20)
     two.bob.page.locator(".st-key-workshop_notes").get_by_text("ann is still writing").wait_for()
 
 

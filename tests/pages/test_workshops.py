@@ -66,7 +66,7 @@ class Team:
 
     def notes(self, step: str = "look") -> str | None:
         found = self.core.workshops.notes(self.ann.who, self.id, step)
-        return found and found.text
+        return found.text if found else None
 
 
 @pytest.fixture

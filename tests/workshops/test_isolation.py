@@ -1,7 +1,9 @@
 """Whatever happens to the people of workshops, nobody reads or writes what a plain model of the rules forbids."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -87,15 +89,20 @@ def do(of: Workshops, house: list[Principal], made: str, act: str, who: int) -> 
 def asked(session: Session, who: Principal, made: str) -> str:
     found = talking.conversation(session, who, made, STEP, model=None, settings={})
     assert talking.said(session, found)
-    message = {"parent_id": None, "role": "user", "content": "secret", "status": "complete", "parts": []}
+    message: dict[str, Any] = {
+        "parent_id": None,
+        "role": "user",
+        "content": "secret",
+        "status": "complete",
+        "parts": [],
+    }
     message_id = store.add_message(session, who, found.id, **message)
     store.advance(session, found.id, message_id, 1)
     return message_id
 
 
-def allowed(work: object) -> bool:
+def allowed(work: Callable[[], object]) -> bool:
     """Whether it was: refused is what is not found, and nothing else."""
-    assert callable(work)
     try:
         work()
     except (NotFound, Forbidden):
@@ -140,9 +147,9 @@ def test_nobody_gets_in_who_does_not_take_part(module_database: Database, acts: 
     for act, who in acts:
         do(of, house, made, act, who)
         model.act(act, who, same_tenant=house[who].tenant_id == house[LEADER].tenant_id)
-    for number, who in enumerate(house):
+    for number, person in enumerate(house):
         inside = number in model.inside
-        look(db, who, made, conversation_id, message_id, inside=inside)
+        look(db, person, made, conversation_id, message_id, inside=inside)
         may_join = model.is_open and not model.archived and number not in model.removed and number < PEOPLE - 1
-        listed = [one.takes_part for one in of.list(who)]
+        listed = [one.takes_part for one in of.list(person)]
         assert listed == ([] if model.archived else [True] if inside else [False] if may_join else [])

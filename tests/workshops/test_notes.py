@@ -19,7 +19,7 @@ def both(house: House) -> House:
 
 def text(house: House) -> str | None:
     found = house.workshops.notes(house.ann, house.id, STEP)
-    return found and found.text
+    return found.text if found else None
 
 
 def test_notes_are_saved_and_read_by_all(both: House) -> None:
